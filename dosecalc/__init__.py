@@ -1,0 +1,1 @@
+"""Photon dose: grids, structures, machines, the pencil-beam operator and its readers."""

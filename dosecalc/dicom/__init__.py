@@ -1,0 +1,1 @@
+"""DICOM readers and writers: leaves that only build and read the types."""

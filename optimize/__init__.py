@@ -1,0 +1,1 @@
+"""Goals to CVXPY terms, escalation, evaluation and the planning path."""

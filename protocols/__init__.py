@@ -1,0 +1,1 @@
+"""Prescriptions, goals and biological dose: declarations with sources, and pure formulas."""
