@@ -6,6 +6,8 @@ Every error says what is wrong, where, what was expected and what to do; none ca
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DosecalcError(Exception):
     """Base of every error that this software raises on purpose.
@@ -70,10 +72,31 @@ class OptimisationError(DosecalcError):
 
 
 class InfeasibleError(OptimisationError):
-    """The mandatory goals contradict each other: a valid answer, not a fault."""
+    """The mandatory goals contradict each other: a valid answer, not a fault.
+
+    Attributes
+    ----------
+    conflicts : tuple
+        Records of what would have to give.
+    reached_gy : float or None
+        Prescription dose that the mandatory limits allow.
+    """
 
     exit_code = 20
     code = "infeasible"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        remedy: str | None = None,
+        conflicts: tuple[Any, ...] = (),
+        reached_gy: float | None = None,
+    ) -> None:
+        super().__init__(message, where=where, remedy=remedy)
+        self.conflicts = conflicts
+        self.reached_gy = reached_gy
 
 
 class VerificationError(OptimisationError):

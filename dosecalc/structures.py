@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import InputError
 from .grid import Grid
+from .rasterise import Slab, contour_slabs, occupancy_on, slabs_on
+
+ROLES = ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")
+NAME_LENGTH = 64
+_TARGET_ROLES = ("GTV", "ITV", "CTV", "PTV")
+_FACES = ("inferior", "superior", "anterior", "posterior", "right", "left")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +38,26 @@ class Voxels:
     indices: npt.NDArray[np.int64]
     cc: npt.NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", _read_only(self.indices, np.int64))
+        object.__setattr__(self, "cc", _read_only(self.cc, np.float64))
+
+    @property
+    def volume_cc(self) -> float:
+        """Volume inside the grid in cc."""
+        return float(self.cc.sum())
+
+    @property
+    def faces_touched(self) -> tuple[str, ...]:
+        """Faces of the grid, for the identity direction, whose outermost voxels hold part of the structure.
+
+        On the grid of the scan this tells that the scan may cut the organ: "inferior" is the first slice.
+        """
+        position = np.unravel_index(self.indices, self.grid.shape)
+        ends = zip(position, self.grid.shape, strict=True)
+        touched = [hit for p, n in ends for hit in (bool((p == 0).any()), bool((p == n - 1).any()))]
+        return tuple(face for face, hit in zip(_FACES, touched, strict=True) if hit)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contours:
@@ -39,10 +69,26 @@ class Contours:
         Plane of each polygon.
     polygons_mm : tuple of (n, 2) float64 arrays
         x, y vertices of each polygon, same order; several polygons of one plane combine by exclusive or.
+    slab_mm : float, optional
+        Thickness that each contour was drawn for, where the input states it. Without it, slabs reach halfway
+        to the neighbouring planes.
     """
 
     z_mm: tuple[float, ...]
     polygons_mm: tuple[npt.NDArray[np.float64], ...]
+    slab_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z_mm", tuple(float(z) for z in self.z_mm))
+        object.__setattr__(self, "polygons_mm", tuple(_read_only(p, np.float64) for p in self.polygons_mm))
+        if len(self.z_mm) != len(self.polygons_mm):
+            raise InputError(
+                f"got {len(self.z_mm)} planes for {len(self.polygons_mm)} polygons, one each is needed."
+            )
+        if any(p.ndim != 2 or p.shape[1] != 2 for p in self.polygons_mm):
+            raise InputError("each polygon must be an (n, 2) array of x, y in mm.")
+        if not np.isfinite(self.z_mm).all() or not (self.slab_mm is None or self.slab_mm > 0):
+            raise InputError("contour planes must be finite and the slab thickness positive, in mm.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +97,15 @@ class Occupancy:
 
     grid: Grid
     fraction: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fraction", _read_only(self.fraction, np.float32))
+        if self.fraction.shape != self.grid.shape:
+            raise InputError(
+                f"occupancy has shape {self.fraction.shape}, its grid {self.grid.shape} (nz, ny, nx)."
+            )
+        if not ((self.fraction >= 0) & (self.fraction <= 1)).all():
+            raise InputError("occupancy must lie between 0 and 1 in every voxel.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,30 +119,152 @@ class Structure:
     role : str
         "GTV", "ITV", "CTV", "PTV", "ORGAN" or "EXTERNAL".
     geometry : Contours or Occupancy
+
+    Raises
+    ------
+    InputError
+        Unknown role, no volume, or contours whose inside is not defined (see `rasterise.contour_slabs`).
     """
 
     name: str
     role: str
     geometry: Contours | Occupancy
+    _slabs: tuple[Slab, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.role not in ROLES:
+            raise InputError(f"role is {self.role!r}, expected one of {', '.join(ROLES)}.", where=self._where)
+        slabs: tuple[Slab, ...] = ()
+        if isinstance(self.geometry, Contours):
+            shape = self.geometry
+            slabs = contour_slabs(self.name, shape.z_mm, shape.polygons_mm, shape.slab_mm, aloud=True)
+        elif not self.geometry.fraction.any():
+            raise InputError("has no voxels.", where=self._where, remedy="Draw it or leave it out.")
+        object.__setattr__(self, "_slabs", slabs)
+
+    @property
+    def volume_cc(self) -> float:
+        """Volume of the whole structure in cc, whatever grid it is put on later."""
+        if isinstance(self.geometry, Contours):
+            return sum(slab.cc for slab in self._slabs)
+        return float(self.geometry.fraction.sum(dtype=np.float64)) * self.geometry.grid.voxel_cc
 
     def on(self, grid: Grid) -> Voxels:
-        """Voxel indices and cc per voxel of this structure on `grid`."""
-        raise NotImplementedError
+        """Voxel indices and cc per voxel of this structure on `grid`.
+
+        Partial volumes are exact: polygon area inside the pixel times slab length inside the slice for
+        contours, overlap of the voxels for occupancies. Parts outside `grid` are left out; compare
+        `volume_cc` to see how much.
+
+        Raises
+        ------
+        InputError
+            The grid's axes differ from those of the structure.
+        """
+        if isinstance(self.geometry, Contours):
+            return Voxels(grid, *slabs_on(self.name, self._slabs, grid))
+        return Voxels(grid, *occupancy_on(self.name, self.geometry.grid, self.geometry.fraction, grid))
+
+    @property
+    def _where(self) -> str:
+        return f"structure {self.name!r}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StructureSet:
-    """Structures of one patient in one frame of reference; names are unique."""
+    """Structures of one patient in one frame of reference; names are unique.
+
+    Attributes
+    ----------
+    structures : tuple of Structure
+    frame_of_reference_uid : str, optional
+    absent : tuple of str
+        Names that the input lists without any geometry.
+    """
 
     structures: tuple[Structure, ...]
     frame_of_reference_uid: str | None = None
+    absent: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "structures", tuple(self.structures))
+        counts = Counter(self.names)
+        twice = [
+            f"{s.name!r} (no. {i + 1}, role {s.role})"
+            for i, s in enumerate(self.structures)
+            if counts[s.name] > 1
+        ]
+        if twice:
+            raise InputError(
+                f"structure names must be unique, got {', '.join(twice)}.",
+                remedy="Rename or delete the duplicates.",
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(s.name for s in self.structures)
 
     def __getitem__(self, name: str) -> Structure:
-        raise NotImplementedError
+        for structure in self.structures:
+            if structure.name == name:
+                return structure
+        raise InputError(f"there is no structure {name!r}{self._hint(name)}.", remedy="Check the name.")
 
     def __contains__(self, name: Any) -> bool:
         return name in self.names
+
+    def __iter__(self) -> Iterator[Structure]:
+        return iter(self.structures)
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def adding(self, *structures: Structure) -> StructureSet:
+        """A new set with further structures; a name that is already there is refused."""
+        present = {s.name for s in structures}
+        return replace(
+            self,
+            structures=self.structures + structures,
+            absent=tuple(name for name in self.absent if name not in present),
+        )
+
+    def _hint(self, name: str) -> str:
+        if name in self.absent:
+            return " with any volume: the input lists the name without geometry"
+        by_lower = {n.lower(): n for n in self.names}
+        near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+        listed = near or self.names
+        return f"; {'nearest' if near else 'there are'}: {', '.join(map(repr, listed))}" if listed else ""
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be written again: DICOM value type LO, PS3.5 section 6.2.
+
+    Raises
+    ------
+    InputError
+        Empty, longer than 64 characters, with control characters or a backslash.
+    """
+    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable() or "\\" in name:
+        raise InputError(
+            f"structure name {name[:NAME_LENGTH]!r} is not 1 to {NAME_LENGTH} printable characters "
+            "without backslash.",
+            remedy="Rename it in the contouring software.",
+        )
+
+
+def role_from_name(name: str) -> str:
+    """Role that a name starts with ("GTVp1" -> "GTV"), after TG-263 target names; "ORGAN" otherwise.
+
+    Source: Mayo et al. 2018, AAPM TG-263, Int J Radiat Oncol Biol Phys 100:1057, target naming.
+    """
+    start = name.strip()[:3].upper()
+    return start if start in _TARGET_ROLES else "ORGAN"
+
+
+def _read_only(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A view that cannot be written, of the caller's array where the type already fits."""
+    view = np.asarray(values, dtype=dtype).view()
+    view.flags.writeable = False
+    return view

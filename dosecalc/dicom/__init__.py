@@ -1,1 +1,20 @@
 """DICOM readers and writers: leaves that only build and read the types."""
+
+from .ct import read_ct_series
+from .rtdose import read_rtdose, write_rtdose
+from .rtstruct import read_rtstruct
+from .series import CtSeries, PatientStudy, synthetic_series
+from .write_ct import write_ct_series
+from .write_rtstruct import write_rtstruct
+
+__all__ = [
+    "CtSeries",
+    "PatientStudy",
+    "read_ct_series",
+    "read_rtdose",
+    "read_rtstruct",
+    "synthetic_series",
+    "write_ct_series",
+    "write_rtdose",
+    "write_rtstruct",
+]

@@ -1,0 +1,175 @@
+"""RT Dose: total physical dose in Gy on an axial grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.uid import RTDoseStorage, generate_uid
+
+from ..errors import InputError
+from ..grid import IDENTITY, Grid, Volume
+from .files import existing, number, numbers, parsing, read_dataset, required
+from .series import CtSeries
+from .writing import RESEARCH_NOTE, decimal, new_object, reference, save
+
+RT_PLAN_STORAGE = "1.2.840.10008.5.1.4.1.1.481.5"
+_FRAME_OFFSETS = 0x3004000C  # GridFrameOffsetVector
+_STEPS = 2**32 - 1
+_TOLERANCE_MM = 0.01
+
+
+def write_rtdose(
+    path: str | Path,
+    dose: Volume,
+    ct: CtSeries,
+    *,
+    comment: str = RESEARCH_NOTE,
+    plan_sop_instance_uid: str | None = None,
+) -> None:
+    """Write a dose with 32 bits per voxel.
+
+    Parameters
+    ----------
+    path : str or Path
+        Replaced if it exists, at once and only by a complete file.
+    dose : Volume
+        Course-total physical dose in Gy, >= 0, on a grid with axes along x, y, z.
+    ct : CtSeries
+        The scan that the dose lies in: study, frame of reference and patient fields.
+    comment : str
+        DoseComment, at most 64 characters.
+    plan_sop_instance_uid : str, optional
+        RT Plan that the dose belongs to. DICOM asks for one with the summation type PLAN (PS3.3 section
+        C.8.8.3); without a plan object the reference is left out, because it would point at nothing.
+
+    Raises
+    ------
+    InputError
+        Dose negative or not finite, oblique grid, comment too long.
+    OutputError
+        The file cannot be written.
+    """
+    values = np.asarray(dose.values, dtype=np.float64)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise InputError("a dose must be finite and not negative in every voxel, in Gy.", where=str(path))
+    if dose.grid.direction != IDENTITY:
+        raise InputError(f"a dose grid needs axes along x, y, z, got {dose.grid.direction}.", where=str(path))
+    if len(comment) > 64:
+        raise InputError(f"the dose comment has {len(comment)} characters, at most 64 fit.", where=str(path))
+    scaling = _scaling(float(values.max()))
+    stored = np.round(values / float(scaling)).astype("<u4")
+    save(_dataset(dose.grid, scaling, stored.tobytes(), ct, comment, plan_sop_instance_uid), path)
+
+
+def _scaling(maximum_gy: float) -> str:
+    """DoseGridScaling as it is written: the smallest decimal of 16 characters that fits the maximum."""
+    if maximum_gy == 0:
+        return "1e-09"
+    digits = 10
+    scaling = f"{maximum_gy / _STEPS:.{digits}e}"
+    while maximum_gy / float(scaling) > _STEPS:
+        scaling = f"{float(scaling) * (1 + 10.0**-digits):.{digits}e}"
+    return scaling
+
+
+def _dataset(
+    grid: Grid, scaling: str, pixels: bytes, ct: CtSeries, comment: str, plan: str | None
+) -> pydicom.FileDataset:
+    """RT Dose IOD, PS3.3 section A.18.3."""
+    dx, dy, dz = grid.spacing_mm
+    dataset = new_object(RTDoseStorage, "RTDOSE", ct, series_uid=generate_uid(), explicit=True)
+    fields = {
+        "OperatorsName": "",
+        "InstanceNumber": None,
+        "ImagePositionPatient": [decimal(v) for v in grid.origin_mm],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "PixelSpacing": [decimal(dy), decimal(dx)],
+        "SliceThickness": decimal(dz),
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "NumberOfFrames": grid.shape[0],
+        "FrameIncrementPointer": _FRAME_OFFSETS,
+        "Rows": grid.shape[1],
+        "Columns": grid.shape[2],
+        "BitsAllocated": 32,
+        "BitsStored": 32,
+        "HighBit": 31,
+        "PixelRepresentation": 0,
+        "DoseUnits": "GY",
+        "DoseType": "PHYSICAL",
+        "DoseSummationType": "PLAN",
+        "DoseComment": comment,
+        "TissueHeterogeneityCorrection": "IMAGE",
+        "GridFrameOffsetVector": [decimal(k * dz) for k in range(grid.shape[0])],
+        "DoseGridScaling": scaling,
+    }
+    for keyword, value in fields.items():
+        setattr(dataset, keyword, value)
+    if plan is not None:
+        dataset.ReferencedRTPlanSequence = [reference(RT_PLAN_STORAGE, plan)]
+    dataset.add_new("PixelData", "OW", pixels)
+    return dataset
+
+
+def read_rtdose(path: str | Path) -> Volume:
+    """Physical dose in Gy, float64, on an axial grid with ascending z.
+
+    Raises
+    ------
+    InputError
+        Not an RT Dose, units other than GY, a dose type other than PHYSICAL, oblique or unequal planes, pixel
+        data of the wrong length.
+    """
+    file = existing(path)
+    with parsing(file):
+        dataset = read_dataset(file)
+        for keyword, expected in (("Modality", "RTDOSE"), ("DoseUnits", "GY"), ("DoseType", "PHYSICAL")):
+            got = required(dataset, keyword, file)
+            if got != expected:
+                raise InputError(f"{keyword} is {got!r}, expected {expected!r}.", where=str(file))
+        grid, descending = _grid(dataset, file)
+        values = _stored(dataset, grid.shape, file) * number(dataset, "DoseGridScaling", file)
+    return Volume(grid, values[::-1] if descending else values)
+
+
+def _grid(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, bool]:
+    """Grid with ascending z, and whether the frames come in descending order."""
+    cosines = numbers(dataset, "ImageOrientationPatient", file, 6)
+    if np.abs(cosines - (1, 0, 0, 0, 1, 0)).max() > 1e-4:
+        raise InputError(
+            f"ImageOrientationPatient is {cosines.tolist()}, expected axial planes.", where=str(file)
+        )
+    x, y, z = numbers(dataset, "ImagePositionPatient", file, 3)
+    dy, dx = numbers(dataset, "PixelSpacing", file, 2)
+    frames = int(number(dataset, "NumberOfFrames", file))
+    offsets = numbers(dataset, "GridFrameOffsetVector", file, frames)
+    # offsets either start at 0, or are the z of the planes themselves (PS3.3 section C.8.8.3.2)
+    if abs(offsets[0]) > _TOLERANCE_MM and abs(offsets[0] - z) > _TOLERANCE_MM:
+        raise InputError(
+            f"GridFrameOffsetVector starts at {offsets[0]:g}, expected 0 or {z:g}.", where=str(file)
+        )
+    steps = np.diff(offsets)
+    if not len(steps) or np.ptp(steps) > _TOLERANCE_MM or abs(steps[0]) < _TOLERANCE_MM:
+        raise InputError("the dose planes are not equally spaced, or only one is there.", where=str(file))
+    span = float(offsets[-1] - offsets[0])
+    shape = (frames, int(number(dataset, "Rows", file)), int(number(dataset, "Columns", file)))
+    spacing = (float(dx), float(dy), abs(span) / len(steps))
+    return Grid((float(x), float(y), float(z + min(span, 0.0))), spacing, shape), span < 0
+
+
+def _stored(dataset: pydicom.Dataset, shape: tuple[int, int, int], file: Path) -> npt.NDArray[np.float64]:
+    """(nz, ny, nx) stored integers as float64."""
+    bits, representation = int(number(dataset, "BitsAllocated", file)), dataset.get("PixelRepresentation")
+    if bits not in (16, 32) or dataset.get("BitsStored") != bits or representation != 0:
+        raise InputError(
+            f"has {dataset.get('BitsStored')} of {bits} bits, representation {representation}; "
+            "expected all of 16 or 32 bits, unsigned.",
+            where=str(file),
+        )
+    data, count = required(dataset, "PixelData", file), shape[0] * shape[1] * shape[2]
+    if not 0 <= len(data) - count * bits // 8 <= 1:
+        raise InputError(f"has {len(data)} bytes of dose, {count * bits // 8} are needed.", where=str(file))
+    return np.frombuffer(data, dtype=f"<u{bits // 8}", count=count).reshape(shape).astype(np.float64)

@@ -1,0 +1,181 @@
+"""RT Structure Set: contours in, contours out, nothing dropped without a word."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+
+from ..errors import InputError
+from ..structures import Contours, Structure, StructureSet, role_from_name
+from .files import decimals, existing, number, parsing, read_dataset, required
+
+CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
+_PLANE_TOLERANCE_MM = 0.01
+_ROLES = {role: role for role in ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")} | {"AVOIDANCE": "ORGAN"}
+
+_log = logging.getLogger(__name__)
+Ring = tuple[float, npt.NDArray[np.float64]]
+
+
+def read_rtstruct(path: str | Path, *, frame_of_reference_uid: str | None = None) -> StructureSet:
+    """Structures of an RT Structure Set.
+
+    Roles come from RTROIInterpretedType; only where that is missing, GTV, CTV, ITV and PTV are taken from the
+    start of the name. Other types become "ORGAN", with a warning. ROIs without closed contours are named in a
+    warning and listed as `absent`.
+
+    Parameters
+    ----------
+    path : str or Path
+    frame_of_reference_uid : str, optional
+        Frame of reference of the CT; structures of another one are refused.
+
+    Returns
+    -------
+    StructureSet
+
+    Raises
+    ------
+    InputError
+        Not an RT Structure Set, cut short, another or several frames of reference, duplicate names or
+        numbers, contours that are not axial, or whose inside is not defined.
+    """
+    file = existing(path)
+    with parsing(file):
+        dataset = read_dataset(file)
+        if dataset.get("Modality") != "RTSTRUCT":
+            raise InputError(
+                f"Modality is {dataset.get('Modality')!r}, expected 'RTSTRUCT'.", where=str(file)
+            )
+        rois = _rois(dataset, file)
+        frame = _frame(rois, frame_of_reference_uid, file)
+        rings, slabs = _contours(dataset, rois, file)
+        roles = _roles(dataset, rois, file)
+    common = _common_gap(rings)
+    structures, absent = [], []
+    for roi, item in rois.items():
+        name = str(item.ROIName)
+        if not rings[roi]:
+            _log.warning("structure %r has no closed contours and is left out.", name)
+            absent.append(name)
+            continue
+        slab = slabs[roi]
+        if slab is None and len({z for z, _ in rings[roi]}) == 1 and common is not None:
+            _log.warning(
+                "structure %r is drawn on one plane; taken as %g mm thick like the others.", name, common
+            )
+            slab = common
+        geometry = Contours(tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi]), slab_mm=slab)
+        structures.append(Structure(name, roles[roi], geometry))
+    return StructureSet(tuple(structures), frame, tuple(absent))
+
+
+def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
+    """Items of StructureSetROISequence by ROI number, names and numbers unique."""
+    items = list(required(dataset, "StructureSetROISequence", file))
+    names = [str(required(item, "ROIName", file)).strip() for item in items]
+    numbers_ = [int(number(item, "ROINumber", file)) for item in items]
+    for what, values in (("ROI name", names), ("ROI number", numbers_)):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            rows = zip(numbers_, names, values, strict=True)
+            where = "; ".join(f"no. {n} {name!r}" for n, name, value in rows if value in twice)
+            raise InputError(
+                f"an {what} is used twice: {where}.", where=str(file), remedy="Rename or delete one of them."
+            )
+    return dict(zip(numbers_, items, strict=True))
+
+
+def _frame(rois: dict[int, pydicom.Dataset], expected: str | None, file: Path) -> str:
+    """The one frame of reference of all ROIs."""
+    frames = {str(required(item, "ReferencedFrameOfReferenceUID", file)) for item in rois.values()}
+    if len(frames) > 1:
+        raise InputError(
+            f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file)
+        )
+    frame = frames.pop()
+    if expected is not None and frame != expected:
+        raise InputError(
+            "its frame of reference is not that of the CT.",
+            where=str(file),
+            remedy="Use the structure set that was drawn on this CT, or register them first.",
+        )
+    return frame
+
+
+def _contours(
+    dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path
+) -> tuple[dict[int, list[Ring]], dict[int, float | None]]:
+    """Closed contours and stated slab thickness of each ROI."""
+    rings: dict[int, list[Ring]] = defaultdict(list)
+    slabs: dict[int, float | None] = defaultdict(lambda: None)
+    seen = set()
+    for item in required(dataset, "ROIContourSequence", file):
+        roi = int(number(item, "ReferencedROINumber", file))
+        if roi not in rois or roi in seen:
+            fault = "twice" if roi in seen else "without a name"
+            raise InputError(f"ROI number {roi} has contours {fault}.", where=str(file))
+        seen.add(roi)
+        name = str(rois[roi].ROIName)
+        thicknesses = set()
+        for contour in item.get("ContourSequence") or ():
+            ring = _ring(contour, name, file)
+            if ring is not None:
+                rings[roi].append(ring)
+                thicknesses.add(float(contour.get("ContourSlabThickness") or 0.0))
+        if len(thicknesses) == 1 and min(thicknesses) > 0:
+            slabs[roi] = thicknesses.pop()
+    return rings, slabs
+
+
+def _ring(contour: pydicom.Dataset, name: str, file: Path) -> Ring | None:
+    """Plane and vertices of one closed contour; None, with a warning, for a point or an open line."""
+    where = f"{file}, structure {name!r}"
+    kind = str(required(contour, "ContourGeometricType", file))
+    if kind not in CLOSED:
+        _log.warning("structure %r: a contour of type %s has no volume and is left out.", name, kind[:20])
+        return None
+    data = decimals(contour, "ContourData", file)
+    count = int(number(contour, "NumberOfContourPoints", file))
+    if len(data) != 3 * count:
+        raise InputError(f"a contour of {count} points has {len(data)} coordinates.", where=where)
+    points = data.reshape(-1, 3)
+    if np.ptp(points[:, 2]) > _PLANE_TOLERANCE_MM:
+        low, high = points[:, 2].min(), points[:, 2].max()
+        raise InputError(
+            f"a contour reaches from z = {low:g} to {high:g} mm, expected axial planes.",
+            where=where,
+            remedy="Export the structures on axial slices.",
+        )
+    return float(points[0, 2]), points[:, :2]
+
+
+def _roles(dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path) -> dict[int, str]:
+    kinds: dict[int, str] = {}
+    for item in dataset.get("RTROIObservationsSequence") or ():
+        roi = int(number(item, "ReferencedROINumber", file))
+        kind = str(item.get("RTROIInterpretedType") or "").strip().upper()
+        if kinds.get(roi, kind) != kind:
+            raise InputError(f"ROI {str(rois[roi].ROIName)!r} has two interpreted types.", where=str(file))
+        kinds[roi] = kind
+    roles = {}
+    for roi, item in rois.items():
+        name, kind = str(item.ROIName), kinds.get(roi, "")
+        roles[roi] = _ROLES.get(kind, "ORGAN") if kind else role_from_name(name)
+        if kind and kind not in _ROLES:
+            _log.warning("structure %r is of type %s; taken as an organ.", name, kind[:20])
+    return roles
+
+
+def _common_gap(rings: dict[int, list[Ring]]) -> float | None:
+    """The most frequent distance in mm between neighbouring planes of a structure, over all structures."""
+    gaps: Counter[float] = Counter()
+    for contours in rings.values():
+        planes = np.unique(np.round([z for z, _ in contours], 2))
+        gaps.update(np.round(np.diff(planes), 2).tolist())
+    return gaps.most_common(1)[0][0] if gaps else None

@@ -1,0 +1,390 @@
+"""`DoseInfluence`: beamlet dose as an operator that is never stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from .backend import Backend, select_backend
+from .beams import Beamlets
+from .errors import DoseError, InputError, UsageError
+from .grid import Grid, Volume
+from .machine import BeamModel
+from .pencil_beam import (
+    Lattice,
+    SplineTable,
+    blurred_squares,
+    component_sigmas_mm,
+    component_weights,
+    lattice_of,
+    spline_table,
+)
+from .raytrace import radiological_depth
+
+log = logging.getLogger(__name__)
+Array = npt.NDArray[Any]
+Precision = Literal["float32", "float64", "reference"]
+PRECISIONS: tuple[str, ...] = ("float32", "float64", "reference")
+
+CHUNK_PAIRS = 4_000_000
+"""Voxel x beamlet pairs that are in memory at once when rows are made."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _PreparedBeam:
+    """What one beam's voxels need to read the spline tables."""
+
+    lattice: Lattice
+    table_u: SplineTable
+    table_v: SplineTable
+    iu: Array
+    iv: Array
+    fu: Array
+    fv: Array
+    weights: Array
+
+    @property
+    def taps(self) -> tuple[Array, Array, Array, Array, Array]:
+        return self.iv, self.iu, self.fv, self.fu, self.weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DoseInfluence:
+    """Dose of V voxels from B beamlets: a linear operator with one code path for all its verbs.
+
+    Made by `dose_influence`. Voxels are the C-order flat indices in `voxels`; beamlets are in the order of `beamlets`;
+    fluence is course-total in MU-equivalents, dose is course-total in Gy to water.
+
+    Attributes
+    ----------
+    grid : Grid
+    voxels : (V,) int64
+    beamlets : Beamlets
+    machine : BeamModel
+    precision : "float32", "float64" or "reference"
+        The first two read B-spline tables; the reference sums float64 error functions.
+    backend : Backend
+    depth_mm : tuple of (V,) float64
+        Radiological depth of every voxel, per beam.
+    """
+
+    grid: Grid
+    voxels: npt.NDArray[np.int64]
+    beamlets: Beamlets
+    machine: BeamModel
+    precision: Precision
+    backend: Backend
+    depth_mm: tuple[npt.NDArray[np.float64], ...]
+    _prepared: tuple[_PreparedBeam, ...] = dataclasses.field(repr=False, default=())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V, B)."""
+        return int(self.voxels.size), self.beamlets.count
+
+    def dose(self, fluence: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Dose of a fluence.
+
+        Parameters
+        ----------
+        fluence : (B,)
+            MU-equivalents, course total.
+
+        Returns
+        -------
+        (V,) float64
+            Gy, course total.
+        """
+        x = _vector("fluence", fluence, self.beamlets.count, "beamlets")
+        if self.precision == "reference":
+            return self._reference_dose(x)
+        dose = np.zeros(self.voxels.size)
+        for index, beam in enumerate(self._prepared):
+            field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
+            dose += self.backend.kernels.gather(_maps(beam, field), *beam.taps)
+        return dose
+
+    def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Transpose of `dose`: sum over voxels of weight times dose per unit fluence.
+
+        Parameters
+        ----------
+        weights : (V,)
+
+        Returns
+        -------
+        (B,) float64
+            <dose(x), w> = <x, adjoint(w)> to rounding.
+        """
+        w = _vector("weights", weights, self.voxels.size, "voxels")
+        if self.precision == "reference":
+            return sum((w[part] @ rows for part, rows in self._row_chunks()), start=np.zeros(self.beamlets.count))
+        result = np.empty(self.beamlets.count)
+        for index, beam in enumerate(self._prepared):
+            shape = (len(beam.table_v.coefficients), len(beam.table_u.coefficients))
+            values = w.astype(beam.weights.dtype)
+            maps = self.backend.kernels.scatter(values, shape, *beam.taps)
+            result[self.beamlets.of_beam(index)] = beam.lattice.collect(_unmap(beam, maps))
+        return result
+
+    def rows(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Dose of some voxels per unit fluence of every beamlet, without a lateral cut-off.
+
+        Parameters
+        ----------
+        voxels : (n,) int
+            Positions in `self.voxels`, 0 <= i < V.
+
+        Returns
+        -------
+        (n, B) float64
+            Gy per MU-equivalent; ``rows(i) @ x`` is ``dose(x)[i]`` to rounding.
+        """
+        index = self._positions(voxels)
+        result = np.empty((index.size, self.beamlets.count))
+        for b in range(len(self.beamlets.beams)):
+            result[:, self.beamlets.of_beam(b)] = self._beam_rows(b, index)
+        return result
+
+    def tocsr(self, cutoff_mm: float = np.inf, threshold: float = 0.0) -> sparse.csr_array:
+        """The dose-influence matrix, truncated on request, with the cost of truncation logged.
+
+        Parameters
+        ----------
+        cutoff_mm : float
+            Pairs whose distance from the beamlet's centre in the isocentre plane exceeds this are dropped.
+        threshold : float
+            Entries at or below this fraction of their beamlet's largest kept entry are dropped.
+
+        Returns
+        -------
+        (V, B) scipy.sparse.csr_array, float32
+            int32 columns.
+        """
+        if not cutoff_mm > 0 or not 0 <= threshold < 1:
+            raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
+        largest = np.zeros(self.beamlets.count)
+        if threshold > 0:
+            for part, rows in self._row_chunks():
+                np.maximum(largest, np.max(rows * self._within(part, cutoff_mm), axis=0), out=largest)
+        kept_sum = total_sum = 0.0
+        blocks = []
+        for part, rows in self._row_chunks():
+            kept = np.where(self._within(part, cutoff_mm) & (rows > threshold * largest), rows, 0.0)
+            kept_sum, total_sum = kept_sum + kept.sum(), total_sum + rows.sum()
+            blocks.append(sparse.csr_array(kept.astype(np.float32)))
+        matrix = sparse.vstack(blocks, format="csr")
+        log.info(
+            "stored matrix: %d entries; cut-off %g mm and threshold %g drop %.3f %% of the dose of uniform fluence",
+            matrix.nnz, cutoff_mm, threshold, 100 * (1 - kept_sum / total_sum) if total_sum else 0.0,
+        )  # fmt: skip
+        return matrix
+
+    def at_reference(self) -> DoseInfluence:
+        """The same operator as the direct float64 error-function sum: the oracle, slower."""
+        return dataclasses.replace(self, precision="reference", _prepared=())
+
+    def restricted_to(self, voxels: npt.ArrayLike) -> DoseInfluence:
+        """The same operator for some of its voxels (positions in `self.voxels`)."""
+        index = self._positions(voxels)
+        smaller = dataclasses.replace(
+            self, voxels=self.voxels[index], depth_mm=tuple(d[index] for d in self.depth_mm), _prepared=()
+        )
+        return smaller if self.precision == "reference" else dataclasses.replace(smaller, _prepared=_prepare(smaller))
+
+    def _positions(self, voxels: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        index = np.atleast_1d(np.asarray(voxels))
+        if index.dtype == bool or not np.issubdtype(index.dtype, np.integer):
+            raise InputError(f"voxel positions must be integers, got dtype {index.dtype}.")
+        if index.size and (index.min() < 0 or index.max() >= self.voxels.size):
+            raise InputError(f"voxel positions must lie in 0..{self.voxels.size - 1}.")
+        return index.astype(np.int64)
+
+    def _axis_profiles(self, beam: int, index: Array) -> tuple[Lattice, Array, Array, Array]:
+        """Lattice, E_u (n, Ju, C), E_v (n, Jv, C) and component weights (n, C) of some voxels for one beam."""
+        if self.precision == "reference":
+            lattice = lattice_of(self.beamlets, beam, self.machine)
+            u, v, scale = self.beamlets.beams[beam].project(
+                self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm
+            )
+            sigma_u, sigma_v = component_sigmas_mm(self.machine)
+            across = blurred_squares(u, lattice.u_mm, lattice.width_u_mm, sigma_u)
+            along = blurred_squares(v, lattice.v_mm, lattice.width_v_mm, sigma_v)
+            return lattice, across, along, component_weights(self.machine, self.depth_mm[beam][index], scale)
+        ready = self._prepared[beam]
+        across = _read(ready.table_u, ready.iu[index], ready.fu[index])
+        along = _read(ready.table_v, ready.iv[index], ready.fv[index])
+        return ready.lattice, across, along, ready.weights[index]
+
+    def _beam_rows(self, beam: int, index: Array) -> Array:
+        lattice, across, along, weights = self._axis_profiles(beam, index)
+        return lattice.collect((along * weights[:, None, :]) @ across.transpose(0, 2, 1))
+
+    def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
+        dose = np.zeros(self.voxels.size)
+        for part in self._chunks():
+            index = np.arange(part.start, part.stop)
+            for b in range(len(self.beamlets.beams)):
+                lattice, across, along, weights = self._axis_profiles(b, index)
+                field = lattice.spread(x[self.beamlets.of_beam(b)])
+                # sum_c a_c (E_v F E_u): contract the rows first, they are the shorter product.
+                partly = np.einsum("njc,jk->nkc", along, field, optimize=True)
+                dose[part] += np.einsum("nkc,nkc,nc->n", partly, across, weights)
+        return dose
+
+    def _chunks(self) -> Iterator[slice]:
+        size = max(1, CHUNK_PAIRS // max(1, self.beamlets.count))
+        for start in range(0, self.voxels.size, size):
+            yield slice(start, min(start + size, self.voxels.size))
+
+    def _row_chunks(self) -> Iterator[tuple[slice, Array]]:
+        for part in self._chunks():
+            yield part, self.rows(np.arange(part.start, part.stop))
+
+    def _within(self, part: slice, cutoff_mm: float) -> Array:
+        """Whether each (voxel of the chunk, beamlet) pair lies within the cut-off in the isocentre plane."""
+        near = np.ones((part.stop - part.start, self.beamlets.count), bool)
+        if np.isinf(cutoff_mm):
+            return near
+        centres = self.grid.centres_mm(self.voxels[part])
+        for b, beam in enumerate(self.beamlets.beams):
+            own = self.beamlets.of_beam(b)
+            u, v, _ = beam.project(centres, self.machine.sad_mm)
+            distance = np.hypot(u[:, None] - self.beamlets.u_mm[own], v[:, None] - self.beamlets.v_mm[own])
+            near[:, own] = distance <= cutoff_mm
+        return near
+
+
+def dose_influence(
+    density: Volume,
+    grid: Grid,
+    beamlets: Beamlets,
+    machine: BeamModel,
+    *,
+    voxels: npt.ArrayLike | None = None,
+    backend: str | Backend = "auto",
+    precision: Precision = "float32",
+) -> DoseInfluence:
+    """Prepare the dose operator.
+
+    Parameters
+    ----------
+    density : Volume
+        Relative electron density, on any grid; rays are traced through it.
+    grid : Grid
+        Dose grid.
+    beamlets : Beamlets
+    machine : BeamModel
+    voxels : (V,) int, optional
+        C-order flat indices of `grid` to compute, in this order; default all.
+    backend : str or Backend
+        "auto", "numpy", "numba" or "cupy".
+    precision : str
+        "float32", "float64" (B-spline tables) or "reference" (direct float64 sum).
+
+    Returns
+    -------
+    DoseInfluence
+
+    Raises
+    ------
+    InputError
+        Densities that are negative or not finite, voxel indices outside the grid.
+    DoseError
+        A voxel deeper than the machine's table, or a source shape the tables cannot hold.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}.")
+    if not (np.all(np.isfinite(density.values)) and float(np.min(density.values)) >= 0):
+        raise InputError("relative electron density must be finite and >= 0.", remedy="Convert HU with to_density().")
+    _refuse_rotated_oblong_source(beamlets, machine)
+    chosen = backend if isinstance(backend, Backend) else select_backend(backend)
+    flat = _voxel_indices(voxels, grid)
+    points = grid.centres_mm(flat)
+    depths = tuple(
+        radiological_depth(density, beam.source_mm(machine.sad_mm), points, backend=chosen) for beam in beamlets.beams
+    )
+    bare = DoseInfluence(grid, flat, beamlets, machine, precision, chosen, depths)
+    return bare if precision == "reference" else dataclasses.replace(bare, _prepared=_prepare(bare))
+
+
+def _prepare(influence: DoseInfluence) -> tuple[_PreparedBeam, ...]:
+    points = influence.grid.centres_mm(influence.voxels)
+    return tuple(_prepare_beam(influence, b, points) for b in range(len(influence.beamlets.beams)))
+
+
+def _prepare_beam(influence: DoseInfluence, beam: int, points_mm: Array) -> _PreparedBeam:
+    machine, dtype = influence.machine, np.dtype(influence.precision)
+    u, v, scale = influence.beamlets.beams[beam].project(points_mm, machine.sad_mm)
+    lattice = lattice_of(influence.beamlets, beam, machine)
+    sigma_u, sigma_v = component_sigmas_mm(machine)
+    table_u = spline_table(*_span(u), lattice.u_mm, lattice.width_u_mm, sigma_u, dtype)
+    table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, dtype)
+    (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
+    weights = np.empty((u.size, machine.mixture.width_mm.size), dtype)
+    for start in range(0, u.size, 100_000):
+        part = slice(start, start + 100_000)
+        weights[part] = component_weights(machine, influence.depth_mm[beam][part], scale[part])
+    return _PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
+
+
+def _maps(beam: _PreparedBeam, field: Array) -> Array:
+    """Fluence (Jv, Ju) convolved with every Gaussian, as spline coefficients (Nv, Nu, C)."""
+    across = beam.table_u.coefficients.transpose(2, 1, 0)
+    along = beam.table_v.coefficients.transpose(2, 0, 1)
+    return np.ascontiguousarray((along @ (field @ across)).transpose(1, 2, 0))
+
+
+def _unmap(beam: _PreparedBeam, maps: Array) -> Array:
+    """Transpose of `_maps`: (Nv, Nu, C) to (Jv, Ju)."""
+    across = beam.table_u.coefficients.transpose(2, 0, 1)
+    along = beam.table_v.coefficients.transpose(2, 1, 0)
+    return (along @ (maps.transpose(2, 0, 1) @ across)).sum(axis=0)
+
+
+def _read(table: SplineTable, node: Array, offset: Array) -> Array:
+    """Table values (n, J, C) at the given nodes and offsets."""
+    from .kernels.numpy_kernels import spline_taps
+
+    taps = spline_taps(offset)
+    return sum(taps[k][:, None, None] * table.coefficients[node + k - 1] for k in range(3))
+
+
+def _span(t_mm: Array) -> tuple[float, float]:
+    return (float(t_mm.min()), float(t_mm.max())) if t_mm.size else (0.0, 0.0)
+
+
+def _vector(name: str, value: npt.ArrayLike, length: int, of: str) -> npt.NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.shape != (length,) or not np.all(np.isfinite(array)):
+        raise InputError(f"{name} must be {length} finite numbers (one per {of[:-1]}), got shape {array.shape}.")
+    return array
+
+
+def _voxel_indices(voxels: npt.ArrayLike | None, grid: Grid) -> npt.NDArray[np.int64]:
+    if voxels is None:
+        return np.arange(grid.size)
+    flat = np.asarray(voxels)
+    if flat.ndim != 1 or not np.issubdtype(flat.dtype, np.integer):
+        raise InputError(f"voxels must be a 1-D integer array, got shape {flat.shape} and dtype {flat.dtype}.")
+    if flat.size and (flat.min() < 0 or flat.max() >= grid.size):
+        raise InputError(f"voxels must lie in 0..{grid.size - 1} (C-order indices of the grid).")
+    return flat.astype(np.int64)
+
+
+def _refuse_rotated_oblong_source(beamlets: Beamlets, machine: BeamModel) -> None:
+    unequal = machine.source_sigma_mm[0] != machine.source_sigma_mm[1]
+    turned = [b.collimator_deg for b in beamlets.beams if b.collimator_deg % 180 != 0]
+    if unequal and turned:
+        raise DoseError(
+            f"machine {machine.name!r} has a source blur of {machine.source_sigma_mm} mm, unequal along u and v and fixed "
+            f"to the gantry; at collimator {turned[0]:g} degrees the model is not separable.",
+            remedy="Use collimator 0 or 180, or a machine with equal blur.",
+        )

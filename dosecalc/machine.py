@@ -1,0 +1,276 @@
+"""Beam models: a machine is a folder of data (machine.toml and its tables), and no code.
+
+`load_machine` reads a shipped machine by name or any such folder by path, checks everything, fits the
+Gaussian mixture to the kernel (about a second, once per process) and returns a frozen `BeamModel`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import erf
+
+from .density import HuCalibration
+from .errors import InputError
+from .machine_file import MACHINE_FILE, MachineFile, parse_kernel, parse_machine, read_bytes
+from .mixture import GaussianMixture, fit_mixture
+
+Array = npt.NDArray[np.float64]
+
+SHIPPED = Path(__file__).parent / "machines"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadScatter:
+    """Sc = (1 - w) + w erf^2(h / (sqrt(2) sigma)), h the half opening projected to the flattening filter.
+
+    Parameters
+    ----------
+    weight : float
+        w, share of the output that comes from the head.
+    sigma_mm : float
+        In the plane of the flattening filter.
+    filter_distance_mm : float
+        From the target.
+    """
+
+    weight: float
+    sigma_mm: float
+    filter_distance_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceDose:
+    """The stated dose per MU on the axis of a square field in water: it fixes `BeamModel.gy_per_fluence`."""
+
+    dose_gy_per_mu: float
+    field_mm: float
+    ssd_mm: float
+    depth_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a part of the machine data comes from and under which terms."""
+
+    item: str
+    source: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BeamModel:
+    """One photon beam, complete and checked.
+
+    The dose of beamlets with fluence x (MU) and off-axis factors f at a voxel that projects from the source
+    to (u, v) on the isocentre plane and lies z downstream of it is
+
+        D = gy_per_fluence (SAD / (SAD + z))^2 sum_c a_c sum_j x_j f_j E_c(u; j) E_c(v; j),
+        E_c(u; j) = (erf((u - u_low) / (sqrt(2) sigma_c,u)) - erf((u - u_high) / (sqrt(2) sigma_c,u))) / 2
+
+    with u_low, u_high the edges of beamlet j, a_c = ``mixture.weights(depth, s_p, s_s)`` and sigma_c,u =
+    ``mixture.sigma_mm(source_sigma_mm[0])`` (likewise v).
+
+    Attributes
+    ----------
+    name, description, nominal_energy : str
+    sad_mm : float
+        Source to axis.
+    source_sigma_mm : (u, v)
+        Focal spot, seen in the isocentre plane.
+    off_axis_radius_mm, off_axis_ratio : (n,) float64
+        Fluence relative to the axis over the radius in the isocentre plane.
+    head_scatter : HeadScatter
+        For sequenced fields; beamlets have output factor 1.
+    mixture : GaussianMixture
+    gy_per_fluence : float
+        Gy g/cm2 per MU: the factor that makes the reference field give the reference dose.
+    reference : ReferenceDose
+    calibration : HuCalibration
+    field_mm, depth_mm : (low, high)
+        Range of validity: square fields in the isocentre plane, radiological depth in water.
+    tpr20_10 : float
+        Target of the beam quality.
+    validity_note : str
+    provenance : tuple of Provenance
+    provisional : bool
+        True where the kernel or the beam quality is known to be incomplete.
+    sha256 : str
+        Of machine.toml and the kernel table.
+    sources : tuple of (str, str)
+        Section of machine.toml and its source.
+    """
+
+    name: str
+    description: str
+    nominal_energy: str
+    sad_mm: float
+    source_sigma_mm: tuple[float, float]
+    off_axis_radius_mm: Array
+    off_axis_ratio: Array
+    head_scatter: HeadScatter
+    mixture: GaussianMixture
+    gy_per_fluence: float
+    reference: ReferenceDose
+    calibration: HuCalibration
+    field_mm: tuple[float, float]
+    depth_mm: tuple[float, float]
+    tpr20_10: float
+    validity_note: str
+    provenance: tuple[Provenance, ...]
+    provisional: bool
+    sha256: str
+    sources: tuple[tuple[str, str], ...]
+
+
+def available_machines() -> tuple[str, ...]:
+    """Names of the shipped machines, sorted."""
+    return tuple(sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{MACHINE_FILE}")))
+
+
+def load_machine(name_or_path: str | Path) -> BeamModel:
+    """A beam model from a shipped name or from a folder with machine.toml.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name of `available_machines`, or a folder.
+
+    Returns
+    -------
+    BeamModel
+
+    Raises
+    ------
+    InputError
+        Unknown machine (the nearest name is given), or machine data with faults (all are listed).
+    """
+    folder = _folder(name_or_path)
+    content = read_bytes(folder / MACHINE_FILE)
+    file = parse_machine(content, str(folder / MACHINE_FILE))
+    table = read_bytes(folder / file.kernel.file)
+    digest = hashlib.sha256(content + table).hexdigest()
+    return _assemble(file, _mixture(table, file.kernel.file), digest)
+
+
+def square_field_dose(
+    mixture: GaussianMixture,
+    source_sigma_mm: tuple[float, float],
+    *,
+    depth_mm: float,
+    field_mm: float,
+    scale: float = 1.0,
+) -> float:
+    """Dose on the axis of a square field per unit fluence in closed form, without inverse square.
+
+    Parameters
+    ----------
+    mixture : GaussianMixture
+    source_sigma_mm : (u, v)
+    depth_mm : float
+        Depth in water.
+    field_mm : float
+        Side in the isocentre plane.
+    scale : float
+        Lateral scale: in water the magnification (SAD + z) / SAD.
+
+    Returns
+    -------
+    float
+        cm2/g.
+    """
+    weights = mixture.weights(depth_mm, scale, scale)[0]
+    half = field_mm / (2.0 * np.sqrt(2.0))
+    u, v = (erf(half / np.maximum(mixture.sigma_mm(s), 1e-9)) for s in source_sigma_mm)
+    return float(np.sum(weights * u * v))
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    """The machine folder of a shipped name or a path."""
+    if str(name_or_path) in available_machines():
+        return SHIPPED / str(name_or_path)
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return folder
+    near = get_close_matches(str(name_or_path), available_machines(), n=1, cutoff=0.0)
+    raise InputError(
+        f"unknown machine {str(name_or_path)!r}, expected one of {', '.join(available_machines())} "
+        f"or a folder with {MACHINE_FILE}.",
+        remedy=f"Nearest name: {near[0]}." if near else None,
+    )
+
+
+@lru_cache(maxsize=8)
+def _mixture(table: bytes, where: str) -> GaussianMixture:
+    """The fitted mixture of a kernel table; kept, because the fit takes about a second."""
+    return fit_mixture(parse_kernel(table, where))
+
+
+def _assemble(file: MachineFile, mixture: GaussianMixture, digest: str) -> BeamModel:
+    spot = file.focal_spot.sigma_mm
+    reference = ReferenceDose(**file.reference.model_dump(exclude={"source"}))
+    sections = {name: getattr(file, name) for name in MachineFile.model_fields}
+    radius, ratio = _profile(file.off_axis.radius_mm, file.off_axis.ratio)
+    return BeamModel(
+        name=file.name,
+        description=file.description,
+        nominal_energy=file.nominal_energy,
+        sad_mm=file.sad_mm,
+        source_sigma_mm=spot,
+        off_axis_radius_mm=radius,
+        off_axis_ratio=ratio,
+        head_scatter=HeadScatter(**file.head_scatter.model_dump(exclude={"source"})),
+        mixture=mixture,
+        gy_per_fluence=_gy_per_fluence(mixture, spot, reference, file.sad_mm),
+        reference=reference,
+        calibration=HuCalibration(
+            np.asarray(file.calibration.hu),
+            np.asarray(file.calibration.relative_electron_density),
+            file.calibration.source,
+        ),
+        field_mm=file.validity.field_mm,
+        depth_mm=file.validity.depth_mm,
+        tpr20_10=file.kernel.tpr20_10,
+        validity_note=file.validity.note,
+        provenance=tuple(Provenance(**entry.model_dump()) for entry in file.provenance),
+        provisional=file.provisional,
+        sha256=digest,
+        sources=tuple((name, part.source) for name, part in sections.items() if hasattr(part, "source")),
+    )
+
+
+def _gy_per_fluence(
+    mixture: GaussianMixture, spot_mm: tuple[float, float], reference: ReferenceDose, sad_mm: float
+) -> float:
+    """Factor with which a fluence of 1 MU over the reference field gives the reference dose."""
+    z = reference.ssd_mm + reference.depth_mm - sad_mm
+    magnification = (sad_mm + z) / sad_mm
+    dose = square_field_dose(
+        mixture, spot_mm, depth_mm=reference.depth_mm, field_mm=reference.field_mm, scale=magnification
+    )
+    return reference.dose_gy_per_mu * magnification**2 / dose
+
+
+def _profile(radius: tuple[float, ...], ratio: tuple[float, ...]) -> tuple[Array, Array]:
+    """Read-only off-axis radius and ratio, checked."""
+    columns = np.asarray(radius, dtype=np.float64), np.asarray(ratio, dtype=np.float64)
+    if (
+        len(radius) != len(ratio)
+        or radius[0] != 0
+        or (np.diff(columns[0]) <= 0).any()
+        or (columns[1] < 0).any()
+    ):
+        raise InputError(
+            "the off-axis profile needs equally many radii, increasing from 0 mm, and ratios, none negative; "
+            f"got {len(radius)} radii from {radius[0]:g} mm and {len(ratio)} ratios.",
+            where=f"{MACHINE_FILE}: off_axis",
+        )
+    for column in columns:
+        column.flags.writeable = False
+    return columns

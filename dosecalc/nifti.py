@@ -1,0 +1,240 @@
+"""NIfTI images and label maps, brought to LPS axes in (z, y, x) order.
+
+NIfTI world coordinates are RAS (x to the right, y to anterior); DICOM's are LPS, so x and y change sign.
+Source: NIfTI-1 standard, https://nifti.nimh.nih.gov/nifti-1, "orientation and location".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from .errors import DosecalcError, InputError, ResourceError, UnsafeInputError
+from .grid import Grid, Volume
+from .structures import ROLES, Occupancy, Structure, StructureSet, check_name, role_from_name
+
+VOXEL_LIMIT = 512 * 512 * 4000  # a few metres of fine slices; a small compressed file may claim any number
+LABEL_LIMIT = 65535
+OBLIQUE_LIMIT = 1e-3  # as direction cosine: 0.4 mm over 400 mm
+AFFINE_TOLERANCE_MM = 1e-3
+
+_log = logging.getLogger(__name__)
+
+
+def read_nifti_volume(path: str | Path) -> Volume:
+    """HU of a NIfTI file (.nii, .nii.gz), float32, on an LPS grid with axes along x, y, z.
+
+    Raises
+    ------
+    InputError
+        Not NIfTI, damaged, not three-dimensional, no or contradictory orientation, oblique axes, units other
+        than mm, values that are not finite.
+    UnsafeInputError
+        More voxels than a scan can have.
+    """
+    file = Path(path)
+    grid, values = _lps(file)
+    if not np.isfinite(values).all():
+        raise InputError(f"{int((~np.isfinite(values)).sum())} voxels are not finite.", where=str(path))
+    return Volume(grid, np.ascontiguousarray(values, dtype=np.float32))
+
+
+def read_nifti_labels(path: str | Path, names: str | Path | Mapping[str, Any]) -> StructureSet:
+    """Structures of a label map; each is an occupancy cropped to its box.
+
+    Parameters
+    ----------
+    path : str or Path
+        NIfTI file of whole numbers, 0 is background.
+    names : str, Path or mapping
+        JSON file, or its content: {"1": "Liver"}, {"Liver": 1}, or {"labels": {"1": {"name": "Liver"}}},
+        where a label may also state its "role". Without a role, GTV, CTV, ITV and PTV are taken from the
+        start of the name.
+
+    Returns
+    -------
+    StructureSet
+        Names kept as in the file; those without voxels are logged and listed as `absent`.
+
+    Raises
+    ------
+    InputError
+        As `read_nifti_volume`; values that are not labels, labels without a name, names used twice.
+    """
+    file = Path(path)
+    table = _names(names)
+    grid, values = _lps(file)
+    labels = _whole_numbers(values, file)
+    counts = np.bincount(labels.ravel())
+    present = [int(label) for label in np.flatnonzero(counts) if label]
+    unnamed = [label for label in present if label not in table]
+    if unnamed:
+        listed = ", ".join(f"{label} ({counts[label] * grid.voxel_cc:.3g} cc)" for label in unnamed[:20])
+        raise InputError(
+            f"{len(unnamed)} labels have no name: {listed}.",
+            where=str(path),
+            remedy="Add them to the label names.",
+        )
+    absent = tuple(name for label, (name, _) in table.items() if label not in present)
+    if absent:
+        _log.info("%d names have no voxels: %s.", len(absent), ", ".join(absent))
+    boxes = ndimage.find_objects(labels)
+    structures = (
+        Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present
+    )
+    return StructureSet(tuple(structures), absent=absent)
+
+
+def _cropped(grid: Grid, labels: npt.NDArray[np.int32], label: int, box: tuple[slice, ...]) -> Occupancy:
+    fraction = (labels[box] == label).astype(np.float32)
+    first = np.array([s.start for s in box])[::-1]
+    origin = np.asarray(grid.origin_mm) + first * grid.spacing_mm
+    return Occupancy(Grid(tuple(origin.tolist()), grid.spacing_mm, fraction.shape), fraction)
+
+
+def _lps(path: Path) -> tuple[Grid, npt.NDArray[Any]]:
+    """Grid and (nz, ny, nx) values of a NIfTI file."""
+    with _parsing(path):
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Image):  # includes NIfTI-2
+            raise InputError("is not a NIfTI file.", where=str(path))
+        shape = tuple(n for i, n in enumerate(image.shape) if i < 3 or n != 1)
+        if len(shape) != 3 or min(shape) < 1:
+            raise InputError(f"has shape {image.shape}, expected three dimensions.", where=str(path))
+        if int(np.prod(shape, dtype=object)) > VOXEL_LIMIT:
+            raise UnsafeInputError(f"claims {shape} voxels, more than a scan can have.", where=str(path))
+        _check_header(image, path)
+        image = nibabel.as_closest_canonical(image)
+        values = np.asanyarray(image.dataobj).reshape(image.shape[:3])
+        affine = np.asarray(image.affine, dtype=np.float64)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or spacing.min() <= 0:
+        raise InputError("its affine is not finite or singular.", where=str(path))
+    if np.abs(affine[:3, :3] / spacing - np.eye(3)).max() > OBLIQUE_LIMIT:
+        raise InputError(
+            f"its axes are oblique (direction cosines {np.round(affine[:3, :3] / spacing, 4).tolist()}).",
+            where=str(path),
+            remedy="Resample it to axes along x, y, z.",
+        )
+    # the canonical array runs to the right and to anterior; LPS runs the other way, so its first voxel is the
+    # last
+    last = affine[:3, 3] + spacing * (np.array(values.shape) - 1)
+    origin = (-float(last[0]), -float(last[1]), float(affine[2, 3]))
+    grid = Grid(origin, tuple(spacing.tolist()), values.shape[::-1])
+    return grid, values[::-1, ::-1, :].transpose(2, 1, 0)
+
+
+def _check_header(image: Any, path: Path) -> None:
+    """Orientation stated once, or twice the same; lengths in mm."""
+    header = image.header
+    unit = header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise InputError(f"its lengths are in {unit}, expected mm.", where=str(path))
+    qform, sform = header.get_qform(coded=True), header.get_sform(coded=True)
+    if not qform[1] and not sform[1]:
+        raise InputError(
+            "states no orientation (qform and sform codes are 0), which is never assumed.",
+            where=str(path),
+            remedy="Convert it again from its source.",
+        )
+    if qform[1] and sform[1] and np.abs(qform[0] - sform[0]).max() > AFFINE_TOLERANCE_MM:
+        raise InputError(
+            "its qform and sform disagree about where the image lies.",
+            where=str(path),
+            remedy="Keep the right one and write the file again.",
+        )
+
+
+def _whole_numbers(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int32]:
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > LABEL_LIMIT:
+        raise InputError(f"is not a label map: values must lie within 0 and {LABEL_LIMIT}.", where=str(path))
+    labels = values.astype(np.int32)
+    if not np.array_equal(labels, values):
+        raise InputError(
+            "is not a label map: it holds fractions.", where=str(path), remedy="Is it the image?"
+        )
+    return labels
+
+
+def _names(source: str | Path | Mapping[str, Any]) -> dict[int, tuple[str, str]]:
+    """Name and role by label, background left out."""
+    content = dict(source) if isinstance(source, Mapping) else _json(Path(source))
+    where = "label names" if isinstance(source, Mapping) else str(source)
+    labels = content.get("labels")
+    entries = labels if isinstance(labels, Mapping) else content
+    rows = [row for key, value in entries.items() if (row := _row(key, value, where))[0]]
+    for what, values in (("label", [r[0] for r in rows]), ("name", [r[1] for r in rows])):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            raise InputError(f"{what} given twice: {', '.join(map(repr, twice))}.", where=where)
+    return {label: (name, role) for label, name, role in rows}
+
+
+def _row(key: str, value: Any, where: str) -> tuple[int, str, str]:
+    """Label, name and role of one entry in any of the three forms."""
+    role = None
+    if isinstance(value, Mapping):
+        value, role = value.get("name"), value.get("role")
+    if isinstance(value, int) and not isinstance(value, bool):
+        label, name = value, key
+    elif isinstance(value, str) and key.isascii() and key.isdecimal():
+        label, name = int(key), value
+    else:
+        raise InputError(
+            f'entry {key!r} is not a label with its name, such as "1": "Liver" or "Liver": 1.', where=where
+        )
+    if label:
+        check_name(name)
+    if role is not None and role not in ROLES:
+        raise InputError(f"{name!r} has role {role!r}, expected one of {', '.join(ROLES)}.", where=where)
+    return label, name, role or role_from_name(name)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"cannot be read as JSON ({type(error).__name__}).",
+            where=str(path),
+            remedy="Check the path and content.",
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError("must be a JSON object of label names.", where=str(path))
+    return content
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise InputError(f"JSON keys given twice: {', '.join(map(repr, twice))}.", where="label names")
+    return dict(pairs)
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn whatever the parser raises on a broken file into an InputError that names the file."""
+    if not path.is_file():
+        raise InputError("there is no such file.", where=str(path), remedy="Check the path.")
+    try:
+        yield
+    except DosecalcError:
+        raise
+    except MemoryError as error:
+        raise ResourceError("does not fit into memory.", where=str(path)) from error
+    except Exception as error:
+        raise InputError(
+            f"is not a readable NIfTI file ({type(error).__name__}).",
+            where=str(path),
+            remedy="Copy it again.",
+        ) from error

@@ -1,0 +1,165 @@
+"""A synthetic abdominal patient with a liver metastasis: for demonstrations and tests, never anatomy to plan on.
+
+The organs are signed functions in a patient frame (x to the left, y to posterior, z to superior; mm), sampled on
+a fine grid of each CT plane. The same samples give the contours (their zero level) and the HU (their average over
+a voxel), so that image and structures cannot disagree. The patient is turned about the long axis and no organ has
+a mirror image: exchanged or mirrored axes show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import contourpy
+import numpy as np
+import numpy.typing as npt
+import shapely
+from scipy.ndimage import gaussian_filter
+
+from .grid import Grid, Triple, Volume
+from .implicit import FAR_MM, Array
+from .phantom_anatomy import Organ, organs
+from .structures import Contours, Structure, StructureSet
+
+TARGET_NAME = "GTV"
+GRID = Grid(origin_mm=(-172.5, -153.0, -98.0), spacing_mm=(2.0, 2.2, 3.0), shape=(85, 130, 180))
+PATIENT_ORIGIN_MM: Triple = (6.0, -13.0, 42.0)  # of the patient frame, in LPS
+TURN_DEG = 4.0  # about z, left side up
+AIR_HU = -1000.0
+NOISE_HU = 8.0  # standard deviation, a usual abdominal planning CT
+_FINE = 2  # samples per voxel along x and along y
+_PAD_MM = 4.0  # beyond an organ's box, so that the zero level closes inside the window
+_EDGE_MM = 1.0  # width over which HU pass from one tissue to the next
+_SIMPLIFY_MM = 0.05  # contour points closer than this to a straight line are left out
+_MIN_AREA_MM2 = 1.0  # slivers left by carving one organ out of another
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SyntheticPatient:
+    """A CT with structures.
+
+    Attributes
+    ----------
+    ct : Volume
+        HU, int16.
+    structures : StructureSet
+        Contours on the CT planes, TG-263 names (Mayo et al., IJROBP 100, 1057, 2018).
+    target_name : str
+        The gross tumour volume among them.
+    """
+
+    ct: Volume
+    structures: StructureSet
+    target_name: str
+
+
+def synthetic_patient(seed: int = 0) -> SyntheticPatient:
+    """The patient; `seed` draws the noise of the CT, the anatomy is always the same."""
+    anatomy = organs()
+    x, y = _fine_plane()
+    z_mm = GRID.origin_mm[2] + GRID.spacing_mm[2] * np.arange(GRID.shape[0])
+    hu = np.empty(GRID.shape, dtype=np.float32)
+    outlines: dict[str, list[tuple[float, npt.NDArray[np.float64]]]] = {
+        organ.name: [] for organ in anatomy if organ.contoured
+    }
+    for k, z in enumerate(z_mm):
+        fine = np.full(x.shape, AIR_HU, dtype=np.float32)
+        taken = np.full(x.shape, FAR_MM, dtype=np.float32)
+        for organ in anatomy:
+            drawn = _draw(organ, x, y, float(z) - PATIENT_ORIGIN_MM[2], fine, taken)
+            if drawn is not None and organ.contoured:
+                outlines[organ.name] += [(float(z), polygon) for polygon in _polygons(*drawn)]
+        hu[k] = fine.reshape(GRID.shape[1], _FINE, GRID.shape[2], _FINE).mean(axis=(1, 3))
+    structures = tuple(
+        Structure(organ.name, organ.role, Contours(*zip(*outlines[organ.name], strict=True)))
+        for organ in anatomy
+        if organ.contoured
+    )
+    return SyntheticPatient(Volume(GRID, _with_noise(hu, seed)), StructureSet(structures), TARGET_NAME)
+
+
+def write_synthetic_patient(folder: str | Path, seed: int = 0) -> SyntheticPatient:
+    """Write the patient as DICOM: folder/ct/*.dcm and folder/rtstruct.dcm; returns what was written.
+
+    Raises
+    ------
+    OutputError
+        The files cannot be written.
+    """
+    from .dicom import write_ct_series, write_rtstruct
+
+    patient = synthetic_patient(seed)
+    folder = Path(folder)
+    series = write_ct_series(folder / "ct", patient.ct, patient_name="Synthetic^Abdomen")
+    write_rtstruct(folder / "rtstruct.dcm", patient.structures, series)
+    return patient
+
+
+def _fine_plane() -> tuple[Array, Array]:
+    """Patient-frame x and y of the fine samples, two (rows, columns) float32 arrays in mm."""
+    axes = []
+    for axis, n in ((0, GRID.shape[2]), (1, GRID.shape[1])):
+        step = GRID.spacing_mm[axis] / _FINE
+        first = GRID.origin_mm[axis] - GRID.spacing_mm[axis] / 2 + step / 2 - PATIENT_ORIGIN_MM[axis]
+        axes.append(first + step * np.arange(n * _FINE))
+    across, down = np.meshgrid(*axes)
+    c, s = np.cos(np.radians(TURN_DEG)), np.sin(np.radians(TURN_DEG))
+    return (c * across + s * down).astype(np.float32), (c * down - s * across).astype(np.float32)
+
+
+def _to_lps(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Fine (column, row) index coordinates, (n, 2), to LPS x, y in mm."""
+    step = np.array(GRID.spacing_mm[:2]) / _FINE
+    first = np.array(GRID.origin_mm[:2]) - np.array(GRID.spacing_mm[:2]) / 2 + step / 2
+    return first + points * step
+
+
+def _draw(
+    organ: Organ, x: Array, y: Array, z: float, hu: Array, taken: Array
+) -> tuple[Array, tuple[int, int]] | None:
+    """Paint one organ on one plane; returns its signed distances in a window and the window's (row, column).
+
+    `hu` and `taken` (the distance to organs of higher priority) are changed in place.
+    """
+    low, high = np.subtract(organ.shape.low_mm, _PAD_MM), np.add(organ.shape.high_mm, _PAD_MM)
+    if not low[2] < z < high[2]:
+        return None
+    near = (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1])
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    if not len(rows):
+        return None
+    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    signed = organ.shape.signed_mm(x[window], y[window], z)
+    if organ.carves:
+        signed = np.maximum(signed, -taken[window])
+        taken[window] = np.minimum(taken[window], signed)
+    if organ.hu is not None:
+        hu[window] += np.clip(0.5 - signed / _EDGE_MM, 0.0, 1.0) * (organ.hu(z) - hu[window])
+    return signed, (int(rows[0]), int(columns[0]))
+
+
+def _polygons(signed: Array, corner: tuple[int, int]) -> list[npt.NDArray[np.float64]]:
+    """The closed zero-level lines of a window as (n, 2) polygons in LPS mm."""
+    if not (signed < 0).any():
+        return []
+    framed = np.pad(signed, 1, constant_values=FAR_MM) if _touches_frame(signed) else signed
+    shift = np.array([corner[1], corner[0]]) - (framed.shape[0] != signed.shape[0])
+    polygons = []
+    for line in contourpy.contour_generator(z=framed).lines(0.0):
+        ring = shapely.Polygon(_to_lps(np.asarray(line) + shift)).simplify(_SIMPLIFY_MM)
+        if ring.area >= _MIN_AREA_MM2:
+            polygons.append(shapely.get_coordinates(ring.exterior)[:-1])
+    return polygons
+
+
+def _touches_frame(signed: Array) -> bool:
+    edges = (signed[0], signed[-1], signed[:, 0], signed[:, -1])
+    return any(bool((edge < 0).any()) for edge in edges)
+
+
+def _with_noise(hu: Array, seed: int) -> npt.NDArray[np.int16]:
+    """Correlated noise inside the patient, rounded to int16 as a scanner stores it."""
+    noise = gaussian_filter(np.random.default_rng(seed).standard_normal(hu.shape, dtype=np.float32), 0.8)
+    inside = np.clip((hu - AIR_HU) / 200.0, 0.0, 1.0)
+    return np.round(hu + NOISE_HU / noise.std() * noise * inside).astype(np.int16)

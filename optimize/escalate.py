@@ -1,0 +1,372 @@
+"""Escalation: raise the target's D95 until the mandatory limits bind, then serve the lesser goals in order.
+
+Levels, each keeping what the ones before it reached (protocol rules, "order of goals"):
+
+1. PTV_opt D95 up to its target, all mandatory limits hard;
+2. GTV D98 up to its goal;
+3. PTV_opt D95 on to its cap;
+4. optimal limits: the sum of relative excesses, least first;
+5. fall-off, liver mean and smooth fluence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc.errors import InfeasibleError
+from dosecalc.influence import DoseInfluence
+
+from .goals import DoseVolumeLimit, PlanGoals, Region
+from .problem import Bound, Master, MeanBound, Stage, StageResult, solve_stage
+from .smoothness import neighbour_differences
+from .sparing import kept_above, kept_below
+
+Array = npt.NDArray[Any]
+Progress = Callable[[str], None]
+
+COLD_SHARE = 0.05
+"""D95%: the coldest 5 % of the volume may stay below."""
+GTV_COLD_SHARE = 0.02
+"""D98% of the GTV."""
+LEVEL_TOLERANCE = 1e-3
+"""A reached level is kept within this share of its value."""
+RESORT_GAIN, MAX_RESORTS = 5e-3, 5
+"""Re-sorting stops when it gains less than this share, or after so many passes."""
+SMALL_SPARE_CC = 0.1
+"""Limits that spare less than this are enforced from the first pass on: they are maxima in all but name."""
+PRICE_WEIGHT = 1e-3
+"""How far the shadow price moves a voxel in the order of release, as a share of the dose."""
+SMOOTHNESS_WEIGHT = 0.3
+"""Weight of fluence roughness against liver mean and integral dose at the last level, each relative to its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A mandatory limit that would have to give for the floor dose to be reached."""
+
+    id: str
+    structure: str
+    limit_gy: float
+    needed_gy: float
+
+
+@dataclass(frozen=True, slots=True)
+class LevelReport:
+    """What a level reached and cost."""
+
+    name: str
+    value: float
+    rounds: int
+    rows: int
+    solver: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Escalation:
+    """The optimised fluence (B,), MU-equivalents course total, and how it came about."""
+
+    fluence: npt.NDArray[np.float64]
+    prescription_gy: float
+    levels: tuple[LevelReport, ...]
+    gap_fixed: float | None
+    kkt: float | None
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """What the levels share: the master, the goals, and the log of what was reached."""
+
+    master: Master
+    goals: PlanGoals
+    progress: Progress
+    protected: npt.NDArray[np.bool_]
+    mean_rows: dict[str, npt.NDArray[np.float64]]
+    levels: list[LevelReport]
+
+
+def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
+    """Optimise the fluence of a plan.
+
+    Parameters
+    ----------
+    influence : DoseInfluence
+        Operator on every voxel that a goal names.
+    goals : PlanGoals
+    progress : callable, optional
+        Told in a line what has been reached.
+
+    Returns
+    -------
+    Escalation
+
+    Raises
+    ------
+    InfeasibleError
+        The floor dose cannot be reached within the mandatory limits; its `conflicts` name what would have to give.
+    OptimisationError
+        No solver succeeded.
+    """
+    start = influence.dose(np.ones(influence.beamlets.count))
+    unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
+    run = _Run(
+        Master(influence, unit), goals, progress,
+        np.isin(goals.target.positions, goals.gtv.positions), {}, [],
+    )  # fmt: skip
+    raised = _raise_prescription(run, start * unit)
+    reached = raised.scalars["D95"]
+    if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
+        raise _infeasible(run, raised)
+    kept = _Kept(_keep(reached, goals.target_gy), None)
+    raised, kept = _raise_gtv(run, raised, kept)
+    if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
+        raised = _solve(run, _prescription_stage(run, raised, (kept.d95_gy, goals.cap_gy), kept.gtv_gy), raised)
+        kept = _Kept(_keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
+    served, excess = _serve_optimal(run, raised, kept)
+    final = _solve(run, _fall_off_stage(run, served, kept, excess), served)
+    return Escalation(final.fluence, kept.d95_gy, tuple(run.levels), final.record.gap, final.record.kkt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Target doses that later levels may not give up."""
+
+    d95_gy: float
+    gtv_gy: float | None
+
+
+def _keep(reached_gy: float, asked_gy: float) -> float:
+    """The part of a level that is kept: all of a goal that was met, all but the tolerance of one that was not."""
+    return asked_gy if reached_gy >= asked_gy * (1 - 1e-6) else reached_gy * (1 - LEVEL_TOLERANCE)
+
+
+def _solve(run: _Run, stage: Stage, last: StageResult) -> StageResult:
+    result = solve_stage(run.master, stage, last.dose_gy, last.scalars)
+    value = result.scalars.get("D95", result.scalars.get("GTV D98", sum(result.scalars.values())))
+    run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))
+    run.progress(f"{stage.name}: {value:.2f} ({result.rounds} rounds, {result.rows} rows, {result.record.solver})")
+    return result
+
+
+def _raise_prescription(run: _Run, start_dose_gy: Array) -> StageResult:
+    """Level 1: without the sparing limits first, then with them sorted and fixed until re-sorting gains nothing."""
+    goals = run.goals
+    target_range = (0.0, goals.target_gy)
+    start = StageResult(np.zeros(0), {"D95": goals.target_gy}, start_dose_gy, {}, None, 0, 0)
+    free = [limit for limit in goals.limits if limit.mandatory and limit.spare_cc > SMALL_SPARE_CC]
+    last = _solve(run, _prescription_stage(run, start, target_range, None, unlimited=free), start)
+    last = _solve(run, _prescription_stage(run, last, target_range, None), last) if free else last
+    for _ in range(MAX_RESORTS):
+        if last.scalars["D95"] >= goals.target_gy * (1 - 1e-6):
+            break
+        again = _solve(run, _prescription_stage(run, last, target_range, None), last)
+        gained = again.scalars["D95"] - last.scalars["D95"]
+        last = again
+        if gained < RESORT_GAIN * last.scalars["D95"]:
+            break
+    return last
+
+
+def _raise_gtv(run: _Run, last: StageResult, kept: _Kept) -> tuple[StageResult, _Kept]:
+    """Level 2: GTV D98 up to its goal, unless it is there already."""
+    goal = run.goals.gtv_d98_gy
+    if goal is None:
+        return last, kept
+    reached = last.dose_gy[_gtv_kept(run, last)].min()
+    if reached < goal:
+        bounds, means = _hard_bounds(run, last, kept)
+        bounds.append(_above("GTV", _gtv_kept(run, last), 0.0, "GTV D98"))
+        stage = Stage("GTV D98", lambda x, s: -s["GTV D98"], tuple(bounds), tuple(means), {"GTV D98": (0.0, goal)})
+        last = _solve(run, stage, last)
+        reached = last.scalars["GTV D98"]
+    return last, _Kept(kept.d95_gy, _keep(reached, goal))
+
+
+def _prescription_stage(
+    run: _Run,
+    last: StageResult,
+    range_gy: tuple[float, float],
+    gtv_gy: float | None,
+    unlimited: list[DoseVolumeLimit] | None = None,
+) -> Stage:
+    """Maximise D95 of the target within the mandatory limits."""
+    goals = run.goals
+    bounds, means = _hard_bounds(run, last, _Kept(0.0, gtv_gy), unlimited or [])
+    bounds.append(_above("target", _target_kept(run, last, bounds), 0.0, "D95"))
+    if np.isfinite(goals.hot_spot_ratio):
+        none = np.zeros(goals.ptv.positions.size)
+        bounds.append(Bound("hot spot over D95", goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
+    return Stage("PTV_opt D95 (Gy)", lambda x, s: -s["D95"], tuple(bounds), tuple(means), {"D95": range_gy})
+
+
+def _hard_bounds(
+    run: _Run, last: StageResult, kept: _Kept, unlimited: list[DoseVolumeLimit] | None = None
+) -> tuple[list[Bound], list[MeanBound]]:
+    """Mandatory limits, merged to one cap per voxel, and what earlier levels reached."""
+    goals = run.goals
+    cap = np.full(last.dose_gy.size, np.inf)
+    for limit in goals.limits:
+        if limit.mandatory and limit not in (unlimited or []):
+            kept_voxels = kept_below(limit, last.dose_gy)
+            cap[kept_voxels] = np.minimum(cap[kept_voxels], limit.limit_gy)
+    hottest = min(goals.hot_spot_max_gy, kept.d95_gy * goals.hot_spot_ratio if kept.d95_gy > 0 else np.inf)
+    if np.isfinite(hottest):
+        cap[goals.ptv.positions] = np.minimum(cap[goals.ptv.positions], hottest)
+    capped = np.flatnonzero(np.isfinite(cap))
+    bounds = [Bound("mandatory limits", capped, cap[capped])]
+    if kept.d95_gy > 0:
+        bounds.append(_above("target", _target_kept(run, last, bounds), kept.d95_gy))
+    if kept.gtv_gy is not None:
+        bounds.append(_above("GTV", _gtv_kept(run, last), kept.gtv_gy))
+    means = [_mean_bound(run, mean.id, mean.region, mean.limit_gy) for mean in goals.means if mean.mandatory]
+    if np.isfinite(goals.ptv_mean_max_gy):
+        means.append(_mean_bound(run, "PTV mean", goals.ptv, goals.ptv_mean_max_gy))
+    return bounds, means
+
+
+def _serve_optimal(run: _Run, last: StageResult, kept: _Kept) -> tuple[StageResult, dict[str, float]]:
+    """Level 4: least sum of relative excesses over the optimal limits; re-sorted once when some remain."""
+    for _ in range(2):
+        bounds, means = _hard_bounds(run, last, kept)
+        soft, soft_means = _optimal_bounds(run, last, kept)
+        names = [b.scalar for b in (*soft, *soft_means) if b.scalar]
+        if not names:
+            return last, {}
+        stage = Stage(
+            "optimal limits (sum of relative excess)",
+            lambda x, s: cp.sum(cp.hstack(list(s.values()))),
+            (*bounds, *soft),
+            (*means, *soft_means),
+            dict.fromkeys(names, (0.0, np.inf)),
+        )
+        last = _solve(run, stage, last)
+        if sum(last.scalars.values()) < RESORT_GAIN:
+            break
+    return last, dict(last.scalars)
+
+
+def _optimal_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound], list[MeanBound]]:
+    """Optimal limits, each with its own relative excess as a scalar."""
+    goals = run.goals
+    bounds = []
+    for limit in goals.limits:
+        if not limit.mandatory:
+            voxels = kept_below(limit, last.dose_gy)
+            bounds.append(Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy))
+    if goals.outside_ratio is not None:
+        highest = goals.outside_ratio * kept.d95_gy
+        voxels = goals.outside.positions
+        bounds.append(Bound("outside_ptv", voxels, np.full(voxels.size, highest), "outside_ptv", highest))
+    means = [
+        _mean_bound(run, mean.id, mean.region, mean.limit_gy, scalar=mean.id)
+        for mean in goals.means
+        if not mean.mandatory
+    ]
+    return bounds, means
+
+
+def _fall_off_stage(run: _Run, last: StageResult, kept: _Kept, excess: dict[str, float]) -> Stage:
+    """Level 5: liver mean, integral dose and roughness, each relative to where it stood."""
+    goals, master = run.goals, run.master
+    bounds, means = _hard_bounds(run, last, kept)
+    soft, soft_means = _optimal_bounds(run, last, kept)
+    settled = {name: value + LEVEL_TOLERANCE for name, value in excess.items()}
+    bounds += [Bound(b.name, b.positions, b.level_gy * (1 + settled[b.name])) for b in soft]
+    means += [MeanBound(m.name, m.row, m.level_gy * (1 + settled[m.name])) for m in soft_means]
+    now = last.fluence / master.unit_fluence
+    linear = np.zeros(now.size)
+    for region in (goals.outside, goals.liver):
+        if region is not None and region.cc.sum() > 0:
+            row = _mean_row(run, region)
+            linear += row / max(float(row @ now), 1e-9)
+    differences = neighbour_differences(master.influence.beamlets)
+    weight = SMOOTHNESS_WEIGHT / max(float(np.sum((differences @ now) ** 2)), 1e-9)
+    return Stage(
+        "fall-off, liver mean, smoothness",
+        lambda x, s: linear @ x + weight * cp.sum_squares(differences @ x),
+        tuple(bounds),
+        tuple(means),
+        {},
+    )
+
+
+def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
+    """Name the limits that would have to give for the floor, with the least sum of relative excesses."""
+    goals = run.goals
+    limits = [m for m in goals.limits if m.mandatory]
+    means = [m for m in goals.means if m.mandatory]
+    bounds = [_above("target", _target_kept(run, last, []), goals.floor_gy)]
+    for limit in limits:
+        voxels = kept_below(limit, last.dose_gy)
+        bounds.append(Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy))
+    soft_means = [_mean_bound(run, m.id, m.region, m.limit_gy, scalar=m.id) for m in means]
+    stage = Stage(
+        "conflicts (sum of relative excess)",
+        lambda x, s: cp.sum(cp.hstack(list(s.values()))),
+        tuple(bounds),
+        tuple(soft_means),
+        dict.fromkeys([m.id for m in (*limits, *means)], (0.0, np.inf)),
+    )
+    relaxed = _solve(run, stage, last)
+    conflicts = tuple(
+        Conflict(m.id, m.region.name, m.limit_gy, m.limit_gy * (1 + relaxed.scalars[m.id]))
+        for m in (*limits, *means)
+        if relaxed.scalars[m.id] > LEVEL_TOLERANCE
+    )
+    return InfeasibleError(
+        f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
+        f"mandatory limits. For the floor, {_list(conflicts)}.",
+        remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin.",
+        conflicts=conflicts,
+        reached_gy=last.scalars["D95"],
+    )
+
+
+def _list(conflicts: tuple[Conflict, ...]) -> str:
+    parts = [
+        f"{c.structure} ({c.id}) needs {c.needed_gy:.1f} instead of {c.limit_gy:g} Gy (+{c.needed_gy / c.limit_gy - 1:.1%})"
+        for c in conflicts
+    ]
+    return "; ".join(parts) or "limits of the beam arrangement itself would have to change"
+
+
+def _above(name: str, positions: Array, level_gy: float, scalar: str | None = None) -> Bound:
+    slope = 1.0 if scalar else 0.0
+    return Bound(name, positions, np.full(positions.size, level_gy), scalar, slope, sense=-1)
+
+
+def _mean_row(run: _Run, region: Region) -> npt.NDArray[np.float64]:
+    if region.name not in run.mean_rows:
+        run.mean_rows[region.name] = run.master.mean_row(region.positions, region.cc / region.cc.sum())
+    return run.mean_rows[region.name]
+
+
+def _mean_bound(run: _Run, name: str, region: Region, limit_gy: float, scalar: str | None = None) -> MeanBound:
+    return MeanBound(name, _mean_row(run, region), limit_gy, scalar, limit_gy if scalar else 0.0)
+
+
+def _target_kept(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
+    """Target voxels that must reach the prescription: those too close to a cap go first, then the cold and the dear."""
+    region = run.goals.target
+    score = last.dose_gy[region.positions].copy()
+    positions, price = last.prices.get("target", (np.zeros(0, np.int64), np.zeros(0)))
+    if price.size and price.max() > 0:
+        dear = np.isin(region.positions, positions)
+        at = np.searchsorted(positions, region.positions[dear])
+        score[dear] -= PRICE_WEIGHT * score[dear] * price[at] / price.max()
+    if not last.prices:
+        for bound in bounds:
+            capped = np.full(last.dose_gy.size, np.inf)
+            capped[bound.positions] = bound.level_gy
+            score = np.minimum(score, capped[region.positions])
+    return kept_above(region, COLD_SHARE, score, run.protected)
+
+
+def _gtv_kept(run: _Run, last: StageResult) -> npt.NDArray[np.int64]:
+    gtv = run.goals.gtv
+    return kept_above(gtv, GTV_COLD_SHARE, last.dose_gy[gtv.positions], np.zeros(gtv.positions.size, bool))

@@ -1,0 +1,176 @@
+"""Judge a dose distribution against a protocol: an independent float64 path.
+
+Nothing here knows how the plan was made. The dose is looked up in the voxels of each structure, every metric
+is measured by its clinical definition, and what cannot be judged says so.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from dosecalc.errors import InputError
+from dosecalc.grid import Grid, Volume
+from dosecalc.structures import StructureSet
+from protocols import Protocol, lq_validity
+from protocols.metrics import DoseAtVolume, MeanDose, Metric, StructureVolume
+
+from .judging import ACCEPTANCE, judge_goal
+from .metrics import NEAR_MAXIMUM, measure
+from .prescribed import basis_metric, prescription_reached, prescription_rows
+from .regions import Region, near_names, regions_on
+from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
+
+
+def evaluate(
+    dose: Volume,
+    structures: StructureSet,
+    protocol: Protocol,
+    *,
+    accepted_missing: tuple[str, ...] = (),
+    cut_structures: tuple[str, ...] = (),
+    certificate: Certificate | None = None,
+) -> PlanEvaluation:
+    """Judge a plan's dose.
+
+    Parameters
+    ----------
+    dose : Volume
+        Course-total physical dose in Gy.
+    structures : StructureSet
+        All structures that the protocol names, derived ones (PTV, PTV_opt, Liver-GTV, ...) included. They are
+        rasterised on the dose grid. "GTV", "CTV", "ITV" and "PTV" may be left out where structures have that
+        role: the name then stands for their union.
+    protocol : Protocol
+    accepted_missing : tuple of str
+        Structures of mandatory goals that may be missing; their goals read NOT ASSESSED.
+    cut_structures : tuple of str
+        Structures that the scan cuts. Those that reach a face of the dose grid count as cut in any case.
+    certificate : Certificate, optional
+        What the optimiser vouches for; passed through.
+
+    Returns
+    -------
+    PlanEvaluation
+
+    Raises
+    ------
+    InputError
+        A dose that is negative or not finite, a missing mandatory structure that was not accepted by name, a
+        target that is missing or cut, or a prescription basis that cannot be judged.
+    """
+    regions = regions_on(dose, structures, cut_structures)
+    _require(regions, structures, protocol, accepted_missing)
+    reached = prescription_reached(regions, protocol)
+    goals = prescription_rows(regions, structures, protocol, reached, dose.grid) + tuple(
+        judge_goal(goal, regions, accepted_missing) for goal in protocol.goals
+    )
+    rejected = any(goal.level == "mandatory" and goal.assessed and not goal.met for goal in goals)
+    return PlanEvaluation(
+        status="rejected" if rejected else "ok",
+        fractions=protocol.fractions,
+        prescription=reached,
+        goals=goals,
+        structures=tuple(_summary(name, regions.get(name)) for name in structures.names),
+        certificate=certificate or Certificate(),
+        warnings=_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
+    )
+
+
+def _require(
+    regions: dict[str, Region], structures: StructureSet, protocol: Protocol, accepted: tuple[str, ...]
+) -> None:
+    """Refuse a plan whose targets or mandatory organs are not there, all in one error."""
+    prescription = protocol.prescription
+    basis_metric(prescription)
+    targets = tuple(dict.fromkeys((prescription.structure, prescription.hot_spot.structure)))
+    _refuse_missing(
+        [name for name in targets if name not in regions], structures, "Add the target structures."
+    )
+    if cut := [name for name in targets if regions[name].cut]:
+        raise InputError(
+            "a target must lie inside the scan and the dose grid with at least one voxel around it.",
+            where=", ".join(cut),
+            remedy="Use a scan or a dose grid that contains it.",
+        )
+    organs = dict.fromkeys(
+        goal.structure
+        for goal in (*prescription.target_goals, *protocol.goals)
+        if goal.level == "mandatory" and not goal.only_if_contoured
+    )
+    missing = [name for name in organs if name not in regions and name not in accepted]
+    accept = " ".join(f"--accept-missing {shlex.quote(name)}" for name in missing)
+    _refuse_missing(missing, structures, f"Add or rename them, or accept each by name: {accept}")
+
+
+def _refuse_missing(missing: list[str], structures: StructureSet, remedy: str) -> None:
+    if not missing:
+        return
+    told = [name + _why_absent(name, structures) for name in missing]
+    raise InputError(f"structures that the protocol requires are missing: {'; '.join(told)}.", remedy=remedy)
+
+
+def _why_absent(name: str, structures: StructureSet) -> str:
+    """In parentheses what the input says about the name, or the nearest names that it has."""
+    if name in structures:
+        return " (no voxel on the dose grid)"
+    if name in structures.absent:
+        return " (listed in the input without geometry)"
+    return near_names(name, structures.names)
+
+
+def _summary(name: str, region: Region | None) -> StructureSummary:
+    if region is None:
+        return StructureSummary(name, 0.0, None, None, None)
+    metrics: tuple[Metric, ...] = (StructureVolume(), MeanDose(), DoseAtVolume(95.0, "%"), NEAR_MAXIMUM)
+    return StructureSummary(name, *(measure(metric, region.dose_gy, region.cc) for metric in metrics))
+
+
+def _warnings(
+    regions: dict[str, Region],
+    structures: StructureSet,
+    protocol: Protocol,
+    reached: PrescriptionReached,
+    grid: Grid,
+    accepted: tuple[str, ...],
+) -> tuple[str, ...]:
+    """What a reader should know before trusting the numbers."""
+    told = [f"{name}: has no voxel on the dose grid." for name in structures.names if name not in regions]
+    for region in regions.values():
+        if region.total_cc < grid.voxel_cc:
+            told.append(
+                f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc."
+            )
+    judged_on = dict.fromkeys(goal.structure for goal in protocol.goals)
+    told += [
+        f"{name}: cut by the scan or the dose grid; volumes are lower bounds, the mean is of the part inside."
+        for name in judged_on
+        if name in regions and regions[name].cut
+    ]
+    told += [f"{name}: missing; its goals are not assessed." for name in judged_on if name not in regions]
+    unknown = [name for name in accepted if name not in judged_on]
+    told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
+    return tuple(told + _dose_warnings(protocol, reached, grid))
+
+
+def _dose_warnings(protocol: Protocol, reached: PrescriptionReached, grid: Grid) -> list[str]:
+    told = []
+    small = [
+        goal.metric.volume
+        for goal in protocol.goals
+        if isinstance(goal.metric, DoseAtVolume) and goal.metric.unit == "cc"
+    ]
+    if small and min(small) < grid.voxel_cc:
+        told.append(
+            f"a voxel has {grid.voxel_cc:.3g} cc: the dose to a smaller volume ({min(small):g} cc) "
+            "may be that of the single hottest voxel."
+        )
+    if reached.dose_gy > reached.cap_gy + ACCEPTANCE:
+        told.append(
+            f"{reached.structure} {reached.basis} is {reached.dose_gy:.2f} Gy, above the cap of "
+            f"{reached.cap_gy:g} Gy."
+        )
+    if lq_validity(reached.dose_gy, protocol.fractions) == "beyond":
+        told.append(
+            "BED and EQD2 lie beyond the dose per fraction for which the linear-quadratic model is supported."
+        )
+    return told

@@ -1,0 +1,190 @@
+"""Clinical goals resolved to voxels: what the problem builder may limit, spare or raise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc.errors import InputError
+from dosecalc.grid import Grid
+from dosecalc.structures import StructureSet
+from protocols.errors import ProtocolError
+from protocols.metrics import CriticalVolume, DoseAtVolume, MaxDose, MeanDose, StructureVolume, VolumeAtDose
+from protocols.schema import Goal, Protocol
+
+Array = npt.NDArray[Any]
+
+STRICTLY_BELOW_GY = 0.01
+"""V(x Gy) counts voxels at x, so voxels that must not count are kept this much below (the acceptance tolerance)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Voxels of one structure as positions in the operator's voxel list, with cc per voxel."""
+
+    name: str
+    positions: npt.NDArray[np.int64]
+    cc: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DoseVolumeLimit:
+    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike."""
+
+    id: str
+    mandatory: bool
+    region: Region
+    limit_gy: float
+    spare_cc: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeanLimit:
+    """The mean dose of the region must not exceed `limit_gy`."""
+
+    id: str
+    mandatory: bool
+    region: Region
+    limit_gy: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanGoals:
+    """Everything the optimiser aims at, on the voxels of one operator.
+
+    Attributes
+    ----------
+    target, gtv, ptv : Region
+        PTV_opt, union of GTVs, union of PTVs.
+    outside : Region
+        Body voxels that hold nothing of the PTV.
+    liver : Region or None
+        Liver minus GTVs, kept low at the last level.
+    limits, means : tuple
+        Organ limits, mandatory and optimal.
+    floor_gy, target_gy, cap_gy : float
+        D95% of `target`.
+    gtv_d98_gy : float
+    hot_spot_ratio, hot_spot_max_gy, ptv_mean_max_gy, outside_ratio : float
+        Highest dose over D95 inside the PTV, its absolute cap, mean of the PTV, highest dose over D95 outside.
+    """
+
+    target: Region
+    gtv: Region
+    ptv: Region
+    outside: Region
+    liver: Region | None
+    limits: tuple[DoseVolumeLimit, ...]
+    means: tuple[MeanLimit, ...]
+    floor_gy: float
+    target_gy: float
+    cap_gy: float
+    gtv_d98_gy: float
+    hot_spot_ratio: float
+    hot_spot_max_gy: float
+    ptv_mean_max_gy: float
+    outside_ratio: float
+
+
+def resolve_goals(
+    protocol: Protocol, structures: StructureSet, grid: Grid, voxels: Array, *, skip: frozenset[str] = frozenset()
+) -> PlanGoals:
+    """Turn the protocol's goals into limits on the operator's voxels.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    structures : StructureSet
+        With the derived ones (PTV, PTV_opt, Liver-GTV, Body, ...) under the names that the protocol uses.
+    grid : Grid
+        Dose grid.
+    voxels : (V,) int64
+        The operator's voxels: ascending C-order indices of `grid`, covering every structure used.
+    skip : frozenset of str
+        Structures whose goals are not assessed (missing and accepted, report-only).
+
+    Raises
+    ------
+    ProtocolError
+        A goal that this version can judge but not optimise.
+    """
+    region = _RegionFinder(structures, grid, voxels)
+    rx = protocol.prescription
+    usable = [g for g in protocol.goals if g.structure in structures and g.structure not in skip]
+    limits: list[DoseVolumeLimit] = []
+    means: list[MeanLimit] = []
+    for goal in usable:
+        term = _term(goal, region(goal.structure))
+        if isinstance(term, DoseVolumeLimit):
+            limits.append(term)
+        elif isinstance(term, MeanLimit):
+            means.append(term)
+    ptv = region("PTV")
+    body = region("Body")
+    outside = ~np.isin(body.positions, ptv.positions)
+    hot, beyond = rx.hot_spot, rx.outside_ptv
+    return PlanGoals(
+        target=region(rx.structure),
+        gtv=region("GTV"),
+        ptv=ptv,
+        outside=Region("Body-PTV", body.positions[outside], body.cc[outside]),
+        liver=region("Liver-GTV") if "Liver-GTV" in structures else None,
+        limits=tuple(limits),
+        means=tuple(means),
+        floor_gy=rx.floor.dose_gy,
+        target_gy=rx.target.dose_gy,
+        cap_gy=rx.cap.dose_gy,
+        gtv_d98_gy=rx.gtv_d98.limit,
+        hot_spot_ratio=1.0 / hot.isodose,
+        hot_spot_max_gy=hot.max_gy or np.inf,
+        ptv_mean_max_gy=rx.ptv_mean_max.limit if rx.ptv_mean_max else np.inf,
+        outside_ratio=beyond.max_pct_of_d95 / 100.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _RegionFinder:
+    structures: StructureSet
+    grid: Grid
+    voxels: Array
+
+    def __call__(self, name: str) -> Region:
+        on_grid = self.structures[name].on(self.grid)
+        positions = np.searchsorted(self.voxels, on_grid.indices)
+        inside = positions < self.voxels.size
+        inside[inside] = self.voxels[positions[inside]] == on_grid.indices[inside]
+        if not inside.all():
+            raise InputError(
+                f"{np.count_nonzero(~inside)} voxels of structure {name!r} have no dose: the operator does not cover them."
+            )
+        return Region(name, positions, on_grid.cc)
+
+
+def _term(goal: Goal, region: Region) -> DoseVolumeLimit | MeanLimit | None:
+    """The limit that keeps the goal; None for a goal on anatomy alone."""
+    metric, mandatory, total_cc = goal.metric, goal.level == "mandatory", float(region.cc.sum())
+    upper = goal.comparator in ("<", "<=")
+    if isinstance(metric, StructureVolume):
+        return None
+    if isinstance(metric, CriticalVolume):
+        spare = total_cc - metric.volume_cc
+        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0))
+    if upper and isinstance(metric, DoseAtVolume):
+        volume = metric.volume if metric.unit == "cc" else metric.volume / 100.0 * total_cc
+        # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
+        return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, volume if volume < total_cc else 0.0)
+    if upper and isinstance(metric, VolumeAtDose):
+        volume = goal.limit if metric.unit == "cc" else goal.limit / 100.0 * total_cc
+        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, volume)
+    if upper and isinstance(metric, MaxDose):
+        return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, 0.0)
+    if upper and isinstance(metric, MeanDose):
+        return MeanLimit(goal.id, mandatory, region, goal.limit)
+    raise ProtocolError(
+        f"goal {goal.id}: {goal.metric} {goal.comparator} {goal.limit:g} {goal.unit} can be judged but not optimised.",
+        where=f"goals[{goal.id}].metric",
+        remedy="Use an upper limit on D, V, Dmean or Dmax, or a critical volume.",
+    )

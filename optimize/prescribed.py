@@ -1,0 +1,170 @@
+"""The prescription judged: the dose that the targets reach, and the rows that it adds to the scorecard."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dosecalc.errors import InputError
+from dosecalc.grid import Grid
+from dosecalc.structures import StructureSet
+from protocols import Prescription, Protocol, SourcedDose, bed, eqd2
+from protocols.metrics import DoseAtVolume, MaxDose, MeanDose, Metric
+
+from .judging import judge_goal, judged, size_note
+from .metrics import NEAR_MAXIMUM, measure
+from .regions import Region, outside
+from .results import GoalResult, PrescriptionReached, TargetDoses
+
+_BASIS: dict[str, Metric] = {"D95": DoseAtVolume(95.0, "%"), "D98": DoseAtVolume(98.0, "%")}
+_EXTERNAL_NAMES = ("Body", "BODY", "External", "EXTERNAL")
+# The protocol gives this limit no status of its own: it is a rule, not a number read in a text.
+_OUTSIDE_STATUS = "SEED"
+
+
+def basis_metric(prescription: Prescription) -> Metric:
+    """The metric of the prescribed structure that is "the dose" of the plan.
+
+    Raises
+    ------
+    InputError
+        A basis that is not a dose to a share of the target.
+    """
+    if prescription.basis not in _BASIS:
+        raise InputError(
+            f"a prescription to {prescription.basis!r} cannot be judged yet.",
+            where="prescription.basis",
+            remedy=f"Use one of: {', '.join(_BASIS)}.",
+        )
+    return _BASIS[prescription.basis]
+
+
+def prescription_reached(regions: dict[str, Region], protocol: Protocol) -> PrescriptionReached:
+    wanted = protocol.prescription
+    target, hottest = regions[wanted.structure], regions[wanted.hot_spot.structure]
+    dose_gy = measure(basis_metric(wanted), target.dose_gy, target.cc)
+    near_maximum = measure(NEAR_MAXIMUM, hottest.dose_gy, hottest.cc)
+    names = dict.fromkeys((wanted.structure, wanted.hot_spot.structure, "PTV", wanted.gtv_d98.structure))
+    return PrescriptionReached(
+        dose_gy=dose_gy,
+        basis=wanted.basis,
+        structure=wanted.structure,
+        isodose_pct=100.0 * dose_gy / near_maximum if near_maximum > 0 else None,
+        isodose_min_pct=100.0 * wanted.hot_spot.isodose,
+        floor_gy=wanted.floor.dose_gy,
+        target_gy=wanted.target.dose_gy,
+        cap_gy=wanted.cap.dose_gy,
+        bed10_gy=bed(dose_gy, protocol.fractions, 10.0),
+        eqd2_gy=eqd2(dose_gy, protocol.fractions, 10.0),
+        bases=tuple(_target_doses(regions[name]) for name in names if name in regions),
+    )
+
+
+def _target_doses(region: Region) -> TargetDoses:
+    def of(metric: Metric) -> float:
+        return measure(metric, region.dose_gy, region.cc)
+
+    return TargetDoses(
+        structure=region.name,
+        d95_gy=of(DoseAtVolume(95.0, "%")),
+        d98_gy=of(DoseAtVolume(98.0, "%")),
+        d99_gy=of(DoseAtVolume(99.0, "%")),
+        d2_gy=of(DoseAtVolume(2.0, "%")),
+        mean_gy=of(MeanDose()),
+        max_gy=of(MaxDose()),
+        d0_035cc_gy=of(NEAR_MAXIMUM),
+    )
+
+
+def prescription_rows(
+    regions: dict[str, Region],
+    structures: StructureSet,
+    protocol: Protocol,
+    reached: PrescriptionReached,
+    grid: Grid,
+) -> tuple[GoalResult, ...]:
+    """What the prescription asks of the targets and the tissue around them, under ids that never change."""
+    wanted = protocol.prescription
+    d95_gy = reached.bases[0].d95_gy  # of the prescribed structure: what the two relative limits refer to
+    rows = [
+        _dose_row("prescription_floor", "mandatory", wanted, wanted.floor, reached.dose_gy),
+        _dose_row("prescription_target", "optimal", wanted, wanted.target, reached.dose_gy),
+        dataclasses.replace(judge_goal(wanted.gtv_d98, regions, ()), id="gtv_d98"),
+        _hot_spot_row(regions, wanted, d95_gy),
+    ]
+    if wanted.ptv_mean_max is not None:
+        rows.append(dataclasses.replace(judge_goal(wanted.ptv_mean_max, regions, ()), id="ptv_mean"))
+    rows.append(_outside_row(regions, structures, wanted, d95_gy, grid))
+    return tuple(rows)
+
+
+def _dose_row(
+    row_id: str, level: str, wanted: Prescription, bound: SourcedDose, reached_gy: float
+) -> GoalResult:
+    """The reached prescription dose against the floor or the target."""
+    row = GoalResult(
+        id=row_id,
+        structure=wanted.structure,
+        metric=str(basis_metric(wanted)),
+        comparator=">=",
+        limit=bound.dose_gy,
+        unit="Gy",
+        level=level,
+        level_by="editorial",
+        source=bound.source,
+        status=bound.status,
+    )
+    return judged(row, reached_gy)
+
+
+def _hot_spot_row(regions: dict[str, Region], wanted: Prescription, d95_gy: float) -> GoalResult:
+    """The target's near-maximum against what the reached D95 and the prescription isodose allow."""
+    asked = wanted.hot_spot
+    region = regions[asked.structure]
+    row = GoalResult(
+        id="hot_spot",
+        structure=asked.structure,
+        metric=str(asked.metric),
+        comparator="<=",
+        limit=asked.limit_gy(d95_gy),
+        unit="Gy",
+        level=asked.level,
+        level_by=asked.level_by,
+        source=asked.source,
+        status=asked.status,
+    )
+    return judged(row, measure(asked.metric, region.dose_gy, region.cc), size_note(asked.metric, region))
+
+
+def _outside_row(
+    regions: dict[str, Region],
+    structures: StructureSet,
+    wanted: Prescription,
+    d95_gy: float,
+    grid: Grid,
+) -> GoalResult:
+    """The hottest voxel of the body that lies at least in part outside the PTV."""
+    asked = wanted.outside_ptv
+    row = GoalResult(
+        id="outside_ptv",
+        structure="Body-PTV",
+        metric="Dmax",
+        comparator="<=",
+        limit=asked.max_pct_of_d95 / 100.0 * d95_gy,
+        unit="Gy",
+        level=asked.level,
+        level_by=asked.level_by,
+        source=asked.source,
+        status=_OUTSIDE_STATUS,
+    )
+    body = _external(regions, structures)
+    if body is None:
+        return dataclasses.replace(row, note="NOT ASSESSED: no structure with the role EXTERNAL")
+    doses = outside(body, regions["PTV" if "PTV" in regions else wanted.hot_spot.structure], grid)
+    if doses.size == 0:
+        return dataclasses.replace(row, note="NOT ASSESSED: the PTV fills the body")
+    return judged(row, float(doses.max()))
+
+
+def _external(regions: dict[str, Region], structures: StructureSet) -> Region | None:
+    named = [name for name in structures.names if structures[name].role == "EXTERNAL"]
+    return next((regions[name] for name in (*named, *_EXTERNAL_NAMES) if name in regions), None)

@@ -1,0 +1,242 @@
+"""The reduced master problem: a few rows of dose, stated in CVXPY, grown until the full grid adds none.
+
+A stage has a fluence x >= 0 and some named scalars. Every `Bound` is a family of voxel conditions, of which only the
+`active` ones enter the master; after each solve the full dose is computed by the operator and the most violated voxels
+are added (row generation). Rows come from the float64 reference operator, so what the master promises holds on the
+dose that the plan is judged on; the fast operator only chooses which rows to add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc.errors import InfeasibleError, OptimisationError
+from dosecalc.influence import DoseInfluence
+
+from .solvers import SolveRecord, solve_with_fallback
+
+Array = npt.NDArray[Any]
+
+RESERVE_GY = 0.02
+"""Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
+VIOLATION_GY = 0.01
+"""A voxel outside the master that exceeds its (lowered) bound by more than this is added."""
+FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 250, 400, 12
+"""Rows per family at the start and per round; rounds after which a stage gives up aloud."""
+IDLE_GY = 3.0
+"""Rows further than this from their bound are dropped between rounds, when the master has grown large."""
+MANY_ROWS = 2500
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """Conditions on voxel doses: d <= level + slope * scalar for sense +1, d >= for sense -1.
+
+    Attributes
+    ----------
+    name : str
+        Active rows are remembered under it from stage to stage.
+    positions : (n,) int64
+        Voxels, as positions in the operator's list.
+    level_gy : (n,) float64
+    scalar : str or None
+    slope : float
+    sense : +1 or -1
+    """
+
+    name: str
+    positions: npt.NDArray[np.int64]
+    level_gy: npt.NDArray[np.float64]
+    scalar: str | None = None
+    slope: float = 0.0
+    sense: int = 1
+
+    def excess_gy(self, dose: Array, scalars: Mapping[str, float]) -> Array:
+        """How far each voxel is on the wrong side, (n,); negative on the good side."""
+        moved = self.slope * scalars[self.scalar] if self.scalar else 0.0
+        excess: Array = self.sense * (dose[self.positions] - self.level_gy - moved)
+        return excess
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeanBound:
+    """A condition on a weighted sum of doses: row @ x <= level + slope * scalar."""
+
+    name: str
+    row: npt.NDArray[np.float64]
+    level_gy: float
+    scalar: str | None = None
+    slope: float = 0.0
+
+
+Objective = Callable[[cp.Variable, Mapping[str, cp.Variable]], cp.Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """One convex problem: minimise the objective over x >= 0 and the scalars within their ranges."""
+
+    name: str
+    objective: Objective
+    bounds: tuple[Bound, ...]
+    means: tuple[MeanBound, ...]
+    scalars: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageResult:
+    """What a stage ended with; `dose_gy` is the fast operator's, on every voxel."""
+
+    fluence: npt.NDArray[np.float64]
+    scalars: Mapping[str, float]
+    dose_gy: npt.NDArray[np.float64]
+    prices: Mapping[str, tuple[Array, Array]]
+    record: SolveRecord
+    rounds: int
+    rows: int
+
+
+@dataclass(slots=True, eq=False)
+class Master:
+    """The operator, the rows made so far, and the active voxels of each family: the only mutable state of a plan."""
+
+    influence: DoseInfluence
+    unit_fluence: float
+    active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    _row_of: dict[int, int] = field(default_factory=dict)
+    _rows: list[Array] = field(default_factory=list)
+    _reference: DoseInfluence | None = None
+
+    def rows(self, positions: Array) -> Array:
+        """Reference rows (n, B) per `unit_fluence`, made once per voxel."""
+        missing = np.array([p for p in positions.tolist() if p not in self._row_of], dtype=np.int64)
+        if missing.size:
+            self._reference = self._reference or self.influence.at_reference()
+            new = self._reference.rows(missing) * self.unit_fluence
+            self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
+            self._rows.extend(new)
+        return np.array([self._rows[self._row_of[p]] for p in positions.tolist()]).reshape(
+            positions.size, self.influence.beamlets.count
+        )
+
+    def mean_row(self, positions: Array, shares: Array) -> Array:
+        """Row (B,) of a weighted dose sum per `unit_fluence`; the shares usually add up to one."""
+        weights = np.zeros(self.influence.shape[0])
+        weights[positions] = shares
+        return self.influence.adjoint(weights) * self.unit_fluence
+
+
+def solve_stage(
+    master: Master, stage: Stage, start_dose_gy: Array, start_scalars: Mapping[str, float]
+) -> StageResult:
+    """Solve a stage by row generation.
+
+    Parameters
+    ----------
+    master : Master
+        Its active sets grow.
+    stage : Stage
+    start_dose_gy : (V,)
+        A plausible dose, which chooses the first rows of families that have none.
+    start_scalars : mapping
+        Values that go with it.
+
+    Raises
+    ------
+    InfeasibleError
+        No fluence keeps the bounds.
+    OptimisationError
+        Every solver failed, or the rows did not settle.
+    """
+    _seed_rows(master, stage, start_dose_gy, start_scalars)
+    for round_number in range(1, MAX_ROUNDS + 1):
+        x, scalars, constraints, problem = _state(master, stage)
+        record = solve_with_fallback(problem)
+        if record.status == "infeasible":
+            raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
+        if record.status != "optimal":
+            raise OptimisationError(f"stage {stage.name!r} ended {record.status}.")
+        fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
+        values = {name: float(v.value) for name, v in scalars.items()}
+        dose = master.influence.dose(fluence)
+        if not _add_violated(master, stage, dose, values):
+            prices = {
+                name: (positions, np.abs(np.asarray(c.dual_value))) for name, (positions, c) in constraints.items()
+            }
+            count = sum(len(p) for p, _ in constraints.values())
+            return StageResult(fluence, values, dose, prices, record, round_number, count)
+    raise OptimisationError(
+        f"stage {stage.name!r}: the full grid still adds rows after {MAX_ROUNDS} rounds.",
+        remedy="Report this case: row generation should settle in 4-6 rounds.",
+    )
+
+
+def _state(
+    master: Master, stage: Stage
+) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, tuple[Array, cp.Constraint]], cp.Problem]:
+    """The master as a CVXPY problem."""
+    x = cp.Variable(master.influence.beamlets.count, nonneg=True, name="fluence")
+    scalars = {name: cp.Variable(name=name) for name in stage.scalars}
+    limits: list[cp.Constraint] = []
+    for name, (low, high) in stage.scalars.items():
+        limits.append(scalars[name] >= low)
+        if np.isfinite(high):
+            limits.append(scalars[name] <= high)
+    families: dict[str, tuple[Array, cp.Constraint]] = {}
+    for bound in stage.bounds:
+        chosen = np.flatnonzero(np.isin(bound.positions, master.active[bound.name]))
+        if not chosen.size:
+            continue
+        positions = bound.positions[chosen]
+        level = bound.level_gy[chosen] - bound.sense * RESERVE_GY
+        side = level + bound.slope * scalars[bound.scalar] if bound.scalar else level
+        dose = master.rows(positions) @ x
+        families[bound.name] = (positions, dose <= side if bound.sense > 0 else dose >= side)
+    for mean in stage.means:
+        side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
+        limits.append(mean.row @ x <= side)
+    constraints = limits + [c for _, c in families.values()]
+    return x, scalars, families, cp.Problem(cp.Minimize(stage.objective(x, scalars)), constraints)
+
+
+def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> None:
+    """Give every family that has no rows its most critical voxels under a plausible dose."""
+    for bound in stage.bounds:
+        known = np.isin(master.active.get(bound.name, np.zeros(0, np.int64)), bound.positions)
+        if known.any() or not bound.positions.size:
+            master.active.setdefault(bound.name, np.zeros(0, np.int64))
+            continue
+        filled = {name: scalars.get(name, 0.0) for name in stage.scalars}
+        master.active[bound.name] = _worst(bound, bound.excess_gy(dose, filled), FIRST_ROWS)
+
+
+def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> bool:
+    """Add the most violated voxels of each family; False when the full grid adds none."""
+    grown = False
+    total = sum(master.active[b.name].size for b in stage.bounds)
+    for bound in stage.bounds:
+        excess = bound.excess_gy(dose, scalars) + RESERVE_GY
+        active = master.active[bound.name]
+        new = excess > VIOLATION_GY
+        new &= ~np.isin(bound.positions, active)
+        if total > MANY_ROWS:
+            idle = bound.positions[excess < -IDLE_GY]
+            active = active[~np.isin(active, idle)]
+        if new.any():
+            grown = True
+            worst = _worst(bound, np.where(new, excess, -np.inf), min(ROWS_PER_ROUND, int(new.sum())))
+            active = np.union1d(active, worst)
+        master.active[bound.name] = active
+    return grown
+
+
+def _worst(bound: Bound, excess: Array, count: int) -> npt.NDArray[np.int64]:
+    count = min(count, excess.size)
+    chosen = np.argpartition(-excess, count - 1)[:count]
+    return np.sort(bound.positions[chosen])

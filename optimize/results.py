@@ -1,0 +1,189 @@
+"""What judging a plan returns: frozen records, and their JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GoalResult:
+    """One goal, judged.
+
+    Attributes
+    ----------
+    id, structure, metric, comparator, limit, unit : str and float
+        What was asked for.
+    value : float or None
+        What the dose gives, in `unit`; None when it cannot be said.
+    slack : float or None
+        Distance to the limit in `unit`, positive on the good side.
+    level, level_by : str
+        "mandatory" or "optimal", and who says so.
+    met : bool or None
+        Within the acceptance tolerance; None when not assessed.
+    assessed : bool
+    binding : bool
+        The goal sits at its limit: it may be what holds the plan back.
+    source, status : str
+        Citation of the limit, and how far it was verified.
+    note : str
+        Why a goal was not assessed, or what the value leaves out; empty otherwise.
+    """
+
+    id: str
+    structure: str
+    metric: str
+    comparator: str
+    limit: float
+    unit: str
+    level: str
+    level_by: str
+    source: str
+    status: str
+    value: float | None = None
+    slack: float | None = None
+    met: bool | None = None
+    assessed: bool = False
+    binding: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StructureSummary:
+    """A structure at a glance, in cc and course-total Gy; doses are None where it has no voxel."""
+
+    name: str
+    volume_cc: float
+    mean_gy: float | None
+    d95_gy: float | None
+    d0_035cc_gy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDoses:
+    """Every common basis of a prescription for one target structure, in course-total Gy."""
+
+    structure: str
+    d95_gy: float
+    d98_gy: float
+    d99_gy: float
+    d2_gy: float
+    mean_gy: float
+    max_gy: float
+    d0_035cc_gy: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrescriptionReached:
+    """The dose that the plan delivers, on the basis that the protocol prescribes on.
+
+    Attributes
+    ----------
+    dose_gy : float
+        Reached D95% of `structure`, course total.
+    basis, structure : str
+        What `dose_gy` is measured on.
+    isodose_pct : float or None
+        `dose_gy` in percent of the PTV's D0.035cc; None where that is 0 Gy.
+    isodose_min_pct : float
+        The lowest such percentage that the protocol allows.
+    floor_gy, target_gy, cap_gy : float
+        What the protocol asked for.
+    bed10_gy, eqd2_gy : float
+        Biologically effective dose and equivalent dose in 2 Gy fractions of `dose_gy` at alpha/beta = 10 Gy.
+    bases : tuple of TargetDoses
+    """
+
+    dose_gy: float
+    basis: str
+    structure: str
+    isodose_pct: float | None
+    isodose_min_pct: float
+    floor_gy: float
+    target_gy: float
+    cap_gy: float
+    bed10_gy: float
+    eqd2_gy: float
+    bases: tuple[TargetDoses, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """How far the optimiser can vouch for the plan; None where it says nothing.
+
+    Attributes
+    ----------
+    gap_fixed : float or None
+        Duality gap of the convex problem with the released voxels fixed; not a statement about optimality.
+    gap_bound : float or None
+        Distance to a valid relaxation of the whole problem.
+    kkt : float or None
+        Largest residual of the optimality conditions.
+    max_violation_gy : float or None
+        Largest violation of a mandatory limit on the reference dose.
+    """
+
+    gap_fixed: float | None = None
+    gap_bound: float | None = None
+    kkt: float | None = None
+    max_violation_gy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEvaluation:
+    """A dose distribution judged against a protocol; all doses are course totals in Gy.
+
+    Attributes
+    ----------
+    status : str
+        "ok" when every mandatory goal that could be assessed is met, else "rejected".
+    fractions : int
+    prescription : PrescriptionReached
+    goals : tuple of GoalResult
+        Prescription rows first, then the protocol's goals in their order.
+    structures : tuple of StructureSummary
+    certificate : Certificate
+    warnings : tuple of str
+    """
+
+    status: str
+    fractions: int
+    prescription: PrescriptionReached
+    goals: tuple[GoalResult, ...]
+    structures: tuple[StructureSummary, ...]
+    certificate: Certificate
+    warnings: tuple[str, ...]
+    schema_version: int = SCHEMA_VERSION
+
+
+def to_json(evaluation: PlanEvaluation) -> dict[str, Any]:
+    """The evaluation as plain dicts, lists, numbers, strings and None: what evaluation.json holds.
+
+    Numbers that are not finite become None, so that ``json.dumps(..., allow_nan=False)`` accepts the result.
+    """
+    record = dataclasses.asdict(evaluation)
+    record["dose_kind"] = "total"
+    record["structures"] = _by_name(record["structures"], "name")
+    record["prescription"]["bases"] = _by_name(record["prescription"]["bases"], "structure")
+    return {key: _plain(value) for key, value in record.items()}
+
+
+def _by_name(rows: tuple[dict[str, Any], ...], key: str) -> dict[str, dict[str, Any]]:
+    """Records keyed by one of their fields, which leaves the record."""
+    return {row[key]: {name: value for name, value in row.items() if name != key} for row in rows}
+
+
+def _plain(value: Any) -> Any:
+    """Only what strict JSON knows."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

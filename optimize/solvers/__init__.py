@@ -1,0 +1,16 @@
+"""Numerical solvers for the reduced fluence problem, behind CVXPY."""
+
+from .cvxpy_interface import StructuredInteriorPoint
+from .fallback import DEFAULT_ORDER, SolveRecord, solve_with_fallback
+from .interior_point import QpSolution, solve_qp
+from .threads import default_threads
+
+__all__ = [
+    "DEFAULT_ORDER",
+    "QpSolution",
+    "SolveRecord",
+    "StructuredInteriorPoint",
+    "default_threads",
+    "solve_qp",
+    "solve_with_fallback",
+]

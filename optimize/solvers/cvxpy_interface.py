@@ -1,0 +1,98 @@
+"""The structured interior point as a CVXPY solver: ``problem.solve(solver=StructuredInteriorPoint())``.
+
+CVXPY calls this a custom solver; it takes the same route as the quadratic-program solvers that CVXPY ships.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import cvxpy.settings as s
+from cvxpy.reductions.solution import Solution, failure_solution
+from cvxpy.reductions.solvers import utilities
+from cvxpy.reductions.solvers.qp_solvers.qp_solver import QpSolver
+
+from .interior_point import DEFAULT_TOLERANCE, QpSolution, solve_qp
+
+NAME = "INTERIOR_POINT"
+STATUS = {
+    "optimal": s.OPTIMAL,
+    "optimal_inaccurate": s.OPTIMAL_INACCURATE,
+    "primal_infeasible": s.INFEASIBLE,
+    "dual_infeasible": s.UNBOUNDED,
+    # A limit leaves a point that has not met any tolerance: an error here, so that nobody takes it for a plan.
+    "iteration_limit": s.SOLVER_ERROR,
+    "time_limit": s.SOLVER_ERROR,
+    "numerical_error": s.SOLVER_ERROR,
+}
+
+
+class StructuredInteriorPoint(QpSolver):
+    """CVXPY interface of `solve_qp`, for linear and convex quadratic programs.
+
+    Options of ``problem.solve``: ``tol``, ``max_iterations``, ``time_limit_s``.
+    """
+
+    MIP_CAPABLE = False
+
+    def name(self) -> str:
+        """The name that CVXPY reports in ``problem.solver_stats``."""
+        return NAME
+
+    def import_solver(self) -> None:
+        """Nothing to import: the solver is part of this package."""
+
+    def cite(self, data: dict[str, Any]) -> str:
+        """BibTeX of the method."""
+        return (
+            "@article{goulart2024clarabel, title={Clarabel: An interior-point solver for conic programs with "
+            "quadratic objectives}, author={Goulart, Paul J. and Chen, Yuwen}, journal={arXiv:2405.12762}, "
+            "year={2024}}"
+        )
+
+    def solve_via_data(
+        self,
+        data: dict[str, Any],
+        warm_start: bool,
+        verbose: bool,
+        solver_opts: dict[str, Any],
+        solver_cache: dict[str, Any] | None = None,
+    ) -> tuple[QpSolution, float, float]:
+        """Solve CVXPY's standard form; returns the solution, its objective value and the seconds it took.
+
+        ``warm_start`` is accepted and ignored, as by every interior point; ``verbose`` likewise.
+        """
+        begin = time.perf_counter()
+        solution = solve_qp(
+            data[s.P],
+            data[s.Q],
+            data[s.F],
+            data[s.G],
+            data[s.A],
+            data[s.B],
+            tol=solver_opts.get("tol", DEFAULT_TOLERANCE),
+            max_iterations=solver_opts.get("max_iterations", 100),
+            time_limit_s=solver_opts.get("time_limit_s", float("inf")),
+        )
+        value = float(0.5 * solution.x @ (data[s.P] @ solution.x) + data[s.Q] @ solution.x)
+        return solution, value, time.perf_counter() - begin
+
+    def invert(self, results: tuple[QpSolution, float, float], inverse_data: dict[str, Any]) -> Solution:
+        """CVXPY's solution object, with one dual value per constraint in CVXPY's sign convention."""
+        solution, value, seconds = results
+        status = STATUS[solution.status]
+        attributes = {
+            s.SOLVE_TIME: seconds,
+            s.NUM_ITERS: solution.iterations,
+            s.EXTRA_STATS: {"status": solution.status, "gap": solution.gap},
+        }
+        if status not in s.SOLUTION_PRESENT:
+            return failure_solution(status, attributes)
+        duals = utilities.get_dual_values(
+            solution.dual_equality, utilities.extract_dual_value, inverse_data[self.EQ_CONSTR]
+        ) | utilities.get_dual_values(
+            solution.dual_inequality, utilities.extract_dual_value, inverse_data[self.NEQ_CONSTR]
+        )
+        primal = {self.VAR_ID: solution.x}
+        return Solution(status, value + inverse_data[s.OFFSET], primal, duals, attributes)

@@ -1,0 +1,232 @@
+"""One iteration of the homogeneous interior point: residuals, verdict, predictor and corrector.
+
+The embedding (Goulart and Chen 2024, arXiv:2405.12762, eq. 5-8) asks for ``(x, y, z, s, tau, kappa)`` with
+
+    P x + A'y + G'z + q tau = 0,   A x = b tau,   G x + s = h tau,
+    kappa + q'x + b'y + h'z + x'Px / tau = 0,   s, z, tau, kappa >= 0,   s z = 0,   tau kappa = 0.
+
+``tau > 0`` gives the optimum ``x / tau``; ``tau -> 0`` gives a certificate of infeasibility.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .normal_equations import Factor, factorise, solve
+from .scaling import ConvexQp
+from .structure import FloatArray, times, transpose_times
+
+STEP_FRACTION = 0.99
+SMALLEST_STEP = 1e-8
+# Centrality correctors cost one solve each, a small part of a factorisation, and lengthen the step.
+MOST_CORRECTORS = 3
+LONG_STEP = 0.95
+AIMED_GAIN = 0.3
+ACCEPTED_GAIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Iterate:
+    """A point of the embedding; ``s`` and ``z`` positive."""
+
+    x: FloatArray
+    y: FloatArray
+    z: FloatArray
+    s: FloatArray
+    tau: float
+    kappa: float
+
+    @property
+    def complementarity(self) -> float:
+        """Mean of the complementarity products."""
+        return (float(self.s @ self.z) + self.tau * self.kappa) / (len(self.s) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """Residuals of the embedding (``f_*``) and the relative measures that stop it."""
+
+    f_dual: FloatArray
+    f_equality: FloatArray
+    f_inequality: FloatArray
+    f_gap: float
+    primal: float
+    dual: float
+    gap: float
+    primal_certificate: float
+    dual_certificate: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether the point can be judged at all."""
+        return bool(np.isfinite(self.worst))
+
+    @property
+    def worst(self) -> float:
+        """The largest of the three optimality measures."""
+        return max(self.primal, self.dual, self.gap)
+
+
+def residuals(problem: ConvexQp, at: Iterate) -> Residuals:
+    """Residuals and relative measures at an iterate.
+
+    ``primal_certificate`` is ``|G'z + A'y| / -(h'z + b'y)``, infinite where the denominator is not positive: by
+    Farkas' lemma every feasible ``x`` has a 1-norm of at least its inverse. ``dual_certificate`` is the same for
+    a ray of descent: ``max(|Px|, |Ax|, |Gx + s|) / -q'x``.
+    """
+    Px, dual_image = problem.P @ at.x, problem.A.T @ at.y + transpose_times(problem.rows, at.z)
+    Ax, Gx_s = problem.A @ at.x, times(problem.rows, at.x) + at.s
+    qx, rhs = float(problem.q @ at.x), float(problem.b @ at.y + problem.h @ at.z)
+    xPx, tau = float(at.x @ Px), at.tau
+    f_dual, f_equality = Px + dual_image + problem.q * tau, Ax - problem.b * tau
+    f_inequality = Gx_s - problem.h * tau
+    f_gap = at.kappa + qx + rhs + xPx / tau
+    primal_value, dual_value = (0.5 * xPx / tau + qx) / tau, -(0.5 * xPx / tau + rhs) / tau
+    return Residuals(
+        f_dual,
+        f_equality,
+        f_inequality,
+        f_gap,
+        primal=_size(f_equality, f_inequality) / tau / max(1.0, (_size(at.x) + _size(at.s)) / tau),
+        dual=_size(f_dual) / tau / max(1.0, _size(problem.q), _size(at.y, at.z) / tau),
+        gap=abs(primal_value - dual_value) / max(1.0, min(abs(primal_value), abs(dual_value))),
+        primal_certificate=_size(dual_image) / -rhs if rhs < 0 else np.inf,
+        dual_certificate=_size(Px, Ax, Gx_s) / -qx if qx < 0 else np.inf,
+    )
+
+
+def verdict(measure: Residuals, tol: float) -> str:
+    """``optimal``, ``primal_infeasible``, ``dual_infeasible`` or ``running``."""
+    if measure.worst <= tol:
+        return "optimal"
+    # An iterate near optimality is never called infeasible: certificates are only asked for away from it.
+    if measure.primal_certificate <= tol and measure.primal > tol:
+        return "primal_infeasible"
+    if measure.dual_certificate <= tol and measure.dual > tol:
+        return "dual_infeasible"
+    return "running"
+
+
+def starting_point(problem: ConvexQp) -> Iterate | None:
+    """Least-squares start, shifted into the interior; None where the system cannot be factored."""
+    count = len(problem.h)
+    factor = factorise(problem, np.ones(count))
+    if factor is None:
+        return None
+    zero_rows, zero_equalities = np.zeros(count), np.zeros(len(problem.b))
+    if problem.P.nnz:
+        x, y, z = solve(factor, -problem.q, problem.b, problem.h)
+        s = -z
+    else:
+        x, _, minus_s = solve(factor, np.zeros_like(problem.q), problem.b, problem.h)
+        s = -minus_s
+        _, y, z = solve(factor, -problem.q, zero_equalities, zero_rows)
+    return Iterate(x, y, _interior(z), _interior(s), 1.0, 1.0)
+
+
+def advance(problem: ConvexQp, at: Iterate, measure: Residuals) -> Iterate | None:
+    """One predictor-corrector step; None where no useful step exists."""
+    factor = factorise(problem, at.z / at.s)
+    if factor is None:
+        return None
+    constant = solve(factor, -problem.q, problem.b, problem.h)
+    predicted = _direction(factor, at, measure, constant, 1.0, -at.s * at.z, -at.tau * at.kappa)
+    reach = _longest_step(at, predicted)
+    centring = (1.0 - reach) ** 3
+    target = centring * at.complementarity
+    r_cone = target - at.s * at.z - predicted.s * predicted.z
+    r_tau = target - at.tau * at.kappa - predicted.tau * predicted.kappa
+    best = _direction(factor, at, measure, constant, 1.0 - centring, r_cone, r_tau)
+    step = _longest_step(at, best)
+    for _ in range(MOST_CORRECTORS):
+        if step > LONG_STEP:
+            break
+        aim = min(1.0, step + AIMED_GAIN)
+        r_cone = r_cone + _recentring(at, best, aim, target)
+        trial = _direction(factor, at, measure, constant, 1.0 - centring, r_cone, r_tau)
+        reach = _longest_step(at, trial)
+        if reach < step + ACCEPTED_GAIN * (aim - step):
+            break
+        best, step = trial, reach
+    step *= STEP_FRACTION
+    return _moved(at, best, step) if step > SMALLEST_STEP else None
+
+
+def _recentring(at: Iterate, direction: Iterate, step: float, target: float) -> FloatArray:
+    """Change of the complementarity products that a centrality corrector asks for, shape (rows,).
+
+    Products at the aimed step that fall outside ``[0.1, 10] target`` are moved to the nearer end (Gondzio,
+    Comput. Optim. Appl. 6 (1996) 137, section 3).
+    """
+    products = (at.s + step * direction.s) * (at.z + step * direction.z)
+    low, high = 0.1 * target, 10.0 * target
+    return np.maximum(np.clip(products, low, high) - products, -high)
+
+
+def _direction(
+    factor: Factor,
+    at: Iterate,
+    measure: Residuals,
+    constant: tuple[FloatArray, ...],
+    reduction: float,
+    r_cone: FloatArray,
+    r_tau: float,
+) -> Iterate:
+    """Newton direction that takes off ``reduction`` of the residuals; see the module docstring for the rows."""
+    problem = factor.problem
+    x1, y1, z1 = solve(
+        factor,
+        -reduction * measure.f_dual,
+        -reduction * measure.f_equality,
+        -reduction * measure.f_inequality - r_cone / at.z,
+    )
+    x2, y2, z2 = constant
+    xi = at.x / at.tau
+    P_xi = problem.P @ xi
+    numerator = (
+        reduction * measure.f_gap
+        + r_tau / at.tau
+        + float(problem.q @ x1 + problem.b @ y1 + problem.h @ z1 + 2 * P_xi @ x1)
+    )
+    denominator = (
+        at.kappa / at.tau
+        + float(P_xi @ xi)
+        - float(problem.q @ x2 + problem.b @ y2 + problem.h @ z2 + 2 * P_xi @ x2)
+    )
+    d_tau = numerator / denominator
+    dz = z1 + d_tau * z2
+    ds = (r_cone - at.s * dz) / at.z
+    return Iterate(x1 + d_tau * x2, y1 + d_tau * y2, dz, ds, d_tau, (r_tau - at.kappa * d_tau) / at.tau)
+
+
+def _longest_step(at: Iterate, direction: Iterate) -> float:
+    """Largest step in [0, 1] that keeps the cone variables nonnegative; zero for a direction with NaN."""
+    values = np.concatenate([at.s, at.z, [at.tau, at.kappa]])
+    moves = np.concatenate([direction.s, direction.z, [direction.tau, direction.kappa]])
+    if not (np.all(np.isfinite(moves)) and np.all(np.isfinite(direction.x))):
+        return 0.0
+    falling = moves < 0
+    return float(min(1.0, (-values[falling] / moves[falling]).min(initial=1.0)))
+
+
+def _moved(at: Iterate, direction: Iterate, step: float) -> Iterate:
+    return Iterate(
+        at.x + step * direction.x,
+        at.y + step * direction.y,
+        at.z + step * direction.z,
+        at.s + step * direction.s,
+        at.tau + step * direction.tau,
+        at.kappa + step * direction.kappa,
+    )
+
+
+def _interior(values: FloatArray) -> FloatArray:
+    """The values shifted so that the smallest is safely positive."""
+    lowest = float(values.min(initial=1.0))
+    return values if lowest > 1e-6 else values + (1.0 - lowest)
+
+
+def _size(*arrays: FloatArray) -> float:
+    return max(float(np.abs(a).max(initial=0.0)) for a in arrays)

@@ -1,0 +1,205 @@
+"""One problem, several solvers: the first answer that stands up to a re-evaluation counts.
+
+A solver's word is not taken: the point it returns is put into the CVXPY expressions of the original problem, and
+infeasible or unbounded counts only when two solvers say so.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import cvxpy.settings as cps
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dosecalc.errors import OptimisationError
+
+from .cvxpy_interface import NAME, StructuredInteriorPoint
+from .threads import default_threads
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_ORDER = (NAME, "CLARABEL", "HIGHS")
+# A constraint may miss by this much, relative to the size of its own terms.
+VIOLATION_TOLERANCE = 1e-5
+INFEASIBLE = (cps.INFEASIBLE, cps.INFEASIBLE_INACCURATE)
+UNBOUNDED = (cps.UNBOUNDED, cps.UNBOUNDED_INACCURATE)
+SOLVED = (cps.OPTIMAL, cps.OPTIMAL_INACCURATE)
+
+
+@dataclass(frozen=True, slots=True)
+class SolveRecord:
+    """How a problem was solved.
+
+    Attributes
+    ----------
+    solver : str
+        The solver whose answer counts.
+    status : str
+        ``optimal``, ``optimal_inaccurate``, ``infeasible`` or ``unbounded``; the last two seen by two solvers.
+    seconds : float
+        Wall time of all attempts, the compilation by CVXPY included.
+    iterations : int or None
+        Of the solver whose answer counts, where it reports them.
+    threads : int
+        The BLAS thread limit that applied.
+    attempts : tuple of (str, str)
+        Every solver that was asked, with its outcome in words.
+    """
+
+    solver: str
+    status: str
+    seconds: float
+    iterations: int | None
+    threads: int
+    attempts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    verdict: str  # "optimal", "optimal_inaccurate", "infeasible", "unbounded" or "failed"
+    text: str
+    iterations: int | None = None
+
+
+def solve_with_fallback(
+    problem: cp.Problem,
+    *,
+    order: Sequence[str | Any] = DEFAULT_ORDER,
+    time_limit_s: float = 300.0,
+    threads: int | None = None,
+    violation_tolerance: float = VIOLATION_TOLERANCE,
+) -> SolveRecord:
+    """Solve with the first solver whose answer holds; the variables then carry that answer.
+
+    Parameters
+    ----------
+    problem : cvxpy.Problem
+        Linear or convex quadratic.
+    order : sequence of str or cvxpy solver objects
+        Solvers to try. HIGHS is skipped, and the skip recorded, for a quadratic objective.
+    time_limit_s : float
+        For all attempts together, in seconds. Handed to the solvers, which look at it between iterations.
+    threads : int, optional
+        BLAS threads; by default two, or one on a single core.
+    violation_tolerance : float
+        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation.
+
+    Returns
+    -------
+    SolveRecord
+
+    Raises
+    ------
+    OptimisationError
+        No solver gave an answer that holds; the message names each attempt.
+    """
+    threads = default_threads() if threads is None else threads
+    begin, attempts, verdicts = time.monotonic(), [], {}
+    with threadpool_limits(limits=threads, user_api="blas"):
+        for solver in order:
+            left = time_limit_s - (time.monotonic() - begin)
+            name, outcome = _name(solver), _attempt(problem, solver, left, threads, violation_tolerance)
+            attempts.append((name, outcome.text))
+            logger.info("solver %s: %s", name, outcome.text)
+            confirmed = outcome.verdict in verdicts.values() or outcome.verdict in SOLVED
+            if outcome.verdict != "failed" and confirmed:
+                seconds = time.monotonic() - begin
+                return SolveRecord(
+                    name, outcome.verdict, seconds, outcome.iterations, threads, tuple(attempts)
+                )
+            if outcome.verdict != "failed":
+                verdicts[name] = outcome.verdict
+    _clear(problem)
+    tried = "; ".join(f"{name}: {text}" for name, text in attempts) or "no solver was named"
+    raise OptimisationError(
+        f"No solver gave an answer that holds ({tried}).",
+        where="solve_with_fallback",
+        remedy="Raise the time limit, look for limits of very different sizes, or name another solver.",
+    )
+
+
+def _name(solver: str | Any) -> str:
+    return solver if isinstance(solver, str) else str(solver.name())
+
+
+def _attempt(
+    problem: cp.Problem, solver: str | Any, time_left_s: float, threads: int, tolerance: float
+) -> _Outcome:
+    """Ask one solver and judge its answer."""
+    name = _name(solver)
+    if time_left_s <= 0:
+        return _Outcome("failed", "not asked: the time limit was reached")
+    if name == "HIGHS" and not _is_linear(problem):
+        return _Outcome("failed", "skipped: the objective is quadratic and HIGHS is used for linear ones only")
+    _clear(problem)
+    begin = time.monotonic()
+    try:
+        problem.solve(**_call(solver, time_left_s, threads))
+    except Exception as error:  # noqa: BLE001 - a foreign solver may raise anything; the text is kept
+        return _Outcome("failed", f"raised {type(error).__name__}: {error}")
+    took = f"{time.monotonic() - begin:.2f} s"
+    if problem.status in INFEASIBLE:
+        return _Outcome("infeasible", f"infeasible in {took}", _iterations(problem))
+    if problem.status in UNBOUNDED:
+        return _Outcome("unbounded", f"unbounded in {took}", _iterations(problem))
+    if problem.status not in SOLVED:
+        return _Outcome("failed", f"ended as {problem.status} after {took}")
+    fault = _fault(problem, tolerance)
+    if fault:
+        return _Outcome("failed", f"said {problem.status}, but {fault}")
+    return _Outcome(str(problem.status), f"{problem.status} in {took}", _iterations(problem))
+
+
+def _call(solver: str | Any, time_left_s: float, threads: int) -> dict[str, Any]:
+    """Arguments of ``problem.solve`` for one solver."""
+    if solver == NAME:
+        return {"solver": StructuredInteriorPoint(), "time_limit_s": time_left_s}
+    if solver == "CLARABEL":
+        return {"solver": solver, "time_limit": time_left_s, "max_threads": threads}
+    if solver == "HIGHS":
+        options = {"solver": "ipm", "time_limit": time_left_s, "threads": threads}
+        return {"solver": solver, "highs_options": options}
+    return {"solver": solver}
+
+
+def _is_linear(problem: cp.Problem) -> bool:
+    return bool(problem.objective.expr.is_pwl())
+
+
+def _iterations(problem: cp.Problem) -> int | None:
+    stats = problem.solver_stats
+    return None if stats is None or stats.num_iters is None else int(stats.num_iters)
+
+
+def _clear(problem: cp.Problem) -> None:
+    """Forget earlier values, so that no solver is credited with the point of another."""
+    for variable in problem.variables():
+        variable.value = None
+
+
+def _fault(problem: cp.Problem, tolerance: float) -> str:
+    """What is wrong with the point that the variables carry; empty where nothing is."""
+    for variable in problem.variables():
+        if variable.value is None or not np.all(np.isfinite(variable.value)):
+            return f"variable {variable.name()} holds no finite value"
+    value = problem.objective.value
+    if value is None or not np.isfinite(value):
+        return "the objective is not finite"
+    for index, constraint in enumerate(problem.constraints):
+        violation = float(np.max(constraint.violation(), initial=0.0))
+        size = _constraint_size(constraint)
+        if not violation <= tolerance * size:
+            return f"constraint {index} is violated by {violation:.3g} (its terms reach {size:.3g})"
+    return ""
+
+
+def _constraint_size(constraint: Any) -> float:
+    """Largest absolute value among the two sides of a constraint at the point, and at least rounding size."""
+    sizes = [float(np.max(np.abs(side.value), initial=0.0)) for side in constraint.args]
+    return max([*sizes, 1e-12])

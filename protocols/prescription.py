@@ -1,0 +1,121 @@
+"""What the target shall receive."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
+
+from .fields import (
+    Basis,
+    Level,
+    LevelBy,
+    MetricText,
+    Name,
+    Note,
+    Positive,
+    Status,
+    Strict,
+    Text,
+    fault,
+    must_be_read,
+)
+from .goals import Goal, SourcedDose
+from .metrics import DoseAtVolume, Metric
+
+
+class HotSpot(Strict):
+    """How hot the target may be: D0.035cc of `structure` at most D95 / `isodose`, and at most `max_gy` where
+    given.
+
+    The bound is linear in the dose; no hot spot is forced.
+    """
+
+    structure: Name
+    metric: MetricText
+    isodose: Annotated[float, Field(strict=True, gt=0, le=1)]
+    max_gy: Positive | None = None
+    level: Level
+    level_by: LevelBy
+    status: Status
+    source: Text
+    weak: StrictBool = False
+    note: Note = ""
+
+    @field_validator("metric")
+    @classmethod
+    def _is_dose_at_volume(cls, metric: Metric) -> Metric:
+        if not isinstance(metric, DoseAtVolume):
+            raise fault(f"a hot spot is a dose at a volume such as 'D0.035cc', got {metric}.")
+        return metric
+
+    @field_validator("status")
+    @classmethod
+    def _mandatory_is_read(cls, status: Status, info: ValidationInfo) -> Status:
+        if info.data.get("level") == "mandatory":
+            must_be_read(status, "prescription.hot_spot", info)
+        return status
+
+    def limit_gy(self, d95_gy: float) -> float:
+        """The largest value of the metric in Gy for a target that reaches `d95_gy`."""
+        relative = d95_gy / self.isodose
+        return relative if self.max_gy is None else min(relative, self.max_gy)
+
+
+class OutsidePtv(Strict):
+    """No dose outside the PTV above `max_pct_of_d95` percent of the D95 that the target reaches."""
+
+    max_pct_of_d95: Positive
+    level: Level
+    level_by: LevelBy
+    source: Text
+    note: Note = ""
+
+
+class Prescription(Strict):
+    """What the target shall receive: basis, floor, target and cap of the escalation, and its bounds.
+
+    Below `floor` the answer is that this fractionation is infeasible. Nothing escalates above `cap`.
+    """
+
+    structure: Name
+    basis: Basis
+    floor: SourcedDose
+    target: SourcedDose
+    cap: SourcedDose
+    gtv_d98: Goal
+    hot_spot: HotSpot
+    ptv_mean_max: Goal | None = None
+    outside_ptv: OutsidePtv
+
+    @field_validator("floor", "cap")
+    @classmethod
+    def _bound_is_read(cls, dose: SourcedDose, info: ValidationInfo) -> SourcedDose:
+        must_be_read(dose.status, f"prescription.{info.field_name}", info)
+        return dose
+
+    @field_validator("target", "cap")
+    @classmethod
+    def _ascending(cls, dose: SourcedDose, info: ValidationInfo) -> SourcedDose:
+        for below in ("floor", "target"):
+            lower = info.data.get(below)
+            if below != info.field_name and lower is not None and lower.dose_gy > dose.dose_gy:
+                raise fault(
+                    f"{info.field_name} {dose.dose_gy:g} Gy lies below the {below} {lower.dose_gy:g} Gy."
+                )
+        return dose
+
+    @field_validator("hot_spot")
+    @classmethod
+    def _reachable(cls, hot_spot: HotSpot, info: ValidationInfo) -> HotSpot:
+        floor = info.data.get("floor")
+        if hot_spot.max_gy is not None and floor is not None and hot_spot.max_gy < floor.dose_gy:
+            raise fault(f"max_gy {hot_spot.max_gy:g} Gy lies below the floor {floor.dose_gy:g} Gy.")
+        return hot_spot
+
+    @property
+    def target_goals(self) -> tuple[Goal, ...]:
+        """The goals on GTV and PTV that are measured like any other: `gtv_d98`, and `ptv_mean_max` where
+        given.
+        """
+        return tuple(goal for goal in (self.gtv_d98, self.ptv_mean_max) if goal is not None)

@@ -1,0 +1,163 @@
+"""What a protocol file may say: frozen pydantic models that refuse everything else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, StrictInt, field_validator, model_validator
+
+from .errors import ProtocolError
+from .fields import UNREAD, Identifier, LevelBy, Name, Note, Positive, Strict, Text, fault
+from .goals import Goal
+from .prescription import Prescription
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a protocol was read and the SHA-256 of its bytes."""
+
+    origin: str = ""
+    sha256: str = ""
+
+
+class Choice(Strict):
+    """Where the values of some planning keys come from."""
+
+    keys: tuple[str, ...] = Field(min_length=1)
+    source: Text
+    level_by: LevelBy
+    note: Note = ""
+
+
+class Planning(Strict):
+    """How a plan under this protocol is made; every value is covered by one entry of `choices`.
+
+    Attributes
+    ----------
+    gtv_to_ctv_mm, ctv_to_ptv_mm : float
+        Margins of the target.
+    prv_margin_mm : float
+        Margin around each of `serial_organs`; PTV_opt is the PTV without these volumes.
+    dose_grid_mm, beamlet_mm, verify_grid_mm : float
+        Largest voxel side while optimising, beamlet width, largest voxel side while verifying.
+    small_ptv_cc, small_ptv_beamlet_mm : float
+        Below this PTV volume the beamlets have this width instead.
+    skin_rind_mm, chestwall_rind_mm : float
+        Depths under the body surface of skin and chest wall where these are derived.
+    chbt_margin_mm : float
+        Margin around the portal vein that defines the central hepatobiliary tract.
+    beams : str
+        Beam template used when the user names none.
+    rules : tuple of str
+        The planning rules that this protocol states.
+    """
+
+    gtv_to_ctv_mm: Annotated[float, Field(strict=True, ge=0, le=50)]
+    ctv_to_ptv_mm: Annotated[float, Field(strict=True, ge=0, le=50)]
+    prv_margin_mm: Annotated[float, Field(strict=True, ge=0, le=50)]
+    serial_organs: tuple[Name, ...]
+    dose_grid_mm: Positive
+    verify_grid_mm: Positive
+    beamlet_mm: Positive
+    small_ptv_cc: Positive
+    small_ptv_beamlet_mm: Positive
+    skin_rind_mm: Positive
+    chestwall_rind_mm: Positive
+    chbt_margin_mm: Positive
+    beams: Identifier
+    rules: tuple[Text, ...]
+    choices: tuple[Choice, ...]
+
+    @field_validator("choices")
+    @classmethod
+    def _cover_every_value(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        named = [key for choice in choices for key in choice.keys]
+        values = [key for key in cls.model_fields if key not in ("rules", "choices")]
+        wrong = [f"{key} {why}" for key, why in _coverage_faults(named, values)]
+        if wrong:
+            raise fault(
+                f"each planning value needs exactly one choice that says its source: {', '.join(wrong)}."
+            )
+        return choices
+
+    def choice_of(self, key: str) -> Choice:
+        """The entry that says where the value of `key` comes from."""
+        for choice in self.choices:
+            if key in choice.keys:
+                return choice
+        raise ProtocolError(f"no planning value is called {key!r}.", where="planning")
+
+
+def _coverage_faults(named: list[str], values: list[str]) -> list[tuple[str, str]]:
+    """Keys named by no choice, by several, or that are no planning value."""
+    missing = [(key, "has none") for key in values if key not in named]
+    repeated = [(key, "has several") for key in values if named.count(key) > 1]
+    return missing + repeated + [(key, "is no planning value") for key in named if key not in values]
+
+
+class Protocol(Strict):
+    """A complete planning protocol: prescription, goals and planning rules for one fraction number.
+
+    Doses are totals of the course. `origin`, `sha256` and `accepted_limits` say where it was read and what
+    was accepted.
+    """
+
+    schema_version: Literal[1]
+    name: Identifier
+    title: Text
+    description: Text
+    fractions: Annotated[StrictInt, Field(ge=1, le=60)]
+    prescription: Prescription
+    goals: tuple[Goal, ...] = Field(min_length=1)
+    planning: Planning
+
+    _provenance: Provenance = PrivateAttr(default_factory=Provenance)
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Protocol:
+        goals = (*self.goals, *self.prescription.target_goals)
+        if repeated := repeated_ids([goal.id for goal in goals]):
+            raise fault(repeated)
+        return self
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Take the provenance from the validation context."""
+        if isinstance(context, dict) and "provenance" in context:
+            self._provenance = context["provenance"]
+
+    @property
+    def origin(self) -> str:
+        """The file this protocol was read from, as it was named; empty if it was built in memory."""
+        return self._provenance.origin
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file's bytes, hexadecimal; empty if it was built in memory."""
+        return self._provenance.sha256
+
+    @property
+    def accepted_limits(self) -> tuple[str, ...]:
+        """Names of the mandatory numbers that no text backs: the protocol exists because the user accepted
+        each.
+        """
+        prescription = self.prescription
+        named = {
+            "prescription.floor": prescription.floor.status,
+            "prescription.cap": prescription.cap.status,
+        }
+        if prescription.hot_spot.level == "mandatory":
+            named["prescription.hot_spot"] = prescription.hot_spot.status
+        for goal in (*prescription.target_goals, *self.goals):
+            if goal.level == "mandatory":
+                named[goal.id] = goal.status
+        return tuple(name for name, status in named.items() if status in UNREAD)
+
+
+def repeated_ids(ids: list[str]) -> str | None:
+    """A sentence that names the ids that occur more than once, or None."""
+    repeated = sorted(goal_id for goal_id, count in Counter(ids).items() if count > 1)
+    return f"ids are used more than once: {', '.join(repeated)}." if repeated else None

@@ -1,0 +1,123 @@
+"""Structure sets: names, roles and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dosecalc.contouring import as_contours
+from dosecalc.errors import InputError
+from dosecalc.grid import Grid
+from dosecalc.structures import Contours, Occupancy, Structure, StructureSet, role_from_name
+
+GRID = Grid((-30.0, -40.0, -20.0), (2.0, 2.5, 3.0), (14, 30, 40))
+
+
+def ball(name="Liver", role="ORGAN", radius_mm=18.0, hole_mm=0.0):
+    centres = GRID.centres_mm().reshape(*GRID.shape, 3)
+    distance = np.linalg.norm(centres - (5.0, -4.0, 0.0), axis=-1)
+    inside = (distance <= radius_mm) & (distance >= hole_mm)
+    return Structure(name, role, Occupancy(GRID, inside.astype(np.float32)))
+
+
+def test_absent_name_tells_the_nearest():
+    structures = StructureSet((ball("Liver"), ball("Kidney_L"), ball("Kidney_R")), absent=("Heart",))
+    with pytest.raises(InputError, match=r"no structure 'kidney'; nearest: .*'Kidney_"):
+        structures["kidney"]
+    with pytest.raises(InputError, match="lists the name without geometry"):
+        structures["Heart"]
+    assert structures["Liver"].name == "Liver"
+    assert "Heart" not in structures
+    assert len(structures) == 3
+
+
+def test_duplicate_names_are_refused_with_both_named():
+    with pytest.raises(InputError, match=r"'PTV' \(no. 1, role PTV\), 'PTV' \(no. 3, role ORGAN\)"):
+        StructureSet((ball("PTV", "PTV"), ball("Liver"), ball("PTV")))
+
+
+def test_adding_makes_a_new_set():
+    before = StructureSet((ball("Liver"),), "1.2.3", absent=("GTV",))
+    after = before.adding(ball("GTV", "GTV", 9.0))
+    assert before.names == ("Liver",)
+    assert after.names == ("Liver", "GTV")
+    assert (after.absent, after.frame_of_reference_uid) == ((), "1.2.3")
+    with pytest.raises(InputError, match="unique"):
+        after.adding(ball("GTV", "GTV"))
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "message"),
+    [
+        ("", "ORGAN", "name"),
+        ("a" * 65, "ORGAN", "64"),
+        ("a\\b", "ORGAN", "backslash"),
+        ("a\nb", "ORGAN", "printable"),
+        ("Liver", "LIVER", "expected one of GTV"),
+    ],
+)
+def test_names_and_roles_are_checked(name, role, message):
+    with pytest.raises(InputError, match=message):
+        ball(name, role)
+
+
+def test_empty_and_impossible_occupancies_are_refused():
+    with pytest.raises(InputError, match="structure 'Liver'.*no voxels"):
+        Structure("Liver", "ORGAN", Occupancy(GRID, np.zeros(GRID.shape, np.float32)))
+    with pytest.raises(InputError, match="between 0 and 1"):
+        Occupancy(GRID, np.full(GRID.shape, 1.5, np.float32))
+    with pytest.raises(InputError, match="between 0 and 1"):
+        Occupancy(GRID, np.full(GRID.shape, np.nan, np.float32))
+    with pytest.raises(InputError, match="shape"):
+        Occupancy(GRID, np.ones((1, 2, 3), np.float32))
+
+
+def test_inputs_stay_as_they_are():
+    polygon = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+    contours = Contours((0.0,), (polygon,), slab_mm=2.0)
+    Structure("a", "ORGAN", contours).on(GRID)
+    np.testing.assert_array_equal(polygon, [[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+    assert polygon.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        contours.polygons_mm[0][0] = 1.0
+
+
+def test_faces_touched_names_the_cut_side():
+    fraction = np.zeros(GRID.shape, np.float32)
+    fraction[-2:, 5:8, 0:3] = 1
+    voxels = Structure("Liver", "ORGAN", Occupancy(GRID, fraction)).on(GRID)
+    assert voxels.faces_touched == ("superior", "right")
+    assert ball().on(GRID).faces_touched == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("GTVp1", "GTV"), ("ptv_5000", "PTV"), ("ITV", "ITV"), ("CTV x", "CTV"), ("Liver-GTV", "ORGAN")]
+)
+def test_role_from_the_start_of_a_name(name, role):
+    assert role_from_name(name) == role
+
+
+@pytest.mark.parametrize("hole_mm", [0.0, 9.0])
+def test_outlining_an_occupancy_keeps_its_volume_and_hole(hole_mm):
+    solid = ball(hole_mm=hole_mm)
+    outlined = Structure("Liver", "ORGAN", as_contours(solid))
+    assert outlined.volume_cc == pytest.approx(solid.volume_cc, rel=0.02)
+    share = np.zeros(GRID.size)
+    voxels = outlined.on(GRID)
+    share[voxels.indices] = voxels.cc / GRID.voxel_cc
+    centre = np.round(GRID.index_coordinates([[5.0, -4.0, 0.0]])[0]).astype(int)
+    assert share.reshape(GRID.shape)[tuple(centre[::-1])] == pytest.approx(0.0 if hole_mm else 1.0, abs=1e-9)
+
+
+def test_outlining_half_full_voxels_stays_valid():
+    fraction = np.zeros(GRID.shape, np.float32)
+    fraction[4:9, 8:15, 10:20] = 0.5
+    fraction[4:9, 9:14, 11:19] = 1.0
+    half = Structure("Box", "ORGAN", Occupancy(GRID, fraction))
+    assert Structure("Box", "ORGAN", as_contours(half)).volume_cc == pytest.approx(half.volume_cc, rel=0.05)
+
+
+def test_nothing_half_full_cannot_be_outlined():
+    thin = Structure("Thin", "ORGAN", Occupancy(GRID, np.full(GRID.shape, 0.2, np.float32)))
+    with pytest.raises(InputError, match="'Thin'.*half full"):
+        as_contours(thin)
