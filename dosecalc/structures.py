@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -228,6 +228,11 @@ class StructureSet:
             structures=self.structures + structures,
             absent=tuple(name for name in self.absent if name not in present),
         )
+
+    def without(self, names: Iterable[str]) -> StructureSet:
+        """A new set that leaves out the named structures."""
+        left_out = set(names)
+        return replace(self, structures=tuple(s for s in self.structures if s.name not in left_out))
 
     def _hint(self, name: str) -> str:
         if name in self.absent:

@@ -74,6 +74,7 @@ class Escalation:
     fluence: npt.NDArray[np.float64]
     prescription_gy: float
     levels: tuple[LevelReport, ...]
+    threads: int
     gap_fixed: float | None
     kkt: float | None
 
@@ -129,7 +130,7 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
         kept = _Kept(_keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     served, excess = _serve_optimal(run, raised, kept)
     final = _solve(run, _fall_off_stage(run, served, kept, excess), served)
-    return Escalation(final.fluence, kept.d95_gy, tuple(run.levels), final.record.gap, final.record.kkt)
+    return Escalation(final.fluence, kept.d95_gy, tuple(run.levels), final.record.threads, None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class PlanGoals:
     target, gtv, ptv : Region
         PTV_opt, union of GTVs, union of PTVs.
     outside : Region
-        Body voxels that hold nothing of the PTV.
+        Body voxels that lie mostly outside the PTV.
     liver : Region or None
         Liver minus GTVs, kept low at the last level.
     limits, means : tuple
@@ -124,7 +124,9 @@ def resolve_goals(
             means.append(term)
     ptv = region("PTV")
     body = region("Body")
-    outside = ~np.isin(body.positions, ptv.positions)
+    inside = np.zeros(voxels.size)
+    inside[ptv.positions] = ptv.cc
+    outside = inside[body.positions] <= 0.5 * grid.voxel_cc
     hot, beyond = rx.hot_spot, rx.outside_ptv
     return PlanGoals(
         target=region(rx.structure),

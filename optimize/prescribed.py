@@ -142,7 +142,7 @@ def _outside_row(
     d95_gy: float,
     grid: Grid,
 ) -> GoalResult:
-    """The hottest voxel of the body that lies at least in part outside the PTV."""
+    """The hottest voxel of the body that lies mostly outside the PTV."""
     asked = wanted.outside_ptv
     row = GoalResult(
         id="outside_ptv",

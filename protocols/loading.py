@@ -75,6 +75,7 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
 
 
 def _refuse_long_lists(raw: dict[str, Any], origin: str) -> None:
+    """Refuse a file with a list of more than `LONGEST_LIST` entries, however deep."""
     todo: list[Any] = [raw]
     while todo:
         node = todo.pop()

@@ -75,11 +75,13 @@ class OutsidePtv(Strict):
 class Prescription(Strict):
     """What the target shall receive: basis, floor, target and cap of the escalation, and its bounds.
 
+    Doses are on the `basis` named; a periphery isodose also states `isodose_pct`, percent of the maximum.
     Below `floor` the answer is that this fractionation is infeasible. Nothing escalates above `cap`.
     """
 
     structure: Name
     basis: Basis
+    isodose_pct: Annotated[float | None, Field(strict=True, gt=0, le=100, validate_default=True)] = None
     floor: SourcedDose
     target: SourcedDose
     cap: SourcedDose
@@ -87,6 +89,14 @@ class Prescription(Strict):
     hot_spot: HotSpot
     ptv_mean_max: Goal | None = None
     outside_ptv: OutsidePtv
+
+    @field_validator("isodose_pct")
+    @classmethod
+    def _isodose_goes_with_periphery(cls, isodose_pct: float | None, info: ValidationInfo) -> float | None:
+        basis = info.data.get("basis")
+        if basis is not None and (basis == "periphery_isodose") != (isodose_pct is not None):
+            raise fault(f"isodose_pct goes with the basis periphery_isodose and no other, got {basis!r}.")
+        return isodose_pct
 
     @field_validator("floor", "cap")
     @classmethod

@@ -27,7 +27,7 @@ class Provenance:
 class Choice(Strict):
     """Where the values of some planning keys come from."""
 
-    keys: tuple[str, ...] = Field(min_length=1)
+    keys: tuple[str, ...]
     source: Text
     level_by: LevelBy
     note: Note = ""
@@ -112,10 +112,18 @@ class Protocol(Strict):
     description: Text
     fractions: Annotated[StrictInt, Field(ge=1, le=60)]
     prescription: Prescription
-    goals: tuple[Goal, ...] = Field(min_length=1)
+    goals: tuple[Goal, ...] = Field(json_schema_extra={"minItems": 1})
     planning: Planning
 
     _provenance: Provenance = PrivateAttr(default_factory=Provenance)
+
+    @field_validator("goals", mode="before")
+    @classmethod
+    def _some_goals(cls, goals: Any) -> Any:
+        # Counted before they are read: a protocol whose one goal has a fault does not lack goals as well.
+        if isinstance(goals, list | tuple) and not goals:
+            raise fault("a protocol needs at least one goal.")
+        return goals
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> Protocol:
@@ -141,9 +149,7 @@ class Protocol(Strict):
 
     @property
     def accepted_limits(self) -> tuple[str, ...]:
-        """Names of the mandatory numbers that no text backs: the protocol exists because the user accepted
-        each.
-        """
+        """Names of the mandatory numbers that no text backs; each was accepted by the user."""
         prescription = self.prescription
         named = {
             "prescription.floor": prescription.floor.status,

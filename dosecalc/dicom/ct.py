@@ -192,7 +192,9 @@ def _hu(dataset: pydicom.Dataset, header: pydicom.Dataset, file: Path) -> npt.ND
     padding = dataset.get("PixelPaddingValue")
     if padding is None:
         return hu
-    low, high = sorted((int(padding), int(dataset.get("PixelPaddingRangeLimit", padding))))
+    low, high = sorted(
+        _as_stored(int(value), dataset) for value in (padding, dataset.get("PixelPaddingRangeLimit", padding))
+    )
     padded = (stored >= low) & (stored <= high)
     if padded.any():
         if max(low * slope, high * slope) + intercept > PADDING_LIMIT_HU:
@@ -202,6 +204,11 @@ def _hu(dataset: pydicom.Dataset, header: pydicom.Dataset, file: Path) -> npt.ND
         _log.warning("%s: %d padded pixels read as air (%g HU).", file.name, int(padded.sum()), AIR_HU)
         hu[padded] = AIR_HU
     return hu
+
+
+def _as_stored(value: int, dataset: pydicom.Dataset) -> int:
+    """A padding value as the pixels hold it: some files state it unsigned for signed pixels."""
+    return value - 65536 if int(dataset.PixelRepresentation) and value > 32767 else value
 
 
 def _stored_values(dataset: pydicom.Dataset, file: Path) -> npt.NDArray[np.int32]:

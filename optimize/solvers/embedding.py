@@ -22,6 +22,8 @@ STEP_FRACTION = 0.99
 SMALLEST_STEP = 1e-8
 # Centrality correctors cost one solve each, a small part of a factorisation, and lengthen the step.
 MOST_CORRECTORS = 3
+REF = 1
+REFC = 1
 LONG_STEP = 0.95
 AIMED_GAIN = 0.3
 ACCEPTED_GAIN = 0.1
@@ -131,7 +133,7 @@ def advance(problem: ConvexQp, at: Iterate, measure: Residuals) -> Iterate | Non
     factor = factorise(problem, at.z / at.s)
     if factor is None:
         return None
-    constant = solve(factor, -problem.q, problem.b, problem.h)
+    constant = solve(factor, -problem.q, problem.b, problem.h, refine=REFC)
     predicted = _direction(factor, at, measure, constant, 1.0, -at.s * at.z, -at.tau * at.kappa)
     reach = _longest_step(at, predicted)
     centring = (1.0 - reach) ** 3
@@ -181,6 +183,7 @@ def _direction(
         -reduction * measure.f_dual,
         -reduction * measure.f_equality,
         -reduction * measure.f_inequality - r_cone / at.z,
+        refine=REF,
     )
     x2, y2, z2 = constant
     xi = at.x / at.tau

@@ -19,6 +19,8 @@ from .structure import FloatArray, bound_diagonal, times, transpose_times
 
 STATIC_REGULARISATION = 1e-12
 LARGEST_REGULARISATION = 1e-5
+# The weighted copy of a block of rows stays in the processor's cache.
+ROW_BLOCK = 256
 REFINEMENT_STEPS = 3
 REFINEMENT_TOLERANCE = 1e-11
 
@@ -66,11 +68,11 @@ def _gram(problem: ConvexQp, weight: FloatArray) -> FloatArray:
     """Lower triangle of ``P + G' diag(weight) G`` over the core columns, bounds left out; Fortran order."""
     rows, core = problem.rows, problem.rows.core
     split = rows.dense.shape[0]
-    if split:
-        scaled = rows.dense * np.sqrt(weight[:split])[:, None]
-        matrix = blas.dsyrk(1.0, scaled.T, lower=1)
-    else:
-        matrix = np.zeros((core, core), order="F")
+    matrix = np.zeros((core, core), order="F")
+    for first in range(0, split, ROW_BLOCK):
+        block = slice(first, min(first + ROW_BLOCK, split))
+        scaled = rows.dense[block] * np.sqrt(weight[block])[:, None]
+        matrix = blas.dsyrk(1.0, scaled.T, beta=1.0, c=matrix, lower=1, overwrite_c=1)
     if rows.sparse.nnz:
         matrix += (rows.sparse.T @ (rows.sparse * weight[split:, None])).toarray()
     if problem.P.nnz:
@@ -111,13 +113,17 @@ def _cholesky_solve(lower: FloatArray, right: FloatArray) -> FloatArray:
     return solved
 
 
-def solve(factor: Factor, r1: FloatArray, r2: FloatArray, r3: FloatArray) -> tuple[FloatArray, ...]:
-    """Solution ``(x, y, z)`` of the Newton system, iteratively refined.
+def solve(
+    factor: Factor, r1: FloatArray, r2: FloatArray, r3: FloatArray, *, refine: bool = True
+) -> tuple[FloatArray, ...]:
+    """Solution ``(x, y, z)`` of the Newton system, iteratively refined on demand.
 
     Refinement stops when the residual is at rounding level or no longer halves; the best iterate is returned.
     """
     problem, rows = factor.problem, factor.problem.rows
     x, y = _solve_once(factor, r1, r2, factor.weight * r3)
+    if not refine:
+        return x, y, factor.weight * (times(rows, x) - r3)
     best, best_error = None, np.inf
     size = max(np.abs(r1).max(initial=0.0), np.abs(r2).max(initial=0.0), 1e-300)
     for step in range(REFINEMENT_STEPS + 1):

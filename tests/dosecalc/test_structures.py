@@ -62,7 +62,7 @@ def test_names_and_roles_are_checked(name, role, message):
 
 
 def test_empty_and_impossible_occupancies_are_refused():
-    with pytest.raises(InputError, match="structure 'Liver'.*no voxels"):
+    with pytest.raises(InputError, match=r"structure 'Liver'.*no voxels"):
         Structure("Liver", "ORGAN", Occupancy(GRID, np.zeros(GRID.shape, np.float32)))
     with pytest.raises(InputError, match="between 0 and 1"):
         Occupancy(GRID, np.full(GRID.shape, 1.5, np.float32))
@@ -91,7 +91,8 @@ def test_faces_touched_names_the_cut_side():
 
 
 @pytest.mark.parametrize(
-    ("name", "role"), [("GTVp1", "GTV"), ("ptv_5000", "PTV"), ("ITV", "ITV"), ("CTV x", "CTV"), ("Liver-GTV", "ORGAN")]
+    ("name", "role"),
+    [("GTVp1", "GTV"), ("ptv_5000", "PTV"), ("ITV", "ITV"), ("CTV x", "CTV"), ("Liver-GTV", "ORGAN")],
 )
 def test_role_from_the_start_of_a_name(name, role):
     assert role_from_name(name) == role
@@ -119,5 +120,5 @@ def test_outlining_half_full_voxels_stays_valid():
 
 def test_nothing_half_full_cannot_be_outlined():
     thin = Structure("Thin", "ORGAN", Occupancy(GRID, np.full(GRID.shape, 0.2, np.float32)))
-    with pytest.raises(InputError, match="'Thin'.*half full"):
+    with pytest.raises(InputError, match=r"'Thin'.*half full"):
         as_contours(thin)

@@ -190,7 +190,7 @@ def test_a_file_is_named_after_its_protocol() -> None:
 def test_goals_agree_with_the_constraint_tables(name: str) -> None:
     if not (SHARED / "clinical" / "constraints.csv").exists():
         pytest.skip("the constraint tables beside the project are absent")
-    rows = {}
+    rows: dict[str, dict[str, str]] = {}
     for table in ("constraints.csv", "constraints_more.csv"):
         with (SHARED / "clinical" / table).open(newline="") as stream:
             rows |= {row["id"]: row for row in csv.DictReader(stream)}

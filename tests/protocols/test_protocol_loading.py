@@ -126,6 +126,11 @@ ONE_FAULT = [
     ),
     (("fractions = 5", "fractions = 5.5"), "fractions: Input should be a valid integer"),
     (("schema_version = 1", "schema_version = 2"), "schema_version: expected one of 1, got 2."),
+    (
+        ('basis = "D95"', 'basis = "periphery_isodose"'),
+        "prescription.isodose_pct: isodose_pct goes with the basis",
+    ),
+    (('basis = "D95"', 'basis = "D95"\nisodose_pct = 80'), "prescription.isodose_pct: isodose_pct goes with"),
     (('keys = ["beams"]', 'keys = ["beam"]'), "beams has none, beam is no planning value"),
 ]
 
@@ -147,6 +152,22 @@ def test_a_renamed_key_is_unknown_and_missing(tmp_path: Path, change: tuple[str,
         load(edited(tmp_path, change))
     assert expected in caught.value.faults
     assert len([fault for fault in caught.value.faults if fault.endswith("this key is missing.")]) == 1
+
+
+def test_a_protocol_has_goals(tmp_path: Path) -> None:
+    without = SHIPPED[: SHIPPED.index("# Liver\n")].replace("fractions = 5\n", "fractions = 5\ngoals = []\n")
+    path = tmp_path / "goalless.toml"
+    path.write_text(without, encoding="utf-8")
+    assert fault_of(path) == "goals: a protocol needs at least one goal."
+    path.write_text(without.replace("goals = []", 'goals = [{ id = "A" }]'), encoding="utf-8")
+    with pytest.raises(ProtocolError) as caught:
+        load(path)
+    assert all(fault.startswith("goals[0].") for fault in caught.value.faults)
+
+
+def test_an_isodose_prescription_names_its_isodose(tmp_path: Path) -> None:
+    path = edited(tmp_path, ('basis = "D95"', 'basis = "periphery_isodose"\nisodose_pct = 80'))
+    assert load(path).prescription.isodose_pct == 80
 
 
 def test_a_critical_volume_may_repeat_what_it_says(tmp_path: Path) -> None:

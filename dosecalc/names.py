@@ -1,0 +1,199 @@
+"""Names of organs: from what a file calls them to TG-263 names.
+
+The table is `aliases.toml` beside this file. Targets are never renamed, nothing is dropped, and a name that two
+structures claim is refused rather than guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from .errors import InputError
+from .grid import Grid
+from .structures import Occupancy, Structure, StructureSet
+
+EXTERNAL_NAME = "Body"
+_TARGET_ROLES = ("GTV", "ITV", "CTV", "PTV")
+
+
+@dataclass(frozen=True, slots=True)
+class Organ:
+    """One entry of the table.
+
+    Attributes
+    ----------
+    name : str
+        TG-263 name.
+    aliases : tuple of str
+        Other names of the same organ.
+    parts : tuple of str
+        Names that together make the organ.
+    surrogates : tuple of str
+        Names of something near the organ that is not the organ.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    surrogates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """Structures under TG-263 names, and what was done to get there.
+
+    Attributes
+    ----------
+    structures : StructureSet
+        In the given order, joined organs last.
+    renamed : tuple of (given, TG-263) names
+    joined : tuple of (TG-263 name, given names of the parts found)
+    missing : tuple of str
+        Wanted names that nothing answers to.
+    unmatched : tuple of str
+        Structures, targets excepted, that keep a name the table does not know and nobody wanted.
+    """
+
+    structures: StructureSet
+    renamed: tuple[tuple[str, str], ...]
+    joined: tuple[tuple[str, tuple[str, ...]], ...]
+    missing: tuple[str, ...]
+    unmatched: tuple[str, ...]
+
+
+def canonical_name(name: str) -> str | None:
+    """The TG-263 name of the organ that a name stands for, or None; case and separators do not count."""
+    return _names_by_key().get(_key(name))
+
+
+def surrogates(name: str) -> tuple[str, ...]:
+    """Names of structures that may stand in for an organ for information, never for judging it."""
+    organ = _table().get(name)
+    return organ.surrogates if organ else ()
+
+
+def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Up to three known names that look like `name`, best first."""
+    by_key = {_key(other): other for other in known}
+    return tuple(by_key[key] for key in difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.6))
+
+
+def match(structures: StructureSet, wanted: Iterable[str], grid: Grid) -> Match:
+    """Bring structures to TG-263 names and join the parts of wanted organs.
+
+    Parameters
+    ----------
+    structures : StructureSet
+    wanted : iterable of str
+        Names that the protocol asks for, organs or targets.
+    grid : Grid
+        The CT's: parts are joined on its voxels.
+
+    Raises
+    ------
+    InputError
+        Two structures stand for the same wanted organ.
+    """
+    wanted = tuple(dict.fromkeys(wanted))
+    organs = [s for s in structures if s.role not in _TARGET_ROLES]
+    owners = _owners(organs, wanted)
+    joined = {name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners))}
+    used = {part.name for parts in joined.values() for part in parts if part.name not in _final(owners)}
+    titles = {owner.name: name for name, owner in owners.items()}
+    kept = [_titled(s, titles.get(s.name, s.name)) for s in structures if s.name not in used]
+    whole = [_joined(name, parts, grid) for name, parts in joined.items()]
+    result = replace(structures, structures=(*kept, *whole))
+    return Match(
+        structures=result,
+        renamed=tuple((given, name) for given, name in titles.items() if given != name),
+        joined=tuple((name, tuple(part.name for part in parts)) for name, parts in joined.items()),
+        missing=tuple(name for name in wanted if name not in result),
+        unmatched=tuple(s.name for s in organs if s.name not in titles and s.name not in used),
+    )
+
+
+def _key(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
+@cache
+def _table() -> dict[str, Organ]:
+    text = (files(__package__) / "aliases.toml").read_text("utf-8")
+    return {
+        name: Organ(name, **{key: tuple(values) for key, values in entry.items()})
+        for name, entry in tomllib.loads(text).items()
+    }
+
+
+@cache
+def _names_by_key() -> dict[str, str]:
+    """TG-263 name by the key of each name and alias; an alias of two organs would be an error of the table."""
+    by_key: dict[str, str] = {}
+    for organ in _table().values():
+        for alias in (organ.name, *organ.aliases):
+            if by_key.setdefault(_key(alias), organ.name) != organ.name:
+                raise InputError(f"{alias!r} stands for two organs.", where="aliases.toml")
+    return by_key
+
+
+def _owners(organs: list[Structure], wanted: tuple[str, ...]) -> dict[str, Structure]:
+    """The one structure behind each name: TG-263 names, and wanted names that the table does not know."""
+    own = {_key(name): name for name in wanted if canonical_name(name) is None}
+    claims: dict[str, list[Structure]] = {}
+    for structure in organs:
+        name = canonical_name(structure.name) or own.get(_key(structure.name))
+        if name is not None:
+            claims.setdefault(name, []).append(structure)
+    for name, claimants in claims.items():
+        if len(claimants) > 1 and name in wanted:
+            given = " and ".join(repr(s.name) for s in claimants)
+            raise InputError(
+                f"{given} all stand for {name}.",
+                where="structures",
+                remedy="Rename or delete all but one.",
+            )
+    return {name: claimants[0] for name, claimants in claims.items() if len(claimants) == 1}
+
+
+def _parts_of(name: str, organs: list[Structure], owners: dict[str, Structure]) -> tuple[Structure, ...]:
+    """The structures that together make an organ, down to the parts of its parts."""
+    organ = _table().get(name)
+    by_key = {_key(s.name): s for s in organs}
+    found: list[Structure] = []
+    for part in organ.parts if organ else ():
+        if part in owners:
+            found.append(owners[part])
+        elif _key(part) in by_key:
+            found.append(by_key[_key(part)])
+        else:
+            found += _parts_of(part, organs, owners)
+    return tuple(found)
+
+
+def _final(owners: dict[str, Structure]) -> set[str]:
+    """Given names of structures that are organs of their own and so stay beside an organ joined from them."""
+    return {owner.name for owner in owners.values()}
+
+
+def _titled(structure: Structure, name: str) -> Structure:
+    role = "EXTERNAL" if name == EXTERNAL_NAME else structure.role
+    if (name, role) == (structure.name, structure.role):
+        return structure
+    return Structure(name, role, structure.geometry)
+
+
+def _joined(name: str, parts: tuple[Structure, ...], grid: Grid) -> Structure:
+    """The parts' shares of each voxel added up, up to the whole voxel: parts of an organ share borders, not volume."""
+    cc = np.zeros(grid.size)
+    for part in parts:
+        voxels = part.on(grid)
+        cc[voxels.indices] += voxels.cc
+    fraction = np.minimum(cc / grid.voxel_cc, 1.0).astype(np.float32)
+    return Structure(name, "ORGAN", Occupancy(grid, fraction.reshape(grid.shape)))

@@ -1,0 +1,84 @@
+"""Beam arrangements as text: a count, a list of angles, or a template by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from dosecalc.beams import Beam
+from dosecalc.errors import UsageError
+from dosecalc.grid import Triple
+
+Angles = tuple[float, float, float]
+"""Gantry, couch, collimator in degrees (IEC 61217)."""
+
+MAX_BEAMS = 72
+
+
+def _coplanar(first: float, step: float, count: int) -> tuple[Angles, ...]:
+    return tuple(((first + k * step) % 360.0, 0.0, 0.0) for k in range(count))
+
+
+TEMPLATES: dict[str, tuple[Angles, ...]] = {
+    # Right-sided lesions: from behind over the patient's right to just left of the front.
+    "liver_right": _coplanar(190.0, 25.0, 9),
+    # Left lobe: from the right front over the front to the left back.
+    "liver_left": _coplanar(300.0, 22.5, 9),
+    # Central lesions: nine coplanar beams and four anterior ones that leave the transverse plane.
+    "liver_central": (
+        *_coplanar(190.0, 27.5, 9),
+        (330.0, 25.0, 0.0),
+        (30.0, 335.0, 0.0),
+        (310.0, 20.0, 0.0),
+        (20.0, 340.0, 0.0),
+    ),
+    # A partial arc in ten-degree steps over the liver_right range.
+    "arc_10deg": _coplanar(190.0, 10.0, 21),
+}
+
+
+def parse_beams(text: str) -> tuple[Angles, ...]:
+    """Gantry, couch and collimator angles of an arrangement.
+
+    Parameters
+    ----------
+    text : str
+        ``N`` (that many equispaced gantry angles from 0), ``g[:couch[:collimator]],...`` in degrees, or a template
+        name. A single whole number is a count; one single beam is written with its couch, ``90:0``.
+
+    Raises
+    ------
+    UsageError
+        Not one of these.
+    """
+    text = text.strip()
+    if text in TEMPLATES:
+        return TEMPLATES[text]
+    if text.isdigit():
+        count = int(text)
+        if not 1 <= count <= MAX_BEAMS:
+            raise UsageError(f"--beams {text}: a count must lie in 1..{MAX_BEAMS}.")
+        return _coplanar(0.0, 360.0 / count, count)
+    if any(c.isalpha() for c in text) or not text:
+        near = difflib.get_close_matches(text, TEMPLATES, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Templates: {', '.join(TEMPLATES)}."
+        raise UsageError(f"--beams {text!r} is no count, angle list or template.", remedy=hint)
+    return tuple(_angles(part) for part in text.split(","))
+
+
+def beams_at(angles: tuple[Angles, ...], isocentre_mm: Triple) -> tuple[Beam, ...]:
+    """Beams of an arrangement around one isocentre."""
+    return tuple(Beam(g, c, k, isocentre_mm) for g, c, k in angles)
+
+
+def _angles(part: str) -> Angles:
+    try:
+        numbers = [float(p) for p in part.split(":")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or not all(abs(a) <= 360.0 for a in numbers):
+        raise UsageError(
+            f"--beams: {part.strip()!r} is not gantry[:couch[:collimator]] in degrees, each within -360..360.",
+            remedy="For example 200,240:10,300:0:15.",
+        )
+    padded = [*numbers, 0.0, 0.0][:3]
+    return padded[0], padded[1], padded[2]

@@ -1,0 +1,136 @@
+"""Organs that are defined by others: liver without tumour, skin, chest wall, central hepatobiliary tract, cortex."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dosecalc import names, regions
+from dosecalc.grid import Grid
+from dosecalc.structures import Structure, StructureSet
+from protocols import Protocol
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What organs are derived from.
+
+    Attributes
+    ----------
+    structures : StructureSet
+        Drawn structures under TG-263 names.
+    body : Structure
+    grid : Grid
+        The dose grid.
+    protocol : Protocol
+    gtvs : list of Structure
+        All of them, planned or not.
+    ptv : Structure
+    """
+
+    structures: StructureSet
+    body: Structure
+    grid: Grid
+    protocol: Protocol
+    gtvs: list[Structure]
+    ptv: Structure
+
+    def lacks(self, name: str) -> bool:
+        """Whether a goal asks for a structure that nobody drew."""
+        return name not in self.structures and any(goal.structure == name for goal in self.protocol.goals)
+
+    def drawn(self, *wanted: str) -> list[Structure]:
+        """Those of the wanted structures that were drawn."""
+        return [self.structures[name] for name in wanted if name in self.structures]
+
+
+@dataclass(slots=True, eq=False)
+class Derived:
+    """Structures, with what is said about them; `origins` names the drawn structures behind each."""
+
+    structures: list[Structure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    surrogate: list[str] = field(default_factory=list)
+
+    @property
+    def report_only(self) -> tuple[str, ...]:
+        return tuple(self.surrogate)
+
+    def add(self, structure: Structure, note: str, origins: list[Structure]) -> None:
+        self.structures.append(structure)
+        self.notes.append(f"{structure.name}: {note}")
+        self.origins[structure.name] = tuple(s.name for s in origins)
+
+
+def derive_organs(source: Source) -> Derived:
+    """Everything that can be derived and that the protocol asks for; drawn structures are left as they are."""
+    derived = Derived()
+    _livers(source, derived)
+    _cortex(source, derived)
+    _biliary_tract(source, derived)
+    _rinds(source, derived)
+    return derived
+
+
+def _livers(source: Source, derived: Derived) -> None:
+    """Liver without all GTVs (the organ that limits are set on), and without the PTV."""
+    for liver in source.drawn("Liver"):
+        grid, gtvs = source.grid, source.gtvs
+        what = f"minus {' and '.join(s.name for s in gtvs)}" if gtvs else "whole, as no GTV is known"
+        derived.add(regions.minus("Liver-GTV", grid, liver, *gtvs), f"liver {what}.", [liver])
+        if not gtvs:
+            derived.warnings.append("Liver-GTV: no GTV is known, so the target counts as liver.")
+        derived.add(regions.minus("Liver-PTV", grid, liver, source.ptv), "liver minus the PTV.", [liver])
+
+
+def _cortex(source: Source, derived: Derived) -> None:
+    """The whole kidneys where no cortex is drawn."""
+    kidneys = source.drawn("Kidneys") or source.drawn("Kidney_L", "Kidney_R")
+    if not kidneys or not source.lacks("Kidney_Cortex"):
+        return
+    parts = " and ".join(s.name for s in kidneys)
+    note = f"the whole of {parts} stands in for the cortex, which is smaller: a spared volume is overestimated."
+    derived.add(regions.union("Kidney_Cortex", source.grid, *kidneys), note, kidneys)
+    derived.warnings.append(f"Kidney_Cortex: {note}")
+    if kidneys[0].name != "Kidneys" and len(kidneys) == 1:
+        derived.warnings.append(f"Kidney_Cortex: only {parts} is contoured.")
+
+
+def _biliary_tract(source: Source, derived: Derived) -> None:
+    """The portal vein and a margin, not clipped to the liver; from a vessel label of other extent for report only."""
+    margin = source.protocol.planning.chbt_margin_mm
+    name = f"cHBT_{margin:g}mm"
+    if not source.lacks(name):
+        return
+    vessel = source.drawn("V_Portal")
+    stand_in = [] if vessel else source.drawn(*names.surrogates("V_Portal"))
+    for structure in (*vessel, *stand_in):
+        note = f"{structure.name} + {margin:g} mm, not clipped to the liver."
+        derived.add(regions.grow(structure, margin, source.grid, name=name), note, [structure])
+    for structure in stand_in:
+        derived.surrogate.append(name)
+        derived.warnings.append(
+            f"{name}: {structure.name} is not the portal vein from the splenic confluence to its first "
+            "bifurcation; doses are reported, goals are not assessed."
+        )
+
+
+def _rinds(source: Source, derived: Derived) -> None:
+    """Skin, and the chest wall under it without lung, by depth below the outline of the body."""
+    table, grid = source.protocol.planning, source.grid
+    if not (source.lacks("Skin") or source.lacks("Chestwall")):
+        return
+    body = regions.shares(source.body, grid)
+    under_skin = regions.shrunk(body, table.skin_rind_mm, grid)
+    if source.lacks("Skin"):
+        skin = regions.from_shares("Skin", grid, regions.difference(body, under_skin))
+        derived.add(skin, f"the outer {table.skin_rind_mm:g} mm of {source.body.name}.", [])
+    if source.lacks("Chestwall"):
+        lungs = source.drawn("Lungs") or source.drawn("Lung_L", "Lung_R")
+        inner = regions.shrunk(body, table.chestwall_rind_mm, grid)
+        wall = regions.difference(under_skin, inner, *(regions.shares(s, grid) for s in lungs))
+        note = f"from {table.skin_rind_mm:g} to {table.chestwall_rind_mm:g} mm under the surface of {source.body.name}"
+        derived.add(regions.from_shares("Chestwall", grid, wall), f"{note}, without lung.", [])
+        if not lungs:
+            derived.warnings.append("Chestwall: no lung is contoured, so lung near the surface counts as chest wall.")

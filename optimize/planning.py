@@ -1,0 +1,250 @@
+"""`plan()`: from CT, structures and a protocol to an optimised, judged, recorded plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc.beams import Beamlets, aim
+from dosecalc.density import to_density
+from dosecalc.dicom import CtSeries
+from dosecalc.errors import UsageError
+from dosecalc.grid import Grid, Volume
+from dosecalc.influence import DoseInfluence, Precision, dose_influence
+from dosecalc.machine import BeamModel
+from dosecalc.structures import StructureSet
+from protocols.schema import Protocol
+
+from .anatomy import Anatomy, Target, prepare_anatomy
+from .arrangements import Angles, beams_at
+from .escalate import Escalation, escalate
+from .evaluate import evaluate
+from .goals import resolve_goals
+from .provenance import Provenance, Stopwatch, peak_rss_mb, software_version, source_commit
+from .results import Certificate, PlanEvaluation
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """An optimised plan and everything needed to judge and repeat it; doses are course totals in Gy.
+
+    Attributes
+    ----------
+    fluence : (B,) float64
+        MU-equivalents at output factor 1, course total, in the order of `beamlets`.
+    beamlets : Beamlets
+    dose : Volume
+        Reference dose (float64 error-function sum) on the dose grid; 0 outside the body.
+    evaluation : PlanEvaluation
+    ct : CtSeries
+    anatomy : Anatomy
+        Input and derived structures.
+    protocol : Protocol
+    machine : BeamModel
+    provenance : Provenance
+    """
+
+    fluence: npt.NDArray[np.float64]
+    beamlets: Beamlets
+    dose: Volume
+    evaluation: PlanEvaluation
+    ct: CtSeries
+    anatomy: Anatomy
+    protocol: Protocol
+    machine: BeamModel
+    provenance: Provenance
+
+
+def plan(
+    ct: CtSeries,
+    structures: StructureSet,
+    protocol: Protocol,
+    machine: BeamModel,
+    beams: tuple[Angles, ...],
+    *,
+    targets: tuple[Target, ...],
+    backend: str = "auto",
+    precision: Precision = "float32",
+    accept_missing: tuple[str, ...] = (),
+    input_sha256: dict[str, str] | None = None,
+    progress: Progress = lambda text: None,
+) -> Plan:
+    """Optimise and judge a plan.
+
+    Parameters
+    ----------
+    ct : CtSeries
+        From `read_ct_series`.
+    structures : StructureSet
+        From `read_structures`; names are matched to TG-263.
+    protocol : Protocol
+    machine : BeamModel
+    beams : tuple of (gantry, couch, collimator)
+        Degrees; see `parse_beams`. The isocentre is the centroid of the union of PTVs.
+    targets : tuple of Target
+        What to treat, by role.
+    backend : str
+        "auto", "numpy", "numba" or "cupy".
+    precision : str
+        Of the operator that the optimiser searches with; the plan is judged on the reference in any case.
+    accept_missing : tuple of str
+        Mandatory structures that may be missing; their goals read NOT ASSESSED.
+    input_sha256 : dict, optional
+        Hashes of the input files, for the run record.
+    progress : callable, optional
+        Told in a line what is being done.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError
+        Structures or targets that cannot be used.
+    InfeasibleError
+        The floor dose cannot be reached within the mandatory limits.
+    OptimisationError
+        No solver succeeded.
+    """
+    watch = Stopwatch()
+    with watch.step("anatomy"):
+        grid = ct.volume.grid.resampled(protocol.planning.dose_grid_mm)
+        progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
+        anatomy = prepare_anatomy(structures, ct.volume, grid, protocol, targets)
+        # Judging an empty dose refuses what cannot be judged before any time is spent on it.
+        _judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None)
+        voxels = _dose_voxels(anatomy, protocol, grid)
+    with watch.step("dose operator"):
+        beamlets = _aim(anatomy, protocol, beams, grid)
+        progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
+        density = to_density(ct.volume, machine.calibration)
+        influence = dose_influence(
+            density, grid, beamlets, machine, voxels=voxels, backend=backend, precision=precision
+        )
+    with watch.step("optimisation"):
+        skipped = frozenset((*anatomy.report_only, *accept_missing))
+        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped)
+        result = escalate(influence, goals, progress=progress)
+    with watch.step("reference dose"):
+        progress("reference dose: float64 error-function sum on every voxel")
+        dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
+    with watch.step("evaluation"):
+        evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
+    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accept_missing, input_sha256)
+    return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
+
+
+def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid: Grid) -> Beamlets:
+    if not angles:
+        raise UsageError("a plan needs at least one beam.")
+    ptv = anatomy.structures["PTV"].on(grid)
+    centre = np.average(grid.centres_mm(ptv.indices), axis=0, weights=ptv.cc)
+    rules = protocol.planning
+    small = float(ptv.cc.sum()) < rules.small_ptv_cc
+    width = rules.small_ptv_beamlet_mm if small else rules.beamlet_mm
+    return aim(beams_at(angles, (centre[0], centre[1], centre[2])), at=ptv, width_mm=width)
+
+
+def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:
+    """Every voxel of the body and of any structure that a goal names, ascending."""
+    named = {"Body", "PTV", "GTV", protocol.prescription.structure, *(g.structure for g in protocol.goals)}
+    covered = np.zeros(grid.size, bool)
+    for name in named:
+        if name in anatomy.structures:
+            covered[anatomy.structures[name].on(grid).indices] = True
+    return np.flatnonzero(covered)
+
+
+def _on_grid(dose: npt.NDArray[np.float64], voxels: npt.NDArray[np.int64], grid: Grid) -> Volume:
+    values = np.zeros(grid.size)
+    # The kernel mixture is non-negative; only rounding can leave -1e-17 here.
+    values[voxels] = np.maximum(dose, 0.0)
+    return Volume(grid, values.reshape(grid.shape))
+
+
+def _judge(
+    dose: Volume,
+    anatomy: Anatomy,
+    protocol: Protocol,
+    accept_missing: tuple[str, ...],
+    result: Escalation | None,
+) -> PlanEvaluation:
+    """The evaluation on what may be judged, with the largest violation of a mandatory limit on this dose."""
+    judged = evaluate(
+        dose,
+        anatomy.structures.without(anatomy.report_only),
+        protocol,
+        accepted_missing=(*accept_missing, *anatomy.report_only),
+        cut_structures=anatomy.cut,
+    )
+    if result is None:
+        return judged
+    excess = [-g.slack for g in judged.goals if g.level == "mandatory" and g.unit == "Gy" and g.slack is not None]
+    certificate = Certificate(
+        gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
+    )
+    return dataclasses.replace(
+        judged, certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings)
+    )
+
+
+def _record(
+    watch: Stopwatch,
+    protocol: Protocol,
+    machine: BeamModel,
+    influence: DoseInfluence,
+    result: Escalation,
+    anatomy: Anatomy,
+    evaluation: PlanEvaluation,
+    accept_missing: tuple[str, ...],
+    input_sha256: dict[str, str] | None,
+) -> Provenance:
+    beamlets = influence.beamlets
+    return Provenance(
+        version=software_version(),
+        commit=source_commit(),
+        input_sha256=dict(input_sha256 or {}),
+        protocol=protocol.name,
+        protocol_sha256=protocol.sha256,
+        machine=machine.name,
+        machine_sha256=machine.sha256,
+        backend=influence.backend.name,
+        backend_reason=influence.backend.reason,
+        device=f"CPU, {platform.machine()}, {os.cpu_count()} cores",
+        precision=influence.precision,
+        grid_mm=influence.grid.spacing_mm,
+        beamlet_mm=float(beamlets.width_u_mm[0]),
+        beams=tuple(_beam_record(beamlets, b) for b in range(len(beamlets.beams))),
+        threads=result.threads,
+        solver=", ".join(dict.fromkeys(level.solver for level in result.levels)),
+        seed=0,
+        levels=tuple(dataclasses.asdict(level) for level in result.levels),
+        timings_s=dict(watch.seconds),
+        peak_rss_mb=peak_rss_mb(),
+        overrides=tuple(f"missing structure accepted by name: {name}" for name in accept_missing)
+        + tuple(f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits)),
+        derived=anatomy.derived,
+        warnings=evaluation.warnings,
+        exit_code=0 if evaluation.status == "ok" else 22,
+    )
+
+
+def _beam_record(beamlets: Beamlets, index: int) -> dict[str, Any]:
+    beam, part = beamlets.beams[index], beamlets.of_beam(index)
+    return {
+        "gantry_deg": beam.gantry_deg,
+        "couch_deg": beam.couch_deg,
+        "collimator_deg": beam.collimator_deg,
+        "isocentre_mm": list(beam.isocentre_mm),
+        "beamlets": part.stop - part.start,
+    }

@@ -1,0 +1,154 @@
+"""Write a plan's outputs: into a staging folder that takes its final name only when it is complete."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dosecalc.dicom import write_rtdose, write_rtstruct
+from dosecalc.errors import OutputError
+
+from .dvh import DVH_COLUMNS, dvh_rows
+from .planning import Plan
+from .report import render_report
+from .results import to_json
+
+REJECTED_SUFFIX = ".rejected"
+
+
+def refuse_existing(out: str | Path, *, overwrite: bool) -> Path:
+    """The output folder as a path, refused when it exists already.
+
+    Raises
+    ------
+    OutputError
+        It exists and `overwrite` is false, or its parent folder does not exist.
+    """
+    path = Path(out)
+    if path.exists() and not overwrite:
+        raise OutputError(
+            "the output folder exists already.", where=str(path), remedy="Name a new one or add --overwrite."
+        )
+    if path.exists() and not path.is_dir():
+        raise OutputError("the output is a file, not a folder.", where=str(path), remedy="Name a folder.")
+    if not path.absolute().parent.is_dir():
+        raise OutputError("the folder above it does not exist.", where=str(path), remedy="Create it first.")
+    return path
+
+
+def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write every output of the contract.
+
+    A plan that breaks a mandatory limit on the reference dose is written to ``OUT.rejected`` only.
+
+    Parameters
+    ----------
+    plan : Plan
+    out : str or Path
+        Folder to be made.
+    overwrite : bool
+        Replace an existing folder.
+
+    Returns
+    -------
+    Path
+        The folder that was written.
+
+    Raises
+    ------
+    OutputError
+        The folder exists, or cannot be written.
+    """
+    path = Path(out)
+    if plan.evaluation.status != "ok":
+        path = path.with_name(path.name + REJECTED_SUFFIX)
+    with _staging(refuse_existing(path, overwrite=overwrite)) as folder:
+        write_json(folder / "evaluation.json", to_json(plan.evaluation))
+        write_json(folder / "run.json", dataclasses.asdict(plan.provenance))
+        _write_dvh(folder / "dvh.csv", plan)
+        np.savez_compressed(
+            folder / "fluence.npz",
+            fluence=plan.fluence,
+            beam_index=plan.beamlets.beam_index,
+            u_mm=plan.beamlets.u_mm,
+            v_mm=plan.beamlets.v_mm,
+            width_u_mm=plan.beamlets.width_u_mm,
+            width_v_mm=plan.beamlets.width_v_mm,
+        )
+        comment = f"{plan.protocol.name}, fluence plan, research only"
+        write_rtdose(folder / "rtdose.dcm", plan.dose, plan.ct, comment=comment)
+        write_rtstruct(folder / "rtstruct.dcm", plan.anatomy.structures, plan.ct)
+        (folder / "report.html").write_text(render_report(plan), encoding="utf-8")
+    return path
+
+
+def save_infeasible(
+    out: str | Path, evaluation: dict[str, Any], record: dict[str, Any], *, overwrite: bool = False
+) -> Path:
+    """Write what an infeasible problem leaves: evaluation.json with the conflicts, and run.json; no dose."""
+    with _staging(refuse_existing(out, overwrite=overwrite)) as folder:
+        write_json(folder / "evaluation.json", evaluation)
+        write_json(folder / "run.json", record)
+    return Path(out)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Strict JSON: a number that is not finite is an error, not a `NaN` that no other reader takes."""
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that takes its name when the body ends well, and vanishes when it does not."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk.") from error
+    try:
+        folder.chmod(0o755)
+        yield folder
+        _sync(folder)
+        _take_name(folder, path)
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_name(folder: Path, path: Path) -> None:
+    if not path.exists():
+        folder.rename(path)
+        return
+    # The old result stays readable until the new one is complete and only then goes.
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.absolute().parent))
+    path.rename(old / "was")
+    folder.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for item in [*folder.iterdir(), folder]:
+        handle = os.open(item, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _write_dvh(path: Path, plan: Plan) -> None:
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(DVH_COLUMNS)
+        for name, dose_gy, volume_cc, volume_pct in dvh_rows(plan.dose, plan.anatomy.structures):
+            writer.writerow([name, f"{dose_gy:.2f}", f"{volume_cc:.4f}", f"{volume_pct:.4f}"])
+

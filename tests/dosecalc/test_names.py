@@ -1,0 +1,143 @@
+"""Organ names: aliases, joined parts, refusals; nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dosecalc import names
+from dosecalc.errors import InputError
+from dosecalc.grid import Grid
+from dosecalc.structures import Occupancy, Structure, StructureSet
+
+GRID = Grid((0, 0, 0), (2.0, 3.0, 4.0), (3, 4, 5))
+LABELS = Path(__file__).parents[3] / "shared" / "data" / "liver_ct" / "labels.json"
+
+
+def box(name: str, first: int, count: int = 1, role: str = "ORGAN") -> Structure:
+    fraction = np.zeros(GRID.size, dtype=np.float32)
+    fraction[first : first + count] = 1.0
+    return Structure(name, role, Occupancy(GRID, fraction.reshape(GRID.shape)))
+
+
+def the(*structures: Structure) -> StructureSet:
+    return StructureSet(structures)
+
+
+@pytest.mark.parametrize(
+    ("given", "tg263"),
+    [
+        ("small_bowel", "Bowel_Small"),
+        ("SPINAL CORD", "SpinalCord"),
+        ("spinal-cord", "SpinalCord"),
+        ("Oesophagus", "Esophagus"),
+        ("kidney_left", "Kidney_L"),
+        ("aorta", "A_Aorta"),
+        ("BODY", "Body"),
+        ("External", "Body"),
+        ("liver", "Liver"),
+        ("liver lesion", None),
+        ("portal_vein_and_splenic_vein", None),
+        ("GTV", None),
+    ],
+)
+def test_canonical_name(given: str, tg263: str | None) -> None:
+    assert names.canonical_name(given) == tg263
+
+
+def test_left_is_never_right() -> None:
+    for organ in names._table().values():
+        for alias in (*organ.aliases, *organ.parts):
+            words = alias.lower().replace("_", " ").split()
+            if organ.name.endswith("_L"):
+                assert not {"right", "r", "rt"} & set(words), alias
+            if organ.name.endswith("_R"):
+                assert not {"left", "l", "lt"} & set(words), alias
+
+
+def test_renames_and_keeps_the_rest() -> None:
+    found = names.match(the(box("liver", 0, 3), box("thing", 9), box("GTV", 1, role="GTV")), ["Liver"], GRID)
+    assert found.structures.names == ("Liver", "thing", "GTV")
+    assert found.renamed == (("liver", "Liver"),)
+    assert found.unmatched == ("thing",)
+    assert found.missing == ()
+
+
+def test_a_target_is_not_renamed() -> None:
+    found = names.match(the(box("liver", 0, role="GTV")), ["Liver"], GRID)
+    assert found.structures.names == ("liver",)
+    assert found.missing == ("Liver",)
+
+
+def test_body_becomes_external() -> None:
+    assert names.match(the(box("External", 0)), [], GRID).structures["Body"].role == "EXTERNAL"
+
+
+def test_parts_join_only_when_wanted() -> None:
+    ribs = the(box("rib_left_7", 0), box("rib_right_8", 4, 2))
+    assert names.match(ribs, [], GRID).structures.names == ribs.names
+    found = names.match(ribs, ["Rib"], GRID)
+    assert found.structures.names == ("Rib",)
+    assert found.joined == (("Rib", ("rib_left_7", "rib_right_8")),)
+    assert found.structures["Rib"].volume_cc == pytest.approx(3 * GRID.voxel_cc)
+
+
+def test_parts_that_are_organs_stay() -> None:
+    found = names.match(the(box("aorta", 0), box("inferior_vena_cava", 5)), ["GreatVes"], GRID)
+    assert set(found.structures.names) == {"A_Aorta", "V_VenaCava_I", "GreatVes"}
+    assert found.structures["GreatVes"].on(GRID).indices.tolist() == [0, 5]
+
+
+def test_parts_of_parts() -> None:
+    lobes = the(box("lung_upper_lobe_left", 0), box("lung_lower_lobe_right", 7))
+    found = names.match(lobes, ["Lungs", "Lung_L"], GRID)
+    assert found.structures["Lungs"].on(GRID).indices.tolist() == [0, 7]
+    assert found.structures["Lung_L"].on(GRID).indices.tolist() == [0]
+
+
+def test_a_contoured_organ_wins_over_its_parts() -> None:
+    found = names.match(the(box("Heart", 0, 5), box("heart_myocardium", 0)), ["Heart"], GRID)
+    assert found.joined == ()
+    assert found.structures.names == ("Heart", "heart_myocardium")
+
+
+def test_two_structures_for_one_organ_are_refused_when_wanted() -> None:
+    twice = the(box("Liver", 0), box("hepar", 5))
+    with pytest.raises(InputError, match=r"'Liver' and 'hepar'"):
+        names.match(twice, ["Liver"], GRID)
+    assert names.match(twice, ["Stomach"], GRID).structures.names == ("Liver", "hepar")
+
+
+def test_unknown_wanted_name_matches_itself() -> None:
+    found = names.match(the(box("my organ", 0)), ["My_Organ", "Another"], GRID)
+    assert found.structures.names == ("My_Organ",)
+    assert found.missing == ("Another",)
+
+
+def test_near_names() -> None:
+    assert names.near("duodenom", ["Duodenum", "Stomach"]) == ("Duodenum",)
+    assert names.near("xyz", ["Duodenum", "Stomach"]) == ()
+
+
+def test_table_knows_every_part_name_once() -> None:
+    for organ in names._table().values():
+        assert len(set(organ.parts)) == len(organ.parts)
+        for other in organ.surrogates:
+            assert names.canonical_name(other) is None
+
+
+@pytest.mark.shared
+def test_suggested_names_of_a_label_file() -> None:
+    if not LABELS.exists():
+        pytest.skip("the reference label file is not beside the project")
+    labels = json.loads(LABELS.read_text())["labels"].values()
+    suggested = {entry["name"]: entry["tg263_suggestion"] for entry in labels if entry["tg263_suggestion"]}
+    lobes_and_chambers = {"lung_lower_lobe_left", "lung_lower_lobe_right", "heart_myocardium"}
+    for name, tg263 in suggested.items():
+        if name in lobes_and_chambers:
+            assert name in names._table()[tg263].parts
+        else:
+            assert names.canonical_name(name) == tg263
