@@ -18,9 +18,12 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
-from optimize.solvers import StructuredInteriorPoint, solve_with_fallback
+from dosecalc.errors import OptimisationError
+from optimize.solvers import StructuredInteriorPoint, default_threads, solve_qp, solve_with_fallback
 
+COMPARISON_LIMIT_S = 120.0
 ATTENUATION_PER_MM = 0.005  # about 6 MV in water beyond the dose maximum
 SKIN_DEPTH_MM = 100.0
 # (weight, lateral sigma in mm at the isocentre depth): primary, scatter, broad scatter
@@ -61,7 +64,9 @@ def beamlet_disc(radius_mm: float, width_mm: float) -> np.ndarray:
     return np.column_stack([v.ravel(), u.ravel()])[np.hypot(v, u).ravel() <= radius_mm]
 
 
-def ball(rng: np.random.Generator, count: int, centre_mm: Any, inner_mm: float, outer_mm: float) -> np.ndarray:
+def ball(
+    rng: np.random.Generator, count: int, centre_mm: Any, inner_mm: float, outer_mm: float
+) -> np.ndarray:
     """Points uniformly distributed in a spherical shell, shape (count, 3)."""
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -89,7 +94,9 @@ def neighbour_laplacian(beamlets_mm: np.ndarray, width_mm: float, beams: int) ->
     return sp.csr_array(sp.block_diag([np.diag(adjacent.sum(axis=1)) - adjacent] * beams))
 
 
-def synthetic_master(beams: int = 9, radius_mm: float = 32.0, rows: int = 3000, seed: int = 1) -> SyntheticMaster:
+def synthetic_master(
+    beams: int = 9, radius_mm: float = 32.0, rows: int = 3000, seed: int = 1
+) -> SyntheticMaster:
     """Sphere target between three organs: about ``130 * beams`` beamlets at the default radius."""
     rng = np.random.default_rng(seed)
     width_mm = 5.0
@@ -132,3 +139,65 @@ def master_problem(master: SyntheticMaster, *, smoothness: float = 0.0) -> cp.Pr
     if smoothness:
         objective = objective - smoothness * cp.quad_form(x, master.laplacian, assume_PSD=True) / x.size
     return cp.Problem(cp.Maximize(objective), constraints)
+
+
+@pytest.fixture(scope="module")
+def master(request: pytest.FixtureRequest) -> SyntheticMaster:
+    """Full size when benchmarks are measured, small when they only run."""
+    if request.config.getoption("benchmark_disable"):
+        return synthetic_master(beams=5, radius_mm=17.0, rows=300)
+    return synthetic_master()
+
+
+@pytest.mark.parametrize("smoothness", [0.0, 0.01], ids=["linear", "quadratic"])
+def test_interior_point(benchmark: Any, master: SyntheticMaster, smoothness: float) -> None:
+    """Seconds of the structured interior point alone, compilation left out."""
+    data = master_problem(master, smoothness=smoothness).get_problem_data(StructuredInteriorPoint())[0]
+    arguments = [data[key] for key in ("P", "q", "F", "G", "A", "b")]
+    with threadpool_limits(limits=default_threads(), user_api="blas"):
+        solution = benchmark.pedantic(solve_qp, args=arguments, rounds=3)
+    benchmark.extra_info.update(
+        beamlets=master.target.shape[1], rows=data["F"].shape[0], iterations=solution.iterations
+    )
+    assert solution.status == "optimal"
+
+
+@pytest.mark.parametrize(
+    ("smoothness", "solvers"),
+    [(0.0, ("INTERIOR_POINT", "CLARABEL", "HIGHS")), (0.01, ("INTERIOR_POINT", "CLARABEL"))],
+    ids=["linear", "quadratic"],
+)
+def test_ratio_to_clarabel_and_highs(
+    benchmark: Any, master: SyntheticMaster, smoothness: float, solvers: tuple[str, ...]
+) -> None:
+    """The same problem through `solve_with_fallback` with one solver after the other, in one run.
+
+    Seconds include CVXPY's compilation; a solver that meets the time limit is reported as such.
+    """
+    results = benchmark.pedantic(_compare, args=(master, smoothness, solvers), rounds=1)
+    own = results[solvers[0]]
+    print(f"\n{master.target.shape[1]} beamlets, smoothness {smoothness:g}, {default_threads()} BLAS threads")
+    for name, (wall, cpu, value, text) in results.items():
+        print(
+            f"  {name:15s} wall {wall:6.2f} s  cpu {cpu:6.2f} s  ratio {cpu / own[1]:5.1f}  {value}  {text}"
+        )
+    solved = [value for _, _, value, _ in results.values() if value is not None]
+    assert own[2] is not None
+    assert np.ptp(solved) <= 1e-5 * abs(own[2])
+
+
+def _compare(
+    master: SyntheticMaster, smoothness: float, solvers: tuple[str, ...]
+) -> dict[str, tuple[float, float, float | None, str]]:
+    """Wall seconds, processor seconds, objective (None where there is none) and outcome of each solver."""
+    results = {}
+    for name in solvers:
+        problem = master_problem(master, smoothness=smoothness)
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            text = solve_with_fallback(problem, order=(name,), time_limit_s=COMPARISON_LIMIT_S).attempts[0][1]
+        except OptimisationError as error:
+            text = error.message
+        value = None if problem.value is None else float(problem.value)
+        results[name] = (time.perf_counter() - wall, time.process_time() - cpu, value, text)
+    return results

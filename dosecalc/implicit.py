@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from .grid import Triple
 Array = npt.NDArray[np.floating[Any]]
 Signed = Callable[[Array, Array, Array | float], Array]
 FAR_MM = 1e3
-# A tube segment further than this from all points is not evaluated: a plane only needs the sign near its surface.
+# A tube segment further than this from all points is not evaluated: a plane only needs the sign near its
+# surface.
 _PLANE_REACH_MM, _REACH_MM = 5.0, 30.0
 
 
@@ -31,8 +33,8 @@ class Shape:
     Attributes
     ----------
     signed_mm : callable
-        (x, y, z) in mm to the signed distance in mm, negative inside; x and y are arrays of one shape, z is an
-        array of that shape or one number.
+        (x, y, z) in mm to the signed distance in mm, negative inside; x and y are arrays of one shape, z is
+        an array of that shape or one number.
     low_mm, high_mm : (x, y, z)
         Corners of the box.
     """
@@ -59,7 +61,8 @@ def ellipsoid(centre_mm: Triple, radii_mm: Triple) -> Shape:
 def superellipse(centre_mm: tuple[float, float], radii_mm: Callable[[float], tuple[float, float]]) -> Signed:
     """A column along z of cross-section |x/a|^2.5 + |y/b|^2.5 = 1 whose half axes (a, b) depend on z.
 
-    The exponent, between ellipse and rectangle, is near the outline of a supine trunk and needs square roots only.
+    The exponent, between ellipse and rectangle, is near the outline of a supine trunk and needs square roots
+    only.
     """
 
     def signed(x: Array, y: Array, z: Array | float) -> Array:
@@ -81,7 +84,7 @@ def tube(points_mm: list[Triple], radii_mm: list[float], *, steps: int = 4) -> S
 
     def signed(x: Array, y: Array, z: Array | float) -> Array:
         nearest = np.full(np.shape(x), FAR_MM, dtype=np.result_type(x))
-        for start, end in zip(knots[:-1], knots[1:], strict=True):
+        for start, end in pairwise(knots):
             reach = max(start[3], end[3]) + (_REACH_MM if np.ndim(z) else _PLANE_REACH_MM)
             if np.min(z) > max(start[2], end[2]) + reach or np.max(z) < min(start[2], end[2]) - reach:
                 continue

@@ -1,7 +1,7 @@
 """Names of organs: from what a file calls them to TG-263 names.
 
-The table is `aliases.toml` beside this file. Targets are never renamed, nothing is dropped, and a name that two
-structures claim is refused rather than guessed.
+The table is `aliases.toml` beside this file. Targets are never renamed, nothing is dropped, and a name that
+two structures claim is refused rather than guessed.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def match(structures: StructureSet, wanted: Iterable[str], grid: Grid) -> Match:
     wanted = tuple(dict.fromkeys(wanted))
     organs = [s for s in structures if s.role not in _TARGET_ROLES]
     owners = _owners(organs, wanted)
-    joined = {name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners))}
+    joined = {
+        name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners))
+    }
     used = {part.name for parts in joined.values() for part in parts if part.name not in _final(owners)}
     titles = {owner.name: name for name, owner in owners.items()}
     kept = [_titled(s, titles.get(s.name, s.name)) for s in structures if s.name not in used]
@@ -134,7 +136,7 @@ def _table() -> dict[str, Organ]:
 
 @cache
 def _names_by_key() -> dict[str, str]:
-    """TG-263 name by the key of each name and alias; an alias of two organs would be an error of the table."""
+    """TG-263 name by the key of each name and alias; no alias may stand for two organs."""
     by_key: dict[str, str] = {}
     for organ in _table().values():
         for alias in (organ.name, *organ.aliases):
@@ -190,7 +192,7 @@ def _titled(structure: Structure, name: str) -> Structure:
 
 
 def _joined(name: str, parts: tuple[Structure, ...], grid: Grid) -> Structure:
-    """The parts' shares of each voxel added up, up to the whole voxel: parts of an organ share borders, not volume."""
+    """The parts' shares added up to the whole voxel: parts of an organ share borders, not volume."""
     cc = np.zeros(grid.size)
     for part in parts:
         voxels = part.on(grid)

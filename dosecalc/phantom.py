@@ -1,9 +1,9 @@
-"""A synthetic abdominal patient with a liver metastasis: for demonstrations and tests, never anatomy to plan on.
+"""A synthetic abdominal patient with a liver metastasis, for demonstrations and tests.
 
-The organs are signed functions in a patient frame (x to the left, y to posterior, z to superior; mm), sampled on
-a fine grid of each CT plane. The same samples give the contours (their zero level) and the HU (their average over
-a voxel), so that image and structures cannot disagree. The patient is turned about the long axis and no organ has
-a mirror image: exchanged or mirrored axes show.
+The organs are signed functions in a patient frame (x to the left, y to posterior, z to superior; mm), sampled
+on a fine grid of each CT plane. The same samples give the contours (their zero level) and the HU (their
+average over a voxel), so that image and structures cannot disagree. The patient is turned about the long axis
+and no organ has a mirror image: exchanged or mirrored axes show.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def synthetic_patient(seed: int = 0) -> SyntheticPatient:
                 outlines[organ.name] += [(float(z), polygon) for polygon in _polygons(*drawn)]
         hu[k] = fine.reshape(GRID.shape[1], _FINE, GRID.shape[2], _FINE).mean(axis=(1, 3))
     structures = tuple(
-        Structure(organ.name, organ.role, Contours(*zip(*outlines[organ.name], strict=True)))
+        Structure(organ.name, organ.role, _contours(outlines[organ.name]))
         for organ in anatomy
         if organ.contoured
     )
@@ -151,6 +151,10 @@ def _polygons(signed: Array, corner: tuple[int, int]) -> list[npt.NDArray[np.flo
         if ring.area >= _MIN_AREA_MM2:
             polygons.append(shapely.get_coordinates(ring.exterior)[:-1])
     return polygons
+
+
+def _contours(outline: list[tuple[float, npt.NDArray[np.float64]]]) -> Contours:
+    return Contours(tuple(z for z, _ in outline), tuple(polygon for _, polygon in outline))
 
 
 def _touches_frame(signed: Array) -> bool:

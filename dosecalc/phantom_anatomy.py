@@ -1,7 +1,7 @@
 """The organs of the synthetic patient: positions, sizes and HU, in the patient frame (mm).
 
-Sizes are of the order of an adult's (ICRP Publication 89, 2002: liver 1800 g, one kidney 155 g, spleen 150 g);
-HU are usual values of an unenhanced CT. They are made up, not measured on anybody.
+Sizes are of the order of an adult's (ICRP Publication 89, 2002: liver 1800 g, one kidney 155 g, spleen 150
+g); HU are usual values of an unenhanced CT. They are made up, not measured on anybody.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from .grid import Triple
 from .implicit import Array, Shape, Signed, clipped, ellipsoid, grown, outside, superellipse, tube, union
 
 GTV_RADII_MM: Triple = (17.5, 19.5, 18.5)
-# Surface to surface. At 14 mm the planning target volume (6 mm beyond the tumour) leaves 8 mm for the dose to fall
-# from 60 Gy to the duodenum's limits: the limits bind, and 50 Gy stays within reach.
+# Surface to surface: a planning target volume 6 mm beyond the tumour leaves 8 mm in which the dose has to
+# fall from the prescription to the duodenum's limits.
 GTV_TO_DUODENUM_MM = 14.0
 _GTV_START_MM: Triple = (-50.0, -8.0, -26.0)
-_GTV_AWAY = (-0.45, 0.05, 0.89)  # direction in which the tumour is moved from there until the distance is right
+# The direction in which the tumour is moved from there until the distance is right.
+_GTV_AWAY = (-0.45, 0.05, 0.89)
 _TOP_MM, _BOTTOM_MM = 140.0, -160.0  # beyond the scan at both ends
 FAT_HU, MESENTERY_HU, MUSCLE_HU, LUNG_HU, GAS_HU = -100.0, -80.0, 45.0, -780.0, -950.0
 
@@ -57,10 +58,10 @@ def organs() -> list[Organ]:
         *_walls(),
         _organ("SpinalCord", tube([(0, 85, _BOTTOM_MM), (-2, 86, 0), (0, 88, _TOP_MM)], [6, 5.5, 6]), 35),
         Organ("VBs", _column((0.0, 62.0), (20.0, 18.0)), _vertebra_hu),
+        Organ("wall", _trunk(lambda x, y, z: -1.0 - _cavity(x, y, z)), None, contoured=False),
         _organ("Kidney_L", ellipsoid((61, 47, -45), (27, 22, 57)), 32),
         _organ("Kidney_R", ellipsoid((-63, 49, -64), (26, 21, 54)), 32),
         _organ("GreatVes", _great_vessels(), 50),
-        Organ("wall", _trunk(lambda x, y, z: 3.0 - _cavity(x, y, z)), None, contoured=False),
         _organ("Esophagus", tube([(2, 22, _TOP_MM), (12, 12, 82), (34, 8, 52)], [8, 8, 8]), 30),
         _organ("Duodenum", gut, 30),
         _organ("Stomach", stomach, 32),
@@ -187,7 +188,7 @@ def _colon() -> Shape:
     ascending = [(-92, 14, -140), (-94, 12, -112), (-80, -28, -98)]
     transverse = [(-46, -62, -92), (0, -66, -98), (46, -60, -72), (92, -24, -22)]
     descending = [(102, 14, -30), (100, 26, -78), (94, 16, -140)]
-    radii = [22, 21, 19, 18, 17, 17, 16, 15, 15, 15]
+    radii: list[float] = [22, 21, 19, 18, 17, 17, 16, 15, 15, 15]
     return tube([*ascending, *transverse, *descending], radii)
 
 
@@ -232,7 +233,7 @@ def _lung(side: float) -> Shape:
 
 
 def _gas(stomach: Shape, colon: Shape) -> list[Organ]:
-    """Bubbles at the front of stomach and transverse colon, 4 mm inside the organ and 7 mm from the trunk's wall."""
+    """Bubbles at the front of stomach and transverse colon, 4 mm inside the organ's surface."""
     pockets = [(stomach, lambda x, y, z: y + 36.0), (colon, lambda x, y, z: np.maximum(y + 62.0, -40.0 - x))]
     return [
         _plain("gas", clipped(hollow, grown(hollow.signed_mm, -4.0), grown(_cavity, -7.0), level), GAS_HU)

@@ -1,10 +1,12 @@
-"""Organs that are defined by others: liver without tumour, skin, chest wall, central hepatobiliary tract, cortex."""
+"""Organs that are defined by others: liver without tumour, skin, chest wall, biliary tract, cortex."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dosecalc import names, regions
+import numpy as np
+
+from dosecalc import margins, names, regions
 from dosecalc.grid import Grid
 from dosecalc.structures import Structure, StructureSet
 from protocols import Protocol
@@ -19,6 +21,8 @@ class Source:
     structures : StructureSet
         Drawn structures under TG-263 names.
     body : Structure
+    scan : Grid
+        The CT's, for where the scan ends.
     grid : Grid
         The dose grid.
     protocol : Protocol
@@ -29,6 +33,7 @@ class Source:
 
     structures: StructureSet
     body: Structure
+    scan: Grid
     grid: Grid
     protocol: Protocol
     gtvs: list[Structure]
@@ -64,7 +69,7 @@ class Derived:
 
 
 def derive_organs(source: Source) -> Derived:
-    """Everything that can be derived and that the protocol asks for; drawn structures are left as they are."""
+    """What can be derived and is asked for; drawn structures are left as they are."""
     derived = Derived()
     _livers(source, derived)
     _cortex(source, derived)
@@ -90,7 +95,9 @@ def _cortex(source: Source, derived: Derived) -> None:
     if not kidneys or not source.lacks("Kidney_Cortex"):
         return
     parts = " and ".join(s.name for s in kidneys)
-    note = f"the whole of {parts} stands in for the cortex, which is smaller: a spared volume is overestimated."
+    note = (
+        f"the whole of {parts} stands in for the cortex, which is smaller: a spared volume is overestimated."
+    )
     derived.add(regions.union("Kidney_Cortex", source.grid, *kidneys), note, kidneys)
     derived.warnings.append(f"Kidney_Cortex: {note}")
     if kidneys[0].name != "Kidneys" and len(kidneys) == 1:
@@ -98,7 +105,7 @@ def _cortex(source: Source, derived: Derived) -> None:
 
 
 def _biliary_tract(source: Source, derived: Derived) -> None:
-    """The portal vein and a margin, not clipped to the liver; from a vessel label of other extent for report only."""
+    """The portal vein and a margin, not clipped; from a vessel label of other extent for report only."""
     margin = source.protocol.planning.chbt_margin_mm
     name = f"cHBT_{margin:g}mm"
     if not source.lacks(name):
@@ -121,16 +128,25 @@ def _rinds(source: Source, derived: Derived) -> None:
     table, grid = source.protocol.planning, source.grid
     if not (source.lacks("Skin") or source.lacks("Chestwall")):
         return
-    body = regions.shares(source.body, grid)
-    under_skin = regions.shrunk(body, table.skin_rind_mm, grid)
+    scanned = regions.shares(regions.everything("scan", source.scan), grid)
+    body = _beyond_scan(regions.shares(source.body, grid), scanned)
+    under_skin = margins.shrunk(body, table.skin_rind_mm, grid)
     if source.lacks("Skin"):
-        skin = regions.from_shares("Skin", grid, regions.difference(body, under_skin))
+        skin = regions.from_shares("Skin", grid, regions.difference(body, under_skin) * scanned)
         derived.add(skin, f"the outer {table.skin_rind_mm:g} mm of {source.body.name}.", [])
     if source.lacks("Chestwall"):
         lungs = source.drawn("Lungs") or source.drawn("Lung_L", "Lung_R")
-        inner = regions.shrunk(body, table.chestwall_rind_mm, grid)
+        inner = margins.shrunk(body, table.chestwall_rind_mm, grid)
         wall = regions.difference(under_skin, inner, *(regions.shares(s, grid) for s in lungs))
-        note = f"from {table.skin_rind_mm:g} to {table.chestwall_rind_mm:g} mm under the surface of {source.body.name}"
-        derived.add(regions.from_shares("Chestwall", grid, wall), f"{note}, without lung.", [])
+        depths = f"from {table.skin_rind_mm:g} to {table.chestwall_rind_mm:g} mm"
+        note = f"{depths} under the surface of {source.body.name}, without lung."
+        derived.add(regions.from_shares("Chestwall", grid, wall * scanned), note, [])
         if not lungs:
-            derived.warnings.append("Chestwall: no lung is contoured, so lung near the surface counts as chest wall.")
+            derived.warnings.append(
+                "Chestwall: no lung is contoured, so lung near the surface counts as chest wall."
+            )
+
+
+def _beyond_scan(body: margins.Shares, scanned: margins.Shares) -> margins.Shares:
+    """The body's shares as if the scan went on: where it ends inside a voxel is no surface of the body."""
+    return np.minimum(np.divide(body, scanned, out=np.zeros_like(body), where=scanned > 0), 1.0)

@@ -176,7 +176,7 @@ def _raise_prescription(run: _Run, start_dose_gy: Array) -> StageResult:
 def _raise_gtv(run: _Run, last: StageResult, kept: _Kept) -> tuple[StageResult, _Kept]:
     """Level 2: GTV D98 up to its goal, unless it is there already."""
     goal = run.goals.gtv_d98_gy
-    if goal is None:
+    if not run.goals.gtv.positions.size:
         return last, kept
     reached = last.dose_gy[_gtv_kept(run, last)].min()
     if reached < goal:

@@ -130,7 +130,7 @@ def resolve_goals(
     hot, beyond = rx.hot_spot, rx.outside_ptv
     return PlanGoals(
         target=region(rx.structure),
-        gtv=region("GTV"),
+        gtv=region("GTV") if "GTV" in structures else Region("GTV", np.zeros(0, np.int64), np.zeros(0)),
         ptv=ptv,
         outside=Region("Body-PTV", body.positions[outside], body.cc[outside]),
         liver=region("Liver-GTV") if "Liver-GTV" in structures else None,

@@ -32,6 +32,8 @@ FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 250, 400, 12
 IDLE_GY = 3.0
 """Rows further than this from their bound are dropped between rounds, when the master has grown large."""
 MANY_ROWS = 2500
+BLAS_THREADS = 1
+"""Threads spin when they wait: under contention two take three times the CPU time of one, for the same work."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +159,7 @@ def solve_stage(
     _seed_rows(master, stage, start_dose_gy, start_scalars)
     for round_number in range(1, MAX_ROUNDS + 1):
         x, scalars, constraints, problem = _state(master, stage)
-        record = solve_with_fallback(problem)
+        record = solve_with_fallback(problem, threads=BLAS_THREADS)
         if record.status == "infeasible":
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
         if record.status != "optimal":

@@ -21,7 +21,7 @@ STATUS = {
     "optimal_inaccurate": s.OPTIMAL_INACCURATE,
     "primal_infeasible": s.INFEASIBLE,
     "dual_infeasible": s.UNBOUNDED,
-    # A limit leaves a point that has not met any tolerance: an error here, so that nobody takes it for a plan.
+    # A limit leaves a point that met no tolerance: an error here, so that nobody takes it for a plan.
     "iteration_limit": s.SOLVER_ERROR,
     "time_limit": s.SOLVER_ERROR,
     "numerical_error": s.SOLVER_ERROR,

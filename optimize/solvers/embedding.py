@@ -22,8 +22,6 @@ STEP_FRACTION = 0.99
 SMALLEST_STEP = 1e-8
 # Centrality correctors cost one solve each, a small part of a factorisation, and lengthen the step.
 MOST_CORRECTORS = 3
-REF = 1
-REFC = 1
 LONG_STEP = 0.95
 AIMED_GAIN = 0.3
 ACCEPTED_GAIN = 0.1
@@ -74,9 +72,9 @@ class Residuals:
 def residuals(problem: ConvexQp, at: Iterate) -> Residuals:
     """Residuals and relative measures at an iterate.
 
-    ``primal_certificate`` is ``|G'z + A'y| / -(h'z + b'y)``, infinite where the denominator is not positive: by
-    Farkas' lemma every feasible ``x`` has a 1-norm of at least its inverse. ``dual_certificate`` is the same for
-    a ray of descent: ``max(|Px|, |Ax|, |Gx + s|) / -q'x``.
+    ``primal_certificate`` is ``|G'z + A'y| / -(h'z + b'y)``, infinite where the denominator is not positive:
+    by Farkas' lemma every feasible ``x`` has a 1-norm of at least its inverse. ``dual_certificate`` is the
+    same for a ray of descent: ``max(|Px|, |Ax|, |Gx + s|) / -q'x``.
     """
     Px, dual_image = problem.P @ at.x, problem.A.T @ at.y + transpose_times(problem.rows, at.z)
     Ax, Gx_s = problem.A @ at.x, times(problem.rows, at.x) + at.s
@@ -128,32 +126,53 @@ def starting_point(problem: ConvexQp) -> Iterate | None:
     return Iterate(x, y, _interior(z), _interior(s), 1.0, 1.0)
 
 
-def advance(problem: ConvexQp, at: Iterate, measure: Residuals) -> Iterate | None:
-    """One predictor-corrector step; None where no useful step exists."""
+def advance(problem: ConvexQp, at: Iterate, measure: Residuals, *, refine: bool) -> Iterate | None:
+    """One predictor-corrector step; None where no useful step exists.
+
+    Without ``refine`` the directions carry the error of one factorisation. It shows up in the next residuals
+    and is corrected there, which is cheaper as long as the steps stay long.
+    """
     factor = factorise(problem, at.z / at.s)
     if factor is None:
         return None
-    constant = solve(factor, -problem.q, problem.b, problem.h, refine=REFC)
-    predicted = _direction(factor, at, measure, constant, 1.0, -at.s * at.z, -at.tau * at.kappa)
-    reach = _longest_step(at, predicted)
-    centring = (1.0 - reach) ** 3
+    aside = _Newton(factor, at, measure, solve(factor, -problem.q, problem.b, problem.h), refine)
+    predicted = _direction(aside, 1.0, -at.s * at.z, -at.tau * at.kappa)
+    centring = (1.0 - _longest_step(at, predicted)) ** 3
+    best, step = _corrected(aside, predicted, centring)
+    step *= STEP_FRACTION
+    return _moved(at, best, step) if step > SMALLEST_STEP else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Newton:
+    """A factored Newton system at an iterate, with its solution for the embedding's constant column."""
+
+    factor: Factor
+    at: Iterate
+    measure: Residuals
+    constant: tuple[FloatArray, ...]
+    refine: bool
+
+
+def _corrected(aside: _Newton, predicted: Iterate, centring: float) -> tuple[Iterate, float]:
+    """Mehrotra's corrector, then centrality correctors as long as they lengthen the step."""
+    at = aside.at
     target = centring * at.complementarity
     r_cone = target - at.s * at.z - predicted.s * predicted.z
     r_tau = target - at.tau * at.kappa - predicted.tau * predicted.kappa
-    best = _direction(factor, at, measure, constant, 1.0 - centring, r_cone, r_tau)
+    best = _direction(aside, 1.0 - centring, r_cone, r_tau)
     step = _longest_step(at, best)
     for _ in range(MOST_CORRECTORS):
         if step > LONG_STEP:
             break
         aim = min(1.0, step + AIMED_GAIN)
         r_cone = r_cone + _recentring(at, best, aim, target)
-        trial = _direction(factor, at, measure, constant, 1.0 - centring, r_cone, r_tau)
+        trial = _direction(aside, 1.0 - centring, r_cone, r_tau)
         reach = _longest_step(at, trial)
         if reach < step + ACCEPTED_GAIN * (aim - step):
             break
         best, step = trial, reach
-    step *= STEP_FRACTION
-    return _moved(at, best, step) if step > SMALLEST_STEP else None
+    return best, step
 
 
 def _recentring(at: Iterate, direction: Iterate, step: float, target: float) -> FloatArray:
@@ -167,25 +186,17 @@ def _recentring(at: Iterate, direction: Iterate, step: float, target: float) -> 
     return np.maximum(np.clip(products, low, high) - products, -high)
 
 
-def _direction(
-    factor: Factor,
-    at: Iterate,
-    measure: Residuals,
-    constant: tuple[FloatArray, ...],
-    reduction: float,
-    r_cone: FloatArray,
-    r_tau: float,
-) -> Iterate:
-    """Newton direction that takes off ``reduction`` of the residuals; see the module docstring for the rows."""
-    problem = factor.problem
+def _direction(aside: _Newton, reduction: float, r_cone: FloatArray, r_tau: float) -> Iterate:
+    """Newton direction that takes off ``reduction`` of the residuals (rows: see the module docstring)."""
+    problem, at, measure = aside.factor.problem, aside.at, aside.measure
     x1, y1, z1 = solve(
-        factor,
+        aside.factor,
         -reduction * measure.f_dual,
         -reduction * measure.f_equality,
         -reduction * measure.f_inequality - r_cone / at.z,
-        refine=REF,
+        refine=aside.refine,
     )
-    x2, y2, z2 = constant
+    x2, y2, z2 = aside.constant
     xi = at.x / at.tau
     P_xi = problem.P @ xi
     numerator = (

@@ -1,7 +1,7 @@
 """One problem, several solvers: the first answer that stands up to a re-evaluation counts.
 
-A solver's word is not taken: the point it returns is put into the CVXPY expressions of the original problem, and
-infeasible or unbounded counts only when two solvers say so.
+A solver's word is not taken: the point it returns is put into the CVXPY expressions of the original problem,
+and infeasible or unbounded counts only when two solvers say so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 import cvxpy as cp
 import cvxpy.settings as cps
 import numpy as np
+from cvxpy.atoms.affine.add_expr import AddExpression
+from cvxpy.atoms.affine.binary_operators import MulExpression
+from cvxpy.atoms.affine.unary_operators import NegExpression
 from threadpoolctl import threadpool_limits
 
 from dosecalc.errors import OptimisationError
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_ORDER = (NAME, "CLARABEL", "HIGHS")
 # A constraint may miss by this much, relative to the size of its own terms.
 VIOLATION_TOLERANCE = 1e-5
+# Terms smaller than this share of the largest variable count as this large.
+SMALL_TERM = 1e-3
 INFEASIBLE = (cps.INFEASIBLE, cps.INFEASIBLE_INACCURATE)
 UNBOUNDED = (cps.UNBOUNDED, cps.UNBOUNDED_INACCURATE)
 SOLVED = (cps.OPTIMAL, cps.OPTIMAL_INACCURATE)
@@ -41,7 +46,7 @@ class SolveRecord:
     solver : str
         The solver whose answer counts.
     status : str
-        ``optimal``, ``optimal_inaccurate``, ``infeasible`` or ``unbounded``; the last two seen by two solvers.
+        ``optimal``, ``optimal_inaccurate``, ``infeasible`` or ``unbounded``; the last two from two solvers.
     seconds : float
         Wall time of all attempts, the compilation by CVXPY included.
     iterations : int or None
@@ -86,7 +91,7 @@ def solve_with_fallback(
     time_limit_s : float
         For all attempts together, in seconds. Handed to the solvers, which look at it between iterations.
     threads : int, optional
-        BLAS threads; by default two, or one on a single core.
+        BLAS threads; by default `default_threads`.
     violation_tolerance : float
         Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation.
 
@@ -100,21 +105,22 @@ def solve_with_fallback(
         No solver gave an answer that holds; the message names each attempt.
     """
     threads = default_threads() if threads is None else threads
-    begin, attempts, verdicts = time.monotonic(), [], {}
+    begin, attempts = time.monotonic(), list[tuple[str, str]]()
+    verdicts: set[str] = set()
     with threadpool_limits(limits=threads, user_api="blas"):
         for solver in order:
             left = time_limit_s - (time.monotonic() - begin)
             name, outcome = _name(solver), _attempt(problem, solver, left, threads, violation_tolerance)
             attempts.append((name, outcome.text))
             logger.info("solver %s: %s", name, outcome.text)
-            confirmed = outcome.verdict in verdicts.values() or outcome.verdict in SOLVED
+            confirmed = outcome.verdict in verdicts or outcome.verdict in SOLVED
             if outcome.verdict != "failed" and confirmed:
                 seconds = time.monotonic() - begin
                 return SolveRecord(
                     name, outcome.verdict, seconds, outcome.iterations, threads, tuple(attempts)
                 )
             if outcome.verdict != "failed":
-                verdicts[name] = outcome.verdict
+                verdicts.add(outcome.verdict)
     _clear(problem)
     tried = "; ".join(f"{name}: {text}" for name, text in attempts) or "no solver was named"
     raise OptimisationError(
@@ -136,7 +142,7 @@ def _attempt(
     if time_left_s <= 0:
         return _Outcome("failed", "not asked: the time limit was reached")
     if name == "HIGHS" and not _is_linear(problem):
-        return _Outcome("failed", "skipped: the objective is quadratic and HIGHS is used for linear ones only")
+        return _Outcome("failed", "skipped: the objective is quadratic, HIGHS is used for linear ones")
     _clear(problem)
     begin = time.monotonic()
     try:
@@ -191,15 +197,27 @@ def _fault(problem: cp.Problem, tolerance: float) -> str:
     value = problem.objective.value
     if value is None or not np.isfinite(value):
         return "the objective is not finite"
+    # A constraint on quantities that end near zero has tiny terms: the point as a whole then sets rounding.
+    rounding = SMALL_TERM * max(float(np.max(np.abs(v.value), initial=0.0)) for v in problem.variables())
     for index, constraint in enumerate(problem.constraints):
         violation = float(np.max(constraint.violation(), initial=0.0))
-        size = _constraint_size(constraint)
+        size = max(_constraint_size(constraint), rounding)
         if not violation <= tolerance * size:
             return f"constraint {index} is violated by {violation:.3g} (its terms reach {size:.3g})"
     return ""
 
 
 def _constraint_size(constraint: Any) -> float:
-    """Largest absolute value among the two sides of a constraint at the point, and at least rounding size."""
-    sizes = [float(np.max(np.abs(side.value), initial=0.0)) for side in constraint.args]
-    return max([*sizes, 1e-12])
+    """Largest term of a constraint at the point."""
+    return max(_term_size(side) for side in constraint.args)
+
+
+def _term_size(expression: Any) -> float:
+    """Largest absolute value among the terms of an expression, before they cancel each other."""
+    if isinstance(expression, AddExpression | NegExpression):
+        return max(_term_size(term) for term in expression.args)
+    if isinstance(expression, MulExpression) and expression.args[0].is_constant():
+        left, right = (abs(factor.value) for factor in expression.args)
+        product = left @ right if np.ndim(left) and np.ndim(right) else left * right
+        return float(np.max(product, initial=0.0))
+    return float(np.max(np.abs(expression.value), initial=0.0))

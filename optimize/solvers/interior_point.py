@@ -2,9 +2,9 @@
 
 Mehrotra's predictor-corrector on the homogeneous embedding of a quadratic program, which ends with an optimal
 point or with a certificate of infeasibility: Goulart and Chen, "Clarabel: an interior-point solver for conic
-programs with quadratic objectives" (2024), arXiv:2405.12762, sections 2-4, for the nonnegative cone. The Newton
-system is reduced to a dense matrix over the columns (`normal_equations`), the fast choice where a few hundred to
-a few thousand columns meet thousands of dense rows.
+programs with quadratic objectives" (2024), arXiv:2405.12762, sections 2-4, for the nonnegative cone. The
+Newton system is reduced to a dense matrix over the columns (`normal_equations`), the fast choice where a few
+hundred to a few thousand columns meet thousands of dense rows.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def solve_qp(
     reduced = reduce_problem(P, q, G, h, A, b)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
-        return QpSolution(np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
+        return QpSolution(
+            np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3
+        )
     problem, scaling = equilibrate(reduced.problem)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
@@ -135,7 +137,9 @@ def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float
             return replace(best, status="iteration_limit", iterations=iterations)
         if time.monotonic() > deadline:
             return replace(best, status="time_limit", iterations=iterations)
-        iterate = advance(problem, iterate, measure)
+        iterate = advance(problem, iterate, measure, refine=False) or advance(
+            problem, iterate, measure, refine=True
+        )
         iterations += 1
     return replace(best, iterations=iterations)
 
@@ -144,8 +148,9 @@ def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
     """The end point in the caller's units and order."""
     at, measure, status = end.at, end.measure, end.status
     if at is None or measure is None:
-        nothing = (np.full(len(array), np.nan) for array in (reduced.original.q, reduced.original.h, reduced.original.b))
-        return QpSolution(*nothing, "numerical_error", end.iterations, *[np.nan] * 3)
+        given = reduced.original
+        x, z, y = (np.full_like(array, np.nan) for array in (given.q, given.h, given.b))
+        return QpSolution(x, z, y, "numerical_error", end.iterations, np.nan, np.nan, np.nan)
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"
     is_ray = status in ("primal_infeasible", "dual_infeasible")

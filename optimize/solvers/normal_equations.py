@@ -1,7 +1,7 @@
 """The Newton system of the interior point, reduced to a dense positive definite matrix over the core columns.
 
-Solves ``[P A' G'; A 0 0; G 0 -1/w] [x; y; z] = [r1; r2; r3]`` through ``z = w (G x - r3)``. The hinge columns drop
-out analytically: each only changes the weight of the row that holds it. What is left is
+Solves ``[P A' G'; A 0 0; G 0 -1/w] [x; y; z] = [r1; r2; r3]`` through ``z = w (G x - r3)``. The hinge columns
+drop out analytically: each only changes the weight of the row that holds it. What is left is
 ``P + G' diag(w') G + diag(bounds)``, one BLAS syrk and one Cholesky factorisation (Wright, Primal-Dual
 Interior-Point Methods, SIAM 1997, ch. 11).
 """
@@ -22,7 +22,7 @@ LARGEST_REGULARISATION = 1e-5
 # The weighted copy of a block of rows stays in the processor's cache.
 ROW_BLOCK = 256
 REFINEMENT_STEPS = 3
-REFINEMENT_TOLERANCE = 1e-11
+REFINEMENT_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Factor:
 
 
 def factorise(problem: ConvexQp, weight: FloatArray) -> Factor | None:
-    """Factor the Newton system at the row weights ``z / s``; None where no regularisation makes it definite."""
+    """Factor the Newton system at the row weights ``z / s``; None where none can be had."""
     rows, core = problem.rows, problem.rows.core
     diagonal = problem.P.diagonal() + bound_diagonal(rows, weight) + STATIC_REGULARISATION
     hinge_pull = weight[rows.hinge_row] * rows.hinge_value**2

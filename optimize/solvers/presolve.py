@@ -1,13 +1,13 @@
 """From the caller's arrays to the structured problem, and back.
 
 Drops rows without effect, substitutes the variables that an equality defines, and sorts the rows. The
-substitution matters because CVXPY states ``sum_squares(D x)`` as ``y = D x`` plus a square of ``y``: one equality
-per neighbour pair, which would otherwise dominate the work.
+substitution matters because CVXPY states ``sum_squares(D x)`` as ``y = D x`` plus a square of ``y``: one
+equality per neighbour pair, which would otherwise dominate the work.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -44,6 +44,8 @@ class Substitution:
     ----------
     offset : numpy.ndarray, shape (columns,)
     basis : scipy.sparse.csr_array, shape (columns, kept columns)
+    kept : numpy.ndarray, shape (kept columns,)
+        The columns of the caller that remain.
     column, row : numpy.ndarray, shape (defined,)
         Each defined variable and the equality that defines it.
     equality : numpy.ndarray
@@ -52,6 +54,7 @@ class Substitution:
 
     offset: FloatArray
     basis: sp.csr_array
+    kept: IndexArray
     column: IndexArray
     row: IndexArray
     equality: IndexArray
@@ -61,8 +64,8 @@ class Substitution:
 class Reduced:
     """The structured problem with what `restore` needs.
 
-    ``row`` indexes the caller's inequality rows that remain. ``contradiction`` is a pair of multipliers, in the
-    caller's order, that proves infeasibility without solving (an empty row that cannot hold), or None.
+    ``row`` indexes the caller's inequality rows that remain. ``contradiction`` is a pair of multipliers, in
+    the caller's order, that proves infeasibility without solving (an empty row that cannot hold), or None.
     """
 
     original: Original
@@ -85,16 +88,16 @@ def reduce_problem(
     original = _checked(P, q, G, h, A, b)
     out = _substitution(original)
     constant, basis = out.offset, out.basis
-    G_v, A_v = sp.csr_array(original.G @ basis), sp.csr_array(original.A[out.equality] @ basis)
-    h_v = original.h - original.G @ constant
-    b_v = original.b[out.equality] - original.A[out.equality] @ constant
-    G_v.eliminate_zeros()
+    # A defined variable meets no inequality, so G only loses its (empty) columns.
+    G_v = original.G[:, out.kept] if len(out.column) else original.G
+    A_v = sp.csr_array(original.A[out.equality] @ basis)
+    h_v, b_v = original.h, original.b[out.equality] - original.A[out.equality] @ constant
     A_v.eliminate_zeros()
     empty, empty_equality = np.diff(G_v.indptr) == 0, np.diff(A_v.indptr) == 0
     row = np.flatnonzero(np.isfinite(h_v) & ~empty)
     equality = np.flatnonzero(~empty_equality)
     P_v = _congruence(original.P, basis)
-    rows, order = sort_rows(sp.csr_array(G_v[row]), P_v, sp.csr_array(A_v[equality]))
+    rows, order = sort_rows(G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]))
     q_v = basis.T @ (original.q + original.P @ constant)
     problem = ConvexQp(
         sp.csr_array(P_v[order.column][:, order.column]),
@@ -104,9 +107,9 @@ def reduce_problem(
         sp.csr_array(A_v[equality][:, order.column]),
         b_v[equality],
     )
-    kept = Substitution(constant, basis, out.column, out.row, out.equality[equality])
+    remaining = replace(out, equality=out.equality[equality])
     broken = _broken_row(original, np.where(empty, h_v, 0.0), np.where(empty_equality, b_v, 0.0), out)
-    return Reduced(original, problem, kept, row, order, broken)
+    return Reduced(original, problem, remaining, row, order, broken)
 
 
 def restore(
@@ -164,33 +167,35 @@ def _checked(
     q, h = np.asarray(q, dtype=float).ravel(), np.asarray(h, dtype=float).ravel()
     b = np.zeros(0) if b is None else np.asarray(b, dtype=float).ravel()
     n = len(q)
-    P, G, A = (
-        sp.csr_array(shape) if M is None else sp.csr_array(M, dtype=float)
-        for M, shape in ((P, (n, n)), (G, (len(h), n)), (A, (len(b), n)))
-    )
-    for name, M, shape in (("P", P, (n, n)), ("G", G, (len(h), n)), ("A", A, (len(b), n))):
-        if M.shape != shape:
+    shapes = {"P": (n, n), "G": (len(h), n), "A": (len(b), n)}
+    given = {"P": P, "G": G, "A": A}
+    matrix = {
+        name: sp.csr_array(shape) if given[name] is None else sp.csr_array(given[name], dtype=float)
+        for name, shape in shapes.items()
+    }
+    for name, shape in shapes.items():
+        if matrix[name].shape != shape:
             raise OptimisationError(
-                f"{name} has shape {M.shape}, expected {shape} from the lengths of q, h and b.",
+                f"{name} has shape {matrix[name].shape}, expected {shape} from the lengths of q, h and b.",
                 where="solve_qp",
                 remedy="Pass matrices whose columns match q and whose rows match h (G) or b (A).",
             )
-    bad = [n for n, M in (("P", P.data), ("q", q), ("G", G.data), ("A", A.data), ("b", b)) if not _finite(M)]
+    values = {"q": q, "b": b} | {name: M.data for name, M in matrix.items()}
+    bad = [name for name, data in values.items() if not np.isfinite(data).all()]
     if bad or np.isnan(h).any() or (h == -np.inf).any():
         raise OptimisationError(
             f"{', '.join(bad) or 'h'} contains NaN or an infinite value where a number is needed.",
             where="solve_qp",
             remedy="Only h may hold +inf (no limit); check the dose rows and limits that were passed.",
         )
-    return Original(sp.csr_array((P + P.T) * 0.5), q, _pruned(G), h, _pruned(A), b)
-
-
-def _finite(values: FloatArray) -> bool:
-    return bool(np.isfinite(values).all())
+    symmetric = sp.csr_array((matrix["P"] + matrix["P"].T) * 0.5)
+    return Original(symmetric, q, _pruned(matrix["G"]), h, _pruned(matrix["A"]), b)
 
 
 def _pruned(M: sp.csr_array) -> sp.csr_array:
-    """A copy without duplicate or explicit zero entries."""
+    """The matrix without duplicate or explicit zero entries; the caller's is left alone."""
+    if M.has_canonical_format and np.all(M.data):
+        return M
     copy = M.copy()
     copy.sum_duplicates()
     copy.eliminate_zeros()
@@ -209,12 +214,16 @@ def _substitution(original: Original) -> Substitution:
     embed = sp.csr_array((np.ones(len(kept)), (kept, np.arange(len(kept)))), shape=(columns, len(kept)))
     offset = np.zeros(columns)
     if not len(row):
-        return Substitution(offset, embed, column, row.astype(np.intp), equality)
+        return Substitution(offset, embed, kept, column, row.astype(np.intp), equality)
     pivot = A.data[A.indptr[column]]
     offset[column] = original.b[row] / pivot
     defining = sp.diags_array(-1.0 / pivot) @ original.A[row][:, kept]
-    lift = sp.csr_array((np.ones(len(column)), (column, np.arange(len(column)))), shape=(columns, len(column)))
-    return Substitution(offset, sp.csr_array(embed + lift @ defining), column, row.astype(np.intp), equality)
+    lift = sp.csr_array(
+        (np.ones(len(column)), (column, np.arange(len(column)))), shape=(columns, len(column))
+    )
+    return Substitution(
+        offset, sp.csr_array(embed + lift @ defining), kept, column, row.astype(np.intp), equality
+    )
 
 
 def _congruence(P: sp.csr_array, basis: sp.csr_array) -> sp.csr_array:

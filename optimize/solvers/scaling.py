@@ -82,7 +82,12 @@ def _ruiz(problem: ConvexQp) -> tuple[FloatArray, FloatArray, FloatArray]:
     dense_squared = np.square(rows.dense)
     sparse_squared, A_squared = rows.sparse.power(2), problem.A.power(2)
     P_squared = problem.P.power(2)
-    column, general, equality = np.ones(rows.columns), np.ones(rows.general), np.ones(len(problem.b))
+    column = np.ones(rows.columns)
+    # Rows of norm one to begin with: what follows no longer depends on the units of any row.
+    row_norm2 = np.concatenate([dense_squared.sum(axis=1), np.asarray(sparse_squared.sum(axis=1)).ravel()])
+    row_norm2[rows.hinge_row] += rows.hinge_value**2
+    general = 1.0 / _root(row_norm2) ** 2
+    equality = 1.0 / _root(np.asarray(A_squared.sum(axis=1)).ravel()) ** 2
     for _ in range(ROUNDS):
         c2, r2, e2 = column**2, general**2, equality**2
         row_norm2 = r2 * np.concatenate([dense_squared @ c2[: rows.core], sparse_squared @ c2[: rows.core]])

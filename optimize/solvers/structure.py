@@ -1,8 +1,8 @@
 """The rows of ``G x <= h`` sorted by shape, so that each shape pays only for what it is.
 
-Bound rows (one nonzero) act on the diagonal, sparse rows through sparse products, dense rows through BLAS. A
-hinge column is a variable that appears in one row only, apart from its own bounds: the slack of a soft limit or
-of a tail mean. It stays out of the dense block and is eliminated analytically.
+Bound rows (one nonzero) act on the diagonal, sparse rows through sparse products, dense rows through BLAS.
+A hinge column is a variable that appears in one row only, apart from its own bounds: the slack of a soft
+limit or of a tail mean. It stays out of the dense block and is eliminated analytically.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
 
-# A sparse Gram product costs about 500 times more per multiplication than BLAS; its cost grows with the square
-# of the density, so the two meet near 1 / sqrt(500) = 4 %.
+# A sparse Gram product costs about 500 times more per multiplication than BLAS; its cost grows with the
+# square of the density, so the two meet near 1 / sqrt(500) = 4 %.
 DENSE_ROW_DENSITY = 0.04
 
 
@@ -106,7 +106,9 @@ def sort_rows(G: sp.csr_array, P: sp.csr_array, A: sp.csr_array) -> tuple[Rows, 
     new_row, new_column = np.argsort(order.row), np.argsort(order.column)
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
-    hinge_value = np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
+    hinge_value = (
+        np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
+    )
     rows = Rows(
         np.ascontiguousarray(by_core[dense_row].toarray(), dtype=float),
         sp.csr_array(by_core[sparse_row]),
@@ -122,20 +124,18 @@ def _find_hinges(
     G: sp.csr_array, P: sp.csr_array, A: sp.csr_array, is_bound: NDArray[np.bool_]
 ) -> tuple[IndexArray, IndexArray]:
     """Columns with one entry outside the bound rows, at most one per row, and that row."""
-    general = np.flatnonzero(~is_bound)
-    if not len(general):
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    by_column = sp.csc_array(G[general])
-    entries = np.diff(by_column.indptr)
-    off_diagonal = sp.csc_array(P - sp.diags_array(P.diagonal()))
-    off_diagonal.eliminate_zeros()
+    columns, row_of = G.shape[1], np.repeat(np.arange(G.shape[0]), np.diff(G.indptr))
+    in_bound = is_bound[row_of]
+    entries = np.bincount(G.indices[~in_bound], minlength=columns)
     # Only a column with a bound or curvature of its own has an invertible diagonal.
-    bounded = np.bincount(G[np.flatnonzero(is_bound)].indices, minlength=G.shape[1]) > 0
-    alone = (np.diff(off_diagonal.indptr) == 0) & (np.diff(sp.csc_array(A).indptr) == 0)
-    column = np.flatnonzero((entries == 1) & alone & (bounded | (P.diagonal() > 0)))
-    row = general[by_column.indices[by_column.indptr[column]]]
-    row, first = np.unique(row, return_index=True)
-    return column[first], row.astype(np.intp)
+    bounded = np.bincount(G.indices[in_bound], minlength=columns) > 0
+    coupled = P - sp.diags_array(P.diagonal())
+    meets_others = np.bincount(coupled.tocoo().col[coupled.tocoo().data != 0], minlength=columns) > 0
+    meets_equality = np.bincount(A.indices, minlength=columns) > 0
+    is_hinge = (entries == 1) & ~meets_others & ~meets_equality & (bounded | (P.diagonal() > 0))
+    here = ~in_bound & is_hinge[G.indices]
+    row, first = np.unique(row_of[here], return_index=True)
+    return G.indices[here][first].astype(np.intp), row.astype(np.intp)
 
 
 def times(rows: Rows, x: FloatArray) -> FloatArray:

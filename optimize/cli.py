@@ -1,0 +1,375 @@
+"""The command line: verbs that print a table or write an output folder, and one readable line for every error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+from dosecalc.errors import DosecalcError, UsageError, VerificationError
+from protocols.errors import ProtocolError
+
+app = typer.Typer(
+    name="dosecalc",
+    help="Photon dose and escalated SBRT plans for liver metastases. Research software: not for clinical use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+protocols_app = typer.Typer(no_args_is_help=True, help="Prescriptions and limits, each value with its source.")
+machines_app = typer.Typer(no_args_is_help=True, help="Beam models.")
+app.add_typer(protocols_app, name="protocols")
+app.add_typer(machines_app, name="machines")
+
+out_console = Console()
+err_console = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+OutDir = Annotated[Path, typer.Option("--out", help="Folder to be made for the results.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
+ProtocolArg = Annotated[str, typer.Option("--protocol", help="Name of a shipped protocol, or a TOML file.")]
+MachineArg = Annotated[str, typer.Option("--machine", help="Name of a shipped machine, or a machine folder.")]
+BeamsArg = Annotated[
+    str,
+    typer.Option("--beams", help="N equispaced, g[:couch[:coll]],... in degrees, or a template (liver_right, ...)."),
+]
+BackendArg = Annotated[str, typer.Option("--backend", help="auto, numpy, numba or cupy.")]
+PrecisionArg = Annotated[str, typer.Option("--precision", help="float32, float64 or reference.")]
+AcceptMissing = Annotated[
+    list[str] | None,
+    typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
+]
+AcceptLimit = Annotated[
+    list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
+]
+
+
+@app.command("demo")
+def demo_command(
+    out: OutDir = Path("dosecalc-demo"),
+    beams: BeamsArg = "liver_right",
+    backend: BackendArg = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a synthetic patient as DICOM, read it back, plan it with crlm_5fx, and write plan and report."""
+    from dosecalc.phantom import write_synthetic_patient
+
+    from .saving import refuse_existing
+
+    refuse_existing(out, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="dosecalc-demo-") as scratch:
+        begin = time.perf_counter()
+        patient = write_synthetic_patient(Path(scratch))
+        _progress(f"synthetic patient written as DICOM in {time.perf_counter() - begin:.1f} s; reading it back")
+        _plan(
+            ct=Path(scratch) / "ct",
+            structures=Path(scratch) / "rtstruct.dcm",
+            structure_names=None,
+            targets=[patient.target_name],
+            roles=["GTV"],
+            spheres=[],
+            protocol="crlm_5fx",
+            machine="generic_6mv",
+            beams=beams,
+            backend=backend,
+            precision="float32",
+            accept_missing=(),
+            accept_limit=(),
+            overwrite=overwrite,
+            out=out,
+        )
+
+
+@app.command("plan")
+def plan_command(
+    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file.")],
+    structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
+    out: OutDir,
+    structure_names: Annotated[
+        Path | None, typer.Option("--structure-names", help="JSON of label names, for a label map.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Name of a target structure; repeatable.")
+    ] = None,
+    target_role: Annotated[
+        list[str] | None, typer.Option("--target-role", help="GTV, ITV, CTV or PTV, one per --target.")
+    ] = None,
+    target_sphere: Annotated[
+        list[str] | None,
+        typer.Option("--target-sphere", help="x,y,z,diameter in mm (LPS): a drawn GTV; repeatable."),
+    ] = None,
+    protocol: ProtocolArg = "crlm_5fx",
+    machine: MachineArg = "generic_6mv",
+    beams: BeamsArg = "liver_right",
+    backend: BackendArg = "auto",
+    precision: PrecisionArg = "float32",
+    accept_missing: AcceptMissing = None,
+    accept_limit: AcceptLimit = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
+    _plan(
+        ct=ct,
+        structures=structures,
+        structure_names=structure_names,
+        targets=target or [],
+        roles=target_role or [],
+        spheres=target_sphere or [],
+        protocol=protocol,
+        machine=machine,
+        beams=beams,
+        backend=backend,
+        precision=precision,
+        accept_missing=tuple(accept_missing or ()),
+        accept_limit=tuple(accept_limit or ()),
+        overwrite=overwrite,
+        out=out,
+    )
+
+
+def _plan(
+    *,
+    ct: Path,
+    structures: Path,
+    structure_names: Path | None,
+    targets: list[str],
+    roles: list[str],
+    spheres: list[str],
+    protocol: str,
+    machine: str,
+    beams: str,
+    backend: str,
+    precision: str,
+    accept_missing: tuple[str, ...],
+    accept_limit: tuple[str, ...],
+    overwrite: bool,
+    out: Path,
+) -> None:
+    """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
+    from .saving import refuse_existing
+
+    refuse_existing(out, overwrite=overwrite)
+    from .arrangements import parse_beams
+    from .job import Job, parse_targets, run_job
+    from .scorecard import print_scorecard, timing_line
+
+    job = Job(
+        ct=ct,
+        structures=structures,
+        structure_names=structure_names,
+        targets=parse_targets(targets, roles, spheres),
+        protocol=protocol,
+        machine=machine,
+        angles=parse_beams(beams),
+        backend=backend,
+        precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
+        accept_missing=accept_missing,
+        accept_limit=accept_limit,
+        out=out,
+        overwrite=overwrite,
+    )
+    plan, folder = run_job(job, _progress)
+    print_scorecard(out_console, plan.evaluation)
+    out_console.print(timing_line(plan.provenance), highlight=False)
+    out_console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+    if plan.provenance.exit_code:
+        raise VerificationError(
+            f"the plan breaks a mandatory limit on the reference dose; it is saved as {folder.name} only.",
+            remedy="Look at the scorecard; report this case.",
+        )
+
+
+@app.command("evaluate")
+def evaluate_command(
+    dose: Annotated[Path, typer.Option("--dose", help="RTDOSE file, course total in Gy.")],
+    structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
+    structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
+    protocol: ProtocolArg = "crlm_5fx",
+    accept_missing: AcceptMissing = None,
+    accept_limit: AcceptLimit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a dose against a protocol. Derived structures (PTV_opt, Liver-GTV, ...) must be in the structure set."""
+    import protocols
+    from dosecalc.dicom import read_rtdose
+    from dosecalc.reading import read_structures
+
+    from .evaluate import evaluate
+    from .results import to_json
+    from .scorecard import print_scorecard
+
+    chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
+    judged = evaluate(
+        read_rtdose(dose),
+        read_structures(structures, structure_names),
+        chosen,
+        accepted_missing=tuple(accept_missing or ()),
+    )
+    if as_json:
+        _print_json(to_json(judged))
+    else:
+        print_scorecard(out_console, judged)
+
+
+@app.command("inspect")
+def inspect_command(
+    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file.")],
+    structures: Annotated[Path | None, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")] = None,
+    structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what was read: grid, HU range, and every structure with its volume, TG-263 name and what the scan cuts."""
+    from .inspection import inspect_input, print_inspection
+
+    found = inspect_input(ct, structures, structure_names)
+    if as_json:
+        _print_json(found)
+    else:
+        print_inspection(out_console, found)
+
+
+@protocols_app.command("list")
+def protocols_list(as_json: AsJson = False) -> None:
+    """The shipped protocols."""
+    import protocols
+
+    from .tables import print_table
+
+    loaded = [protocols.load(name) for name in protocols.available()]
+    rows = [
+        {
+            "name": p.name,
+            "title": p.title,
+            "fractions": p.fractions,
+            "floor_gy": p.prescription.floor.dose_gy,
+            "target_gy": p.prescription.target.dose_gy,
+            "cap_gy": p.prescription.cap.dose_gy,
+            "goals": len(p.goals),
+        }
+        for p in loaded
+    ]
+    _print_json(rows) if as_json else print_table(out_console, "Protocols", rows)
+
+
+@protocols_app.command("show")
+def protocols_show(name: Annotated[str, typer.Argument(help="Name or TOML file.")], as_json: AsJson = False) -> None:
+    """Every limit of a protocol with its level, status and source."""
+    import protocols
+
+    from .scorecard import print_protocol
+
+    chosen = protocols.load(name)
+    if as_json:
+        _print_json(chosen.model_dump(mode="json"))
+    else:
+        print_protocol(out_console, chosen)
+
+
+@protocols_app.command("check")
+def protocols_check(
+    path: Annotated[str, typer.Argument(help="TOML file.")], accept_limit: AcceptLimit = None
+) -> None:
+    """Load a protocol file and report every fault."""
+    import protocols
+
+    chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()))
+    out_console.print(f"{chosen.name}: {len(chosen.goals)} goals, no fault found.", highlight=False)
+
+
+@protocols_app.command("schema")
+def protocols_schema() -> None:
+    """JSON Schema of protocol files, for editors."""
+    import protocols
+
+    _print_json(protocols.json_schema())
+
+
+@machines_app.command("list")
+def machines_list(as_json: AsJson = False) -> None:
+    """The shipped machines."""
+    from dosecalc.machine import available_machines, load_machine
+
+    from .tables import print_table
+
+    rows = [
+        {
+            "name": m.name,
+            "energy": m.nominal_energy,
+            "TPR20,10": m.tpr20_10,
+            "provisional": m.provisional,
+            "description": m.description,
+        }
+        for m in map(load_machine, available_machines())
+    ]
+    _print_json(rows) if as_json else print_table(out_console, "Machines", rows)
+
+
+@machines_app.command("show")
+def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False) -> None:
+    """A machine's numbers, each with its source."""
+    from dosecalc.machine import load_machine
+
+    from .tables import machine_record, print_record
+
+    record = machine_record(load_machine(name))
+    _print_json(record) if as_json else print_record(out_console, record)
+
+
+@machines_app.command("check")
+def machines_check(path: Annotated[str, typer.Argument(help="Machine folder.")]) -> None:
+    """Load a machine folder and report every fault."""
+    from dosecalc.machine import load_machine
+
+    machine = load_machine(path)
+    out_console.print(f"{machine.name}: no fault found.", highlight=False)
+
+
+def _print_json(record: Any) -> None:
+    sys.stdout.write(json.dumps(record, indent=1, allow_nan=False, default=str) + "\n")
+
+
+def _progress(text: str) -> None:
+    err_console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise UsageError(f"{option} {value!r} is unknown; there are {', '.join(allowed)}.")
+    return value
+
+
+@app.callback()
+def _configure(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the steps do.")] = False,
+) -> None:
+    logging.basicConfig(
+        level="INFO" if verbose else "WARNING",
+        format="%(message)s",
+        handlers=[RichHandler(console=err_console, show_path=False, show_time=False, markup=False)],
+    )
+
+
+def main() -> None:
+    """Entry point: typed errors become one readable line and their exit code."""
+    try:
+        app()
+    except (DosecalcError, ProtocolError) as error:
+        err_console.print(f"[bold red]error[/bold red] ({error.code}): {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        err_console.print("interrupted; nothing was written.")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

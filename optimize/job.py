@@ -1,0 +1,170 @@
+"""One planning job from files to an output folder: what `dosecalc plan` and `dosecalc demo` run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import protocols
+from dosecalc import names
+from dosecalc.errors import InfeasibleError, UsageError
+from dosecalc.influence import Precision
+from dosecalc.machine import load_machine
+from dosecalc.reading import read_ct_series, read_structures
+from dosecalc.structures import StructureSet
+
+from .anatomy import Target, needed_names
+from .arrangements import Angles
+from .planning import Plan, plan
+from .provenance import file_sha256, peak_rss_mb, software_version, source_commit
+from .results import SCHEMA_VERSION
+from .saving import save_infeasible, save_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Paths and choices of one plan; see `dosecalc plan --help`."""
+
+    ct: Path
+    structures: Path
+    structure_names: Path | None
+    targets: tuple[Target, ...]
+    protocol: str
+    machine: str
+    angles: tuple[Angles, ...]
+    backend: str
+    precision: str
+    accept_missing: tuple[str, ...]
+    accept_limit: tuple[str, ...]
+    out: Path
+    overwrite: bool
+
+
+def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
+    """Read, plan and save.
+
+    Returns
+    -------
+    Plan, Path
+        The plan and the folder that holds it.
+
+    Raises
+    ------
+    DosecalcError, ProtocolError
+        Whatever the steps refuse; an infeasible problem leaves evaluation.json and run.json behind.
+    """
+    protocol = protocols.load(job.protocol, accept_limits=job.accept_limit)
+    machine = load_machine(job.machine)
+    ct = read_ct_series(job.ct)
+    progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm")
+    found = read_structures(
+        job.structures, job.structure_names, frame_of_reference_uid=_frame(job.ct, ct.frame_of_reference_uid)
+    )
+    matched = names.match(found, needed_names(protocol))
+    for line in _match_lines(matched):
+        progress(line)
+    hashes = _input_hashes(job)
+    try:
+        made = plan(
+            ct,
+            cast(StructureSet, matched.structures),
+            protocol,
+            machine,
+            job.angles,
+            targets=job.targets,
+            backend=job.backend,
+            precision=cast(Precision, job.precision),
+            accept_missing=job.accept_missing,
+            input_sha256=hashes,
+            progress=progress,
+        )
+    except InfeasibleError as error:
+        _save_infeasible(job, protocol, hashes, error)
+        raise
+    return made, save_plan(made, job.out, overwrite=job.overwrite)
+
+
+def parse_targets(names_given: list[str], roles: list[str], spheres: list[str]) -> tuple[Target, ...]:
+    """Targets from the command line: structures with their roles, and drawn spheres (GTVs).
+
+    Raises
+    ------
+    UsageError
+        No target, a target without a role, or a sphere that is not four numbers.
+    """
+    if not names_given and not spheres:
+        raise UsageError(
+            "a plan needs a target.",
+            remedy="Give --target NAME --target-role GTV (or ITV, CTV, PTV), or --target-sphere x,y,z,diameter_mm.",
+        )
+    if len(names_given) != len(roles):
+        raise UsageError(
+            f"{len(names_given)} --target but {len(roles)} --target-role; margins depend on the role.",
+            remedy="Give one --target-role GTV, ITV, CTV or PTV for each --target, in the same order.",
+        )
+    for role in roles:
+        if role not in ("GTV", "ITV", "CTV", "PTV"):
+            raise UsageError(f"--target-role {role!r} is unknown; there are GTV, ITV, CTV, PTV.")
+    drawn = [_sphere(text, k + 1) for k, text in enumerate(spheres)]
+    return (*(Target(n, r) for n, r in zip(names_given, roles, strict=True)), *drawn)
+
+
+def _sphere(text: str, number: int) -> Target:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 4 or not all(map(math.isfinite, values)) or values[3] <= 0:
+        raise UsageError(f"--target-sphere {text!r} is not x,y,z,diameter in mm (LPS) with a positive diameter.")
+    x, y, z, diameter = values
+    return Target(f"GTV_sphere{number}", "GTV", (x, y, z), diameter)
+
+
+def _save_infeasible(
+    job: Job, protocol: protocols.Protocol, hashes: dict[str, str], error: InfeasibleError
+) -> None:
+    evaluation = {
+        "schema_version": SCHEMA_VERSION,
+        "status": "infeasible",
+        "fractions": protocol.fractions,
+        "dose_kind": "total",
+        "reached_gy": error.reached_gy,
+        "floor_gy": protocol.prescription.floor.dose_gy,
+        "message": str(error),
+        "conflicts": [dataclasses.asdict(conflict) for conflict in error.conflicts],
+    }
+    record = {
+        "version": software_version(),
+        "commit": source_commit(),
+        "input_sha256": hashes,
+        "protocol": protocol.name,
+        "protocol_sha256": protocol.sha256,
+        "machine": job.machine,
+        "beams": [list(a) for a in job.angles],
+        "peak_rss_mb": peak_rss_mb(),
+        "exit_code": error.exit_code,
+    }
+    save_infeasible(job.out, evaluation, record, overwrite=job.overwrite)
+
+
+def _input_hashes(job: Job) -> dict[str, str]:
+    named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names}
+    return {name: file_sha256(path) for name, path in named.items() if path is not None}
+
+
+def _frame(ct: Path, uid: str) -> str | None:
+    """The frame of reference that an RTSTRUCT must share; a NIfTI image has none of its own."""
+    return None if ct.name.lower().endswith((".nii", ".nii.gz")) else uid
+
+
+def _match_lines(match: names.Match) -> list[str]:
+    lines = [f"names: {given} read as {name}" for given, name in match.renamed]
+    return lines + [f"names: {name} joined from {', '.join(parts)}" for name, parts in match.joined]
+
+
+def _triple(values: tuple[float, float, float]) -> str:
+    return " x ".join(f"{v:g}" for v in values)

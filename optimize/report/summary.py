@@ -1,0 +1,101 @@
+"""What a plan comes to, in sentences and short tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from protocols import bed, eqd2
+
+from ..results import PlanEvaluation, StructureSummary
+from . import words
+
+if TYPE_CHECKING:
+    from ..planning import Plan
+
+# Nearer than this a dose prints as the one asked for.
+_NEAR_GY = 0.05
+
+
+def biology(judged: PlanEvaluation) -> list[tuple[str, float, float, float]]:
+    """What was reached and asked for: name, course-total dose, BED10 and EQD2 (alpha/beta 10 Gy)."""
+    reached = judged.prescription
+    doses = {"floor": reached.floor_gy, "target": reached.target_gy, "cap": reached.cap_gy}
+    asked = [
+        (k, d, bed(d, judged.fractions, 10.0), eqd2(d, judged.fractions, 10.0)) for k, d in doses.items()
+    ]
+    return [("reached", reached.dose_gy, reached.bed10_gy, reached.eqd2_gy), *asked]
+
+
+def standing(judged: PlanEvaluation) -> str:
+    """Where the prescription stands, and how to read the limits below."""
+    reached = judged.prescription
+    what = f"{reached.structure} {reached.basis}% reached {words.number(reached.dose_gy)} Gy (course total)"
+    for name, asked in (("cap", reached.cap_gy), ("target", reached.target_gy)):
+        if reached.dose_gy >= asked - _NEAR_GY:
+            return f"{what}: the {name} of {words.number(asked)} Gy. The {name}, not an organ, ends the escalation."
+    missing = words.number(reached.target_gy - reached.dose_gy)
+    if any(g.assessed and not g.met for g in judged.goals if g.level == "mandatory"):
+        return f"{what}, and mandatory goals are not met: see the top of the page."
+    held = any(g.binding and g.level == "mandatory" and g.comparator in ("<", "<=") for g in judged.goals)
+    why = (
+        "Relaxing one of the mandatory limits below may allow more; the others would have to hold."
+        if held
+        else "No mandatory upper limit is at its value."
+    )
+    return f"{what}, {missing} Gy below the target of {words.number(reached.target_gy)} Gy. {why}"
+
+
+def structure_rows(judged: PlanEvaluation) -> list[StructureSummary]:
+    """Every structure, those that the prescription or a goal names first."""
+    named = dict.fromkeys(
+        [row.structure for row in judged.prescription.bases] + [goal.structure for goal in judged.goals]
+    )
+    order = {name: k for k, name in enumerate(named)}
+    return sorted(judged.structures, key=lambda row: order.get(row.name, len(order)))
+
+
+def certificate(judged: PlanEvaluation) -> list[tuple[str, str]]:
+    """What the optimiser states about the plan, in words."""
+    stated = judged.certificate
+    return [
+        (
+            "Largest excess over a mandatory dose limit, reference dose, Gy",
+            words.number(stated.max_violation_gy, 3),
+        ),
+        (
+            "Duality gap with the released voxels fixed (says nothing about optimality)",
+            words.power(stated.gap_fixed),
+        ),
+        ("Distance to a valid relaxation of the whole problem", words.power(stated.gap_bound)),
+        ("Residual of the optimality conditions", words.power(stated.kkt)),
+    ]
+
+
+def cautions(plan: Plan) -> list[str]:
+    """Warnings of every stage, each once, in the order in which they arose."""
+    told = (*plan.provenance.warnings, *plan.anatomy.warnings, *plan.evaluation.warnings)
+    if plan.machine.provisional:
+        told = (f"machine {plan.machine.name}: its data are provisional.", *told)
+    return grouped(dict.fromkeys(told))
+
+
+def grouped(warnings: Iterable[str]) -> list[str]:
+    """Warnings "NAME: text" with the same text as one, "NAME, NAME: text"; the others as they are."""
+    subjects: dict[str, list[str]] = {}
+    for warning in warnings:
+        subject, colon, text = warning.partition(": ")
+        subjects.setdefault(text if colon else warning, []).append(subject if colon else "")
+    return [f"{', '.join(names)}: {text}" if names[0] else text for text, names in subjects.items()]
+
+
+def binding(judged: PlanEvaluation) -> list[tuple[str, list[str]]]:
+    """Sentences on the goals at their limit: mandatory limits, optimal limits, and what targets ask for."""
+    at_limit = [goal for goal in judged.goals if goal.binding]
+    upper = [goal for goal in at_limit if goal.comparator in ("<", "<=")]
+    groups = [
+        ("Mandatory limits", [g for g in upper if g.level == "mandatory"]),
+        ("Optimal limits", [g for g in upper if g.level == "optimal"]),
+        ("Goals that ask for at least a value", [g for g in at_limit if g not in upper]),
+    ]
+    return [(name, [words.binding_sentence(g) for g in goals]) for name, goals in groups if goals]
