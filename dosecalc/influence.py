@@ -16,11 +16,11 @@ from .backend import Backend, select_backend
 from .beams import Beamlets
 from .errors import DoseError, InputError, UsageError
 from .grid import Grid, Volume
+from .kernels.numpy_kernels import blurred_squares, spline_taps
 from .machine import BeamModel
 from .pencil_beam import (
     Lattice,
     SplineTable,
-    blurred_squares,
     component_sigmas_mm,
     component_weights,
     lattice_of,
@@ -35,6 +35,8 @@ PRECISIONS: tuple[str, ...] = ("float32", "float64", "reference")
 
 CHUNK_PAIRS = 4_000_000
 """Voxel x beamlet pairs that are in memory at once when rows are made."""
+CHUNK_VOXELS = 100_000
+"""Voxels whose component weights are looked up at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,23 +231,20 @@ class DoseInfluence:
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
         dose = np.zeros(self.voxels.size)
-        for part in self._chunks():
-            index = np.arange(part.start, part.stop)
-            for b in range(len(self.beamlets.beams)):
-                lattice, across, along, weights = self._axis_profiles(b, index)
-                field = lattice.spread(x[self.beamlets.of_beam(b)])
-                # sum_c a_c (E_v F E_u): contract the rows first, they are the shorter product.
-                partly = np.einsum("njc,jk->nkc", along, field, optimize=True)
-                dose[part] += np.einsum("nkc,nkc,nc->n", partly, across, weights)
+        sigma_u, sigma_v = component_sigmas_mm(self.machine)
+        for b, beam in enumerate(self.beamlets.beams):
+            lattice = lattice_of(self.beamlets, b, self.machine)
+            field = lattice.spread(x[self.beamlets.of_beam(b)])
+            columns = (lattice.u_mm, lattice.width_u_mm, sigma_u)
+            lines = (lattice.v_mm, lattice.width_v_mm, sigma_v)
+            for part in _blocks(self.voxels.size, CHUNK_VOXELS):
+                u, v, scale = beam.project(self.grid.centres_mm(self.voxels[part]), self.machine.sad_mm)
+                weights = component_weights(self.machine, self.depth_mm[b][part], scale)
+                dose[part] += self.backend.kernels.direct_dose(u, v, weights, field, columns, lines)
         return dose
 
-    def _chunks(self) -> Iterator[slice]:
-        size = max(1, CHUNK_PAIRS // max(1, self.beamlets.count))
-        for start in range(0, self.voxels.size, size):
-            yield slice(start, min(start + size, self.voxels.size))
-
     def _row_chunks(self) -> Iterator[tuple[slice, Array]]:
-        for part in self._chunks():
+        for part in _blocks(self.voxels.size, max(1, CHUNK_PAIRS // max(1, self.beamlets.count))):
             yield part, self.rows(np.arange(part.start, part.stop))
 
     def _within(self, part: slice, cutoff_mm: float) -> Array:
@@ -329,10 +328,13 @@ def _prepare_beam(influence: DoseInfluence, beam: int, points_mm: Array) -> _Pre
     table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, dtype)
     (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
     weights = np.empty((u.size, machine.mixture.width_mm.size), dtype)
-    for start in range(0, u.size, 100_000):
-        part = slice(start, start + 100_000)
+    for part in _blocks(u.size, CHUNK_VOXELS):
         weights[part] = component_weights(machine, influence.depth_mm[beam][part], scale[part])
     return _PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def _maps(beam: _PreparedBeam, field: Array) -> Array:
@@ -351,8 +353,6 @@ def _unmap(beam: _PreparedBeam, maps: Array) -> Array:
 
 def _read(table: SplineTable, node: Array, offset: Array) -> Array:
     """Table values (n, J, C) at the given nodes and offsets."""
-    from .kernels.numpy_kernels import spline_taps
-
     taps = spline_taps(offset)
     return sum(taps[k][:, None, None] * table.coefficients[node + k - 1] for k in range(3))
 

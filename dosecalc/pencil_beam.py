@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import spline_filter1d
-from scipy.special import erf
 
 from .beams import Beamlets
 from .errors import DoseError
+from .kernels.numpy_kernels import blurred_squares
 from .machine import BeamModel
 
 Array = npt.NDArray[Any]
@@ -108,33 +108,6 @@ def component_sigmas_mm(machine: BeamModel) -> tuple[Array, Array]:
     """Width of each Gaussian in the isocentre plane with the source blur in quadrature, (C,) along u and v, mm."""
     widths = machine.mixture.width_mm
     return np.hypot(widths, machine.source_sigma_mm[0]), np.hypot(widths, machine.source_sigma_mm[1])
-
-
-def blurred_squares(t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Array) -> Array:
-    """Fraction of each beamlet's Gaussian-blurred unit square seen at t, along one axis.
-
-    Parameters
-    ----------
-    t_mm : (n,)
-    centre_mm, width_mm : (J,)
-    sigma_mm : (C,)
-        0 is a point source: a sharp edge.
-
-    Returns
-    -------
-    (n, J, C) float64
-        E_c of the module docstring, in 0..1.
-    """
-    offset = t_mm[:, None] - centre_mm
-    upper, lower = offset + width_mm / 2, offset - width_mm / 2
-    result = np.empty((*offset.shape, sigma_mm.size))
-    for c, sigma in enumerate(sigma_mm):
-        if sigma > 0:
-            scale = 1.0 / (math.sqrt(2.0) * sigma)
-            result[..., c] = 0.5 * (erf(upper * scale) - erf(lower * scale))
-        else:
-            result[..., c] = 0.5 * (np.sign(upper) - np.sign(lower))
-    return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)

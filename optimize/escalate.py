@@ -24,7 +24,7 @@ from dosecalc.influence import DoseInfluence
 
 from .goals import DoseVolumeLimit, PlanGoals, Region
 from .problem import Bound, Master, MeanBound, Stage, StageResult, solve_stage
-from .smoothness import neighbour_differences
+from .smoothness import roughness
 from .sparing import kept_above, kept_below
 
 Array = npt.NDArray[Any]
@@ -36,6 +36,8 @@ GTV_COLD_SHARE = 0.02
 """D98% of the GTV."""
 LEVEL_TOLERANCE = 1e-3
 """A reached level is kept within this share of its value."""
+NO_EXCESS = 1e-5
+"""Relative excess of an optimal limit that counts as none: the limit is then kept whole."""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
 SMALL_SPARE_CC = 0.1
@@ -116,7 +118,7 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
     start = influence.dose(np.ones(influence.beamlets.count))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = _Run(
-        Master(influence, unit), goals, progress,
+        Master(influence, unit, roughness(influence.beamlets)), goals, progress,
         np.isin(goals.target.positions, goals.gtv.positions), {}, [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
@@ -182,7 +184,7 @@ def _raise_gtv(run: _Run, last: StageResult, kept: _Kept) -> tuple[StageResult, 
     if reached < goal:
         bounds, means = _hard_bounds(run, last, kept)
         bounds.append(_above("GTV", _gtv_kept(run, last), 0.0, "GTV D98"))
-        stage = Stage("GTV D98", lambda x, s: -s["GTV D98"], tuple(bounds), tuple(means), {"GTV D98": (0.0, goal)})
+        stage = Stage("GTV D98", lambda x, s: -s["GTV D98"] / goal, tuple(bounds), tuple(means), {"GTV D98": (0.0, goal)})
         last = _solve(run, stage, last)
         reached = last.scalars["GTV D98"]
     return last, _Kept(kept.d95_gy, _keep(reached, goal))
@@ -202,7 +204,7 @@ def _prescription_stage(
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
         bounds.append(Bound("hot spot over D95", goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
-    return Stage("PTV_opt D95 (Gy)", lambda x, s: -s["D95"], tuple(bounds), tuple(means), {"D95": range_gy})
+    return Stage("PTV_opt D95 (Gy)", lambda x, s: -s["D95"] / goals.target_gy, tuple(bounds), tuple(means), {"D95": range_gy})
 
 
 def _hard_bounds(
@@ -276,7 +278,7 @@ def _fall_off_stage(run: _Run, last: StageResult, kept: _Kept, excess: dict[str,
     goals, master = run.goals, run.master
     bounds, means = _hard_bounds(run, last, kept)
     soft, soft_means = _optimal_bounds(run, last, kept)
-    settled = {name: value + LEVEL_TOLERANCE for name, value in excess.items()}
+    settled = {name: value + (LEVEL_TOLERANCE if value > NO_EXCESS else 0.0) for name, value in excess.items()}
     bounds += [Bound(b.name, b.positions, b.level_gy * (1 + settled[b.name])) for b in soft]
     means += [MeanBound(m.name, m.row, m.level_gy * (1 + settled[m.name])) for m in soft_means]
     now = last.fluence / master.unit_fluence
@@ -285,11 +287,11 @@ def _fall_off_stage(run: _Run, last: StageResult, kept: _Kept, excess: dict[str,
         if region is not None and region.cc.sum() > 0:
             row = _mean_row(run, region)
             linear += row / max(float(row @ now), 1e-9)
-    differences = neighbour_differences(master.influence.beamlets)
-    weight = SMOOTHNESS_WEIGHT / max(float(np.sum((differences @ now) ** 2)), 1e-9)
+    matrix = master.roughness
+    weight = SMOOTHNESS_WEIGHT / max(float(now @ (matrix @ now)), 1e-9)
     return Stage(
         "fall-off, liver mean, smoothness",
-        lambda x, s: linear @ x + weight * cp.sum_squares(differences @ x),
+        lambda x, s: linear @ x + weight * cp.quad_form(x, matrix, assume_PSD=True),
         tuple(bounds),
         tuple(means),
         {},

@@ -33,3 +33,9 @@ def neighbour_differences(beamlets: Beamlets) -> sparse.csr_array:
     rows = np.arange(len(joined))
     values = np.concatenate([np.ones(len(joined)), -np.ones(len(joined))])
     return sparse.csr_array((values, (np.tile(rows, 2), joined.T.ravel())), shape=(len(joined), beamlets.count))
+
+
+def roughness(beamlets: Beamlets) -> sparse.csc_array:
+    """Quadratic form (B, B) of the mean squared difference between neighbouring beamlets."""
+    differences = neighbour_differences(beamlets)
+    return sparse.csc_array(differences.T @ differences) / max(differences.shape[0], 1)

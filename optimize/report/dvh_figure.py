@@ -41,9 +41,9 @@ def dvh_picture(
     figure = Figure((_WIDTH_PX / _PX_PER_INCH, _HEIGHT_PX / _PX_PER_INCH), facecolor="white")
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0.055, 0.1, 0.935, 0.875))
-    for name, curve in reversed(curves.items()):
-        # Targets often coincide: each one is drawn thinner than those before it, so that all of them show.
-        width = 1.3 if name not in targets else 2.0 + 1.4 * targets.index(name)
+    for name, curve in reversed(tuple(curves.items())):
+        # Targets often coincide: each is drawn thinner than the one under it, so that all of them show.
+        width = 1.3 if name not in targets else min(1.6 + 0.8 * targets.index(name), 5.0)
         ax.plot(curve.dose_gy, curve.volume_pct, color=colour[name], linewidth=width)
     ax.axvline(prescribed_gy, color="#333333", linewidth=0.9, linestyle=(0, (6, 3)))
     for goal in goals:
@@ -68,11 +68,8 @@ def dvh_picture(
 def _mark_limit(figure: Figure, goal: Goal, curve: Dvh, colour: str) -> None:
     """A triangle at a mandatory upper limit of D(V): the curve must pass on its left."""
     metric = goal.metric
-    if (
-        goal.level != "mandatory"
-        or not isinstance(metric, DoseAtVolume)
-        or goal.comparator not in ("<", "<=")
-    ):
+    upper = goal.level == "mandatory" and goal.comparator in ("<", "<=")
+    if not (upper and isinstance(metric, DoseAtVolume)):
         return
     share = metric.volume if metric.unit == "%" else 100.0 * metric.volume / float(curve.volume_cc[0])
     figure.axes[0].plot(

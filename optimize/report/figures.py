@@ -65,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outline:
-    """A structure on the dose grid with its line: CSS colours of line and edge around it, and its width in points."""
+    """A structure on the dose grid and its line: CSS colours of line and edge, and width in points."""
 
     voxels: Voxels
     colour: str
@@ -102,7 +102,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One image to be made: a plane of the dose grid, the part of it that is shown, and its width in CSS pixels.
+    """One image to be made: a plane of the dose grid, the part that is shown, and its width in CSS pixels.
 
     `beams` are marked at the border; `bar` adds the colour scale on the right, beyond `width_px`.
     """
@@ -208,8 +208,8 @@ def _draw_marks(ax: Axes, scene: Scene, plane: Plane, frame: Frame) -> None:
                 fontsize=11, fontweight="bold")  # fmt: skip
     length = 50.0 if frame.size[0] > 200.0 else 20.0
     share = length / frame.size[0]
-    ax.plot([0.03, 0.03 + share], [0.03, 0.03], transform=ax.transAxes, color="white", linewidth=2.0)
-    ax.text(0.03 + share / 2, 0.04, f"{length:.0f} mm", transform=ax.transAxes, ha="center", va="bottom",
+    ax.plot([0.97 - share, 0.97], [0.03, 0.03], transform=ax.transAxes, color="white", linewidth=2.0)
+    ax.text(0.97 - share / 2, 0.04, f"{length:.0f} mm", transform=ax.transAxes, ha="center", va="bottom",
             color="white", fontsize=8)  # fmt: skip
     centre = in_plane(plane.view, scene.isocentre_mm)
     ax.plot(*centre, marker="+", markersize=9, markeredgewidth=1.1, color="white")
@@ -217,25 +217,24 @@ def _draw_marks(ax: Axes, scene: Scene, plane: Plane, frame: Frame) -> None:
 
 def _draw_beam(ax: Axes, beam: Beam, plane: Plane, frame: Frame) -> None:
     """A mark at the border of the image, pointing along the beam, with its gantry angle."""
-    towards = np.asarray(in_plane(plane.view, beam.axes[:, 2]))
+    towards = np.array(in_plane(plane.view, beam.axes[:, 2]), dtype=np.float64)
     length = float(np.hypot(*towards))
     if length < 0.2:  # a beam that leaves the plane steeply has no direction in it
         return
     towards = towards / length
-    centre = np.asarray(in_plane(plane.view, beam.isocentre_mm))
+    centre = np.array(in_plane(plane.view, beam.isocentre_mm), dtype=np.float64)
     low, high = np.asarray(frame.low), np.asarray(frame.high)
     with np.errstate(divide="ignore"):
         reach = np.where(towards > 0, high - centre, low - centre) / towards
     border = float(np.min(np.where(np.abs(towards) > 1e-9, reach, np.inf)))
-    tail, tip = centre + (border - 25.0) * towards, centre + (border - 37.0) * towards
+    tail, tip = centre + (border - 28.0) * towards, centre + (border - 39.0) * towards
     ax.annotate(
         "", xy=tuple(tip), xytext=tuple(tail),
         arrowprops={"arrowstyle": "-|>", "color": "#ffe680", "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
     text = f"{beam.gantry_deg:g}°" + (f"/c{beam.couch_deg:g}°" if beam.couch_deg else "")
-    ax.text(
-        *(centre + (border - 18.0) * towards), text, ha="center", va="center", color="#ffe680", fontsize=7.5
-    )
+    x, y = centre + (border - 20.0) * towards
+    ax.text(x, y, text, ha="center", va="center", color="#ffe680", fontsize=7.5)
 
 
 def _draw_bar(figure: Figure, scene: Scene, left: float) -> None:
@@ -266,8 +265,8 @@ def _extent(volume: Volume, plane: Plane) -> tuple[float, float, float, float]:
 def png_uri(figure: Figure) -> str:
     """A figure as a PNG data URI.
 
-    Each colour keeps its 6 upper bits: steps of 4 in 256 do not show over the noise of a CT, and the file is 40 %
-    smaller.
+    Each colour keeps its 6 upper bits: steps of 4 in 256 do not show over the noise of a CT, and the file
+    is 40 % smaller.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

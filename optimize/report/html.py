@@ -30,6 +30,7 @@ _TARGET_ROLES = ("GTV", "CTV", "ITV", "PTV")
 _NOT_OUTLINED = ("Skin", "Liver-GTV", "Liver-PTV")
 _IMAGE_SCALE = 1.35  # image pixels per CSS pixel
 _STRIP = 5
+_USED = 1e-3  # of the largest fluence: less is a rest of the solver
 _CLOSE_MARGIN_MM = 35.0
 
 
@@ -105,12 +106,12 @@ def _context(plan: Plan) -> dict[str, Any]:
 
 
 def _reference_gy(judged: PlanEvaluation) -> float:
-    """The dose that isodose lines refer to: the reached prescription, or what was asked for if nothing was."""
+    """What isodose lines refer to: the reached prescription, or the target dose if nothing was reached."""
     return judged.prescription.dose_gy or judged.prescription.target_gy
 
 
 def _shown(plan: Plan) -> dict[str, Voxels]:
-    """Targets, then the organs that goals name and the whole liver, as far as they have a voxel on the dose grid."""
+    """Targets, then the whole liver and the organs that goals name, as far as they have a voxel here."""
     structures = plan.anatomy.structures
     targets = [s.name for s in structures if s.role in _TARGET_ROLES]
     organs = [name for name in ("Liver", *(g.structure for g in plan.protocol.goals)) if name in structures]
@@ -127,7 +128,7 @@ def _curves(plan: Plan, shown: dict[str, Voxels]) -> dict[str, Dvh]:
 
 
 def _sections(plan: Plan, shown: dict[str, Voxels], colour: dict[str, str]) -> dict[str, Any]:
-    """The axial, coronal and sagittal image through the isocentre, and a strip of axial images through the PTV."""
+    """Axial, coronal and sagittal images through the isocentre, and a strip of axial ones through the PTV."""
     grid, centre = plan.dose.grid, plan.beamlets.beams[0].isocentre_mm
     # The last one drawn lies on top: targets.
     outlines = [_outline(n, v, colour[n], plan) for n, v in shown.items() if n not in _NOT_OUTLINED][::-1]
@@ -145,7 +146,7 @@ def _sections(plan: Plan, shown: dict[str, Voxels], colour: dict[str, str]) -> d
 
 
 def _outline(name: str, voxels: Voxels, colour: str, plan: Plan) -> Outline:
-    """Targets with a light edge, which shows on hot colours; the prescribed one wider, as it often hides another."""
+    """Targets with a light edge, which shows on hot colours; the prescribed one wider, as it may hide one."""
     if plan.anatomy.structures[name].role not in _TARGET_ROLES:
         return Outline(voxels, colour, "#000000b0", 1.1)
     return Outline(voxels, colour, "#ffffffc0", 3.0 if name == plan.protocol.prescription.structure else 1.4)
@@ -163,17 +164,21 @@ def _strip(plan: Plan, shown: dict[str, Voxels]) -> list[Shot]:
 
 
 def _beams(plan: Plan) -> list[dict[str, float]]:
-    """Angles, beamlets and share of the fluence of each beam."""
-    total = float(plan.fluence.sum())
+    """Angles, beamlets, beamlets with fluence, and share of the fluence of each beam."""
+    total, largest = float(plan.fluence.sum()), float(plan.fluence.max(initial=0.0))
     rows = []
     for k, beam in enumerate(plan.beamlets.beams):
-        part = plan.beamlets.of_beam(k)
-        fluence = plan.fluence[part]
-        rows.append({
-            "gantry": beam.gantry_deg, "couch": beam.couch_deg, "collimator": beam.collimator_deg,
-            "beamlets": part.stop - part.start, "used": int((fluence > 1e-3 * max(fluence.max(initial=0.0), 1e-9)).sum()),
-            "share": 100.0 * float(fluence.sum()) / total if total > 0 else 0.0,
-        })  # fmt: skip
+        fluence = plan.fluence[plan.beamlets.of_beam(k)]
+        rows.append(
+            {
+                "gantry": beam.gantry_deg,
+                "couch": beam.couch_deg,
+                "collimator": beam.collimator_deg,
+                "beamlets": fluence.size,
+                "used": int((fluence > _USED * largest).sum()),
+                "share": 100.0 * float(fluence.sum()) / total if total > 0 else 0.0,
+            }
+        )
     return rows
 
 

@@ -1,7 +1,7 @@
 """Planes through volumes and structures in patient coordinates.
 
-A view is axial, coronal or sagittal; images are drawn in LPS mm, so that a CT and a dose on grids of different
-spacing lie on each other without resampling inside the plane.
+A view is axial, coronal or sagittal; images are drawn in LPS mm, so that a CT and a dose on grids of
+different spacing lie on each other without resampling inside the plane.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def plane_through(grid: Grid, view: View, point_mm: Triple) -> Plane:
 
 
 def section(volume: Volume, plane: Plane) -> Array:
-    """Values on a plane, (rows, columns), linear between the volume's own planes; the last one beyond its ends."""
+    """Values on a plane, (rows, columns), linear between the volume's planes and constant beyond its ends."""
     through = _COMPONENTS[plane.view][2]
     axis, grid = 2 - through, volume.grid
     place = (plane.position_mm - grid.origin_mm[through]) / grid.spacing_mm[through]
@@ -120,14 +120,14 @@ def centres_of(grid: Grid, view: View) -> tuple[Array, Array]:
     return columns, rows
 
 
-def in_plane(view: View, point_mm: Sequence[float]) -> tuple[float, float]:
+def in_plane(view: View, point_mm: Sequence[float] | npt.NDArray[np.float64]) -> tuple[float, float]:
     """The components of a point or direction across and along an image."""
     across, along, _ = _COMPONENTS[view]
     return float(point_mm[across]), float(point_mm[along])
 
 
 def frame_around(voxels: Voxels, view: View, margin_mm: float) -> Frame:
-    """The box of a structure with a margin, which may reach beyond the grid; the whole grid if it has no voxel."""
+    """The box of a structure with a margin, beyond the grid if need be; the whole grid if it has no voxel."""
     grid = voxels.grid
     if voxels.indices.size == 0:
         return frame_of(grid, view)
@@ -141,7 +141,7 @@ def frame_around(voxels: Voxels, view: View, margin_mm: float) -> Frame:
 
 
 def shares_on(voxels: Voxels, planes: Sequence[Plane]) -> list[Array | None]:
-    """The share of each voxel in a structure on some planes of its grid; None where it has nothing to outline."""
+    """The share of each voxel in a structure on some planes of its grid; None where there is none."""
     grid = voxels.grid
     shares = np.zeros(grid.size, dtype=np.float32)
     shares[voxels.indices] = voxels.cc / grid.voxel_cc

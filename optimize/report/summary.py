@@ -31,12 +31,13 @@ def standing(judged: PlanEvaluation) -> str:
     """Where the prescription stands, and how to read the limits below."""
     reached = judged.prescription
     what = f"{reached.structure} {reached.basis}% reached {words.number(reached.dose_gy)} Gy (course total)"
+    if judged.status != "ok":
+        return f"{what}, but not every mandatory goal is met: see the top of the page."
     for name, asked in (("cap", reached.cap_gy), ("target", reached.target_gy)):
         if reached.dose_gy >= asked - _NEAR_GY:
-            return f"{what}: the {name} of {words.number(asked)} Gy. The {name}, not an organ, ends the escalation."
+            full = f"{what}: the {name} of {words.number(asked)} Gy"
+            return f"{full}. The {name}, not an organ, ends the escalation."
     missing = words.number(reached.target_gy - reached.dose_gy)
-    if any(g.assessed and not g.met for g in judged.goals if g.level == "mandatory"):
-        return f"{what}, and mandatory goals are not met: see the top of the page."
     held = any(g.binding and g.level == "mandatory" and g.comparator in ("<", "<=") for g in judged.goals)
     why = (
         "Relaxing one of the mandatory limits below may allow more; the others would have to hold."
@@ -58,15 +59,10 @@ def structure_rows(judged: PlanEvaluation) -> list[StructureSummary]:
 def certificate(judged: PlanEvaluation) -> list[tuple[str, str]]:
     """What the optimiser states about the plan, in words."""
     stated = judged.certificate
+    excess = words.number(stated.max_violation_gy, 3)
     return [
-        (
-            "Largest excess over a mandatory dose limit, reference dose, Gy",
-            words.number(stated.max_violation_gy, 3),
-        ),
-        (
-            "Duality gap with the released voxels fixed (says nothing about optimality)",
-            words.power(stated.gap_fixed),
-        ),
+        ("Largest excess over a mandatory dose limit on the reference dose, Gy", excess),
+        ("Duality gap, released voxels fixed (says nothing on optimality)", words.power(stated.gap_fixed)),
         ("Distance to a valid relaxation of the whole problem", words.power(stated.gap_bound)),
         ("Residual of the optimality conditions", words.power(stated.kkt)),
     ]
@@ -94,8 +90,8 @@ def binding(judged: PlanEvaluation) -> list[tuple[str, list[str]]]:
     at_limit = [goal for goal in judged.goals if goal.binding]
     upper = [goal for goal in at_limit if goal.comparator in ("<", "<=")]
     groups = [
-        ("Mandatory limits", [g for g in upper if g.level == "mandatory"]),
-        ("Optimal limits", [g for g in upper if g.level == "optimal"]),
-        ("Goals that ask for at least a value", [g for g in at_limit if g not in upper]),
+        ("Mandatory limits at their value", [g for g in upper if g.level == "mandatory"]),
+        ("Optimal limits at their value", [g for g in upper if g.level == "optimal"]),
+        ("Minimum doses and volumes at their value", [g for g in at_limit if g not in upper]),
     ]
     return [(name, [words.binding_sentence(g) for g in goals]) for name, goals in groups if goals]

@@ -41,7 +41,7 @@ def power(value: float | None) -> str:
 
 
 def limit_text(goal: GoalResult) -> str:
-    """Comparator, limit and unit; the limit with the digits it was published with, one at most if it was computed."""
+    """Comparator, limit and unit; the limit with the digits it was published with, or one if computed."""
     limit = f"{goal.limit:g}" if round(goal.limit, 2) == goal.limit else number(goal.limit)
     return f"{_COMPARATORS.get(goal.comparator, goal.comparator)} {limit} {goal.unit}"
 
@@ -74,7 +74,8 @@ def binding_sentence(goal: GoalResult) -> str:
         what = f"its {goal.level} {word} of {limit_text(goal).split(' ', 1)[1]}"
     else:
         what = f"its {goal.level} limit of {limit_text(goal).split(' ', 1)[1]}"
-    return f"{goal.structure} {goal.metric} is {value_text(goal)}, at {what}."
+    beyond = "" if goal.met else " (just beyond it: NOT MET)"
+    return f"{goal.structure} {goal.metric} is {value_text(goal)}, at {what}{beyond}."
 
 
 def note_text(goal: GoalResult) -> str:

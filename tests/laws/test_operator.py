@@ -206,3 +206,22 @@ def test_an_oblong_source_does_not_rotate_silently(machine, marker_phantom):
     oblong = dataclasses.replace(machine, source_sigma_mm=(1.5, 2.5))
     with pytest.raises(DoseError, match="not separable"):
         dose_influence(marker_phantom, marker_phantom.grid, two_beams(), oblong)
+
+
+def test_direct_sums_agree_between_backends(machine, marker_phantom):
+    args = (marker_phantom, marker_phantom.grid, two_beams(), machine)
+    x = np.random.default_rng(7).random(two_beams().count)
+    numpy_dose = dose_influence(*args, backend="numpy", precision="reference").dose(x)
+    numba_dose = dose_influence(*args, backend="numba", precision="reference").dose(x)
+    assert np.abs(numba_dose - numpy_dose).max() <= 1e-12 * numpy_dose.max()
+
+
+def test_a_point_source_needs_the_reference(machine, marker_phantom):
+    point = dataclasses.replace(machine, source_sigma_mm=(0.0, 0.0))
+    with pytest.raises(DoseError, match="reference"):
+        dose_influence(marker_phantom, marker_phantom.grid, two_beams(), point)
+    args = (marker_phantom, marker_phantom.grid, two_beams(), point)
+    x = np.random.default_rng(8).random(two_beams().count)
+    doses = [dose_influence(*args, backend=b, precision="reference").dose(x) for b in BACKENDS]
+    assert doses[0].max() > 0
+    assert np.abs(doses[0] - doses[1]).max() <= 1e-12 * doses[0].max()
