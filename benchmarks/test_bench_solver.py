@@ -142,9 +142,9 @@ def master_problem(master: SyntheticMaster, *, smoothness: float = 0.0) -> cp.Pr
 
 
 @pytest.fixture(scope="module")
-def master(request: pytest.FixtureRequest) -> SyntheticMaster:
+def master(size: str) -> SyntheticMaster:
     """Full size when benchmarks are measured, small when they only run."""
-    if request.config.getoption("benchmark_disable"):
+    if size == "tiny":
         return synthetic_master(beams=5, radius_mm=17.0, rows=300)
     return synthetic_master()
 

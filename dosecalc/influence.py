@@ -56,6 +56,13 @@ class _PreparedBeam:
     def taps(self) -> tuple[Array, Array, Array, Array, Array]:
         return self.iv, self.iu, self.fv, self.fu, self.weights
 
+    def at(self, index: Array) -> _PreparedBeam:
+        """The same tables for some of the voxels."""
+        return _PreparedBeam(
+            self.lattice, self.table_u, self.table_v,
+            self.iu[index], self.iv[index], self.fu[index], self.fv[index], self.weights[index],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseInfluence:
@@ -194,12 +201,14 @@ class DoseInfluence:
         return dataclasses.replace(self, precision="reference", _prepared=())
 
     def restricted_to(self, voxels: npt.ArrayLike) -> DoseInfluence:
-        """The same operator for some of its voxels (positions in `self.voxels`)."""
+        """The same operator for some of its voxels (positions in `self.voxels`); nothing is traced again."""
         index = self._positions(voxels)
-        smaller = dataclasses.replace(
-            self, voxels=self.voxels[index], depth_mm=tuple(d[index] for d in self.depth_mm), _prepared=()
+        return dataclasses.replace(
+            self,
+            voxels=self.voxels[index],
+            depth_mm=tuple(d[index] for d in self.depth_mm),
+            _prepared=tuple(beam.at(index) for beam in self._prepared),
         )
-        return smaller if self.precision == "reference" else dataclasses.replace(smaller, _prepared=_prepare(smaller))
 
     def _positions(self, voxels: npt.ArrayLike) -> npt.NDArray[np.int64]:
         index = np.atleast_1d(np.asarray(voxels))

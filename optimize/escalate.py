@@ -5,8 +5,8 @@ Levels, each keeping what the ones before it reached (protocol rules, "order of 
 1. PTV_opt D95 up to its target, all mandatory limits hard;
 2. GTV D98 up to its goal;
 3. PTV_opt D95 on to its cap;
-4. optimal limits: the sum of relative excesses, least first;
-5. fall-off, liver mean and smooth fluence.
+4. optimal limits (the sum of relative excesses at a price above any other term), then fall-off, liver mean, the
+   target's cold tail and smooth fluence.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from dosecalc.errors import InfeasibleError
 from dosecalc.influence import DoseInfluence
 
-from .goals import DoseVolumeLimit, PlanGoals, Region
+from .goals import PlanGoals, Region
 from .problem import Bound, Master, MeanBound, Stage, StageResult, solve_stage
 from .smoothness import roughness
 from .sparing import kept_above, kept_below
@@ -36,16 +37,18 @@ GTV_COLD_SHARE = 0.02
 """D98% of the GTV."""
 LEVEL_TOLERANCE = 1e-3
 """A reached level is kept within this share of its value."""
-NO_EXCESS = 1e-5
-"""Relative excess of an optimal limit that counts as none: the limit is then kept whole."""
+EXCESS_PRICE = 30.0
+"""Price of a relative excess of one over an optimal limit. The other terms of level 4 are of order one where they start
+and their prices per relative excess are below ten, so that a limit that can be kept is kept exactly.
+"""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
-SMALL_SPARE_CC = 0.1
-"""Limits that spare less than this are enforced from the first pass on: they are maxima in all but name."""
 PRICE_WEIGHT = 1e-3
 """How far the shadow price moves a voxel in the order of release, as a share of the dose."""
+COLD_TAIL_WEIGHT = 3.0
+"""Weight at level 4 of the mean relative underdose of the target voxels that D95 lets go."""
 SMOOTHNESS_WEIGHT = 0.3
-"""Weight of fluence roughness against liver mean and integral dose at the last level, each relative to its start."""
+"""Weight of fluence roughness against liver mean and integral dose at level 4, each relative to its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +133,7 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
         raised = _solve(run, _prescription_stage(run, raised, (kept.d95_gy, goals.cap_gy), kept.gtv_gy), raised)
         kept = _Kept(_keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
-    served, excess = _serve_optimal(run, raised, kept)
-    final = _solve(run, _fall_off_stage(run, served, kept, excess), served)
+    final = _serve_lesser_goals(run, raised, kept)
     return Escalation(final.fluence, kept.d95_gy, tuple(run.levels), final.record.threads, None, None)
 
 
@@ -157,20 +159,15 @@ def _solve(run: _Run, stage: Stage, last: StageResult) -> StageResult:
 
 
 def _raise_prescription(run: _Run, start_dose_gy: Array) -> StageResult:
-    """Level 1: without the sparing limits first, then with them sorted and fixed until re-sorting gains nothing."""
+    """Level 1: sort and fix, from the dose of an open field on, until re-sorting gains nothing."""
     goals = run.goals
-    target_range = (0.0, goals.target_gy)
-    start = StageResult(np.zeros(0), {"D95": goals.target_gy}, start_dose_gy, {}, None, 0, 0)
-    free = [limit for limit in goals.limits if limit.mandatory and limit.spare_cc > SMALL_SPARE_CC]
-    last = _solve(run, _prescription_stage(run, start, target_range, None, unlimited=free), start)
-    last = _solve(run, _prescription_stage(run, last, target_range, None), last) if free else last
-    for _ in range(MAX_RESORTS):
-        if last.scalars["D95"] >= goals.target_gy * (1 - 1e-6):
-            break
-        again = _solve(run, _prescription_stage(run, last, target_range, None), last)
-        gained = again.scalars["D95"] - last.scalars["D95"]
-        last = again
-        if gained < RESORT_GAIN * last.scalars["D95"]:
+    last = StageResult(np.zeros(0), {"D95": goals.target_gy}, start_dose_gy, {}, None, 0, 0)
+    reached = 0.0
+    for _ in range(1 + MAX_RESORTS):
+        last = _solve(run, _prescription_stage(run, last, (0.0, goals.target_gy), None), last)
+        gained = last.scalars["D95"] - reached
+        reached = last.scalars["D95"]
+        if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:
             break
     return last
 
@@ -195,11 +192,10 @@ def _prescription_stage(
     last: StageResult,
     range_gy: tuple[float, float],
     gtv_gy: float | None,
-    unlimited: list[DoseVolumeLimit] | None = None,
 ) -> Stage:
     """Maximise D95 of the target within the mandatory limits."""
     goals = run.goals
-    bounds, means = _hard_bounds(run, last, _Kept(0.0, gtv_gy), unlimited or [])
+    bounds, means = _hard_bounds(run, last, _Kept(0.0, gtv_gy))
     bounds.append(_above("target", _target_kept(run, last, bounds), 0.0, "D95"))
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
@@ -207,14 +203,12 @@ def _prescription_stage(
     return Stage("PTV_opt D95 (Gy)", lambda x, s: -s["D95"] / goals.target_gy, tuple(bounds), tuple(means), {"D95": range_gy})
 
 
-def _hard_bounds(
-    run: _Run, last: StageResult, kept: _Kept, unlimited: list[DoseVolumeLimit] | None = None
-) -> tuple[list[Bound], list[MeanBound]]:
+def _hard_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound], list[MeanBound]]:
     """Mandatory limits, merged to one cap per voxel, and what earlier levels reached."""
     goals = run.goals
     cap = np.full(last.dose_gy.size, np.inf)
     for limit in goals.limits:
-        if limit.mandatory and limit not in (unlimited or []):
+        if limit.mandatory:
             kept_voxels = kept_below(limit, last.dose_gy)
             cap[kept_voxels] = np.minimum(cap[kept_voxels], limit.limit_gy)
     hottest = min(goals.hot_spot_max_gy, kept.d95_gy * goals.hot_spot_ratio if kept.d95_gy > 0 else np.inf)
@@ -232,25 +226,40 @@ def _hard_bounds(
     return bounds, means
 
 
-def _serve_optimal(run: _Run, last: StageResult, kept: _Kept) -> tuple[StageResult, dict[str, float]]:
-    """Level 4: least sum of relative excesses over the optimal limits; re-sorted once when some remain."""
-    for _ in range(2):
-        bounds, means = _hard_bounds(run, last, kept)
-        soft, soft_means = _optimal_bounds(run, last, kept)
-        names = [b.scalar for b in (*soft, *soft_means) if b.scalar]
-        if not names:
-            return last, {}
-        stage = Stage(
-            "optimal limits (sum of relative excess)",
-            lambda x, s: cp.sum(cp.hstack(list(s.values()))),
-            (*bounds, *soft),
-            (*means, *soft_means),
-            dict.fromkeys(names, (0.0, np.inf)),
-        )
-        last = _solve(run, stage, last)
-        if sum(last.scalars.values()) < RESORT_GAIN:
-            break
-    return last, dict(last.scalars)
+def _serve_lesser_goals(run: _Run, last: StageResult, kept: _Kept) -> StageResult:
+    """Level 4, re-sorted once when some optimal limit is exceeded."""
+    served = _solve(run, _lesser_stage(run, last, kept), last)
+    if sum(served.scalars.values()) > RESORT_GAIN:
+        served = _solve(run, _lesser_stage(run, served, kept), served)
+    return served
+
+
+def _lesser_stage(run: _Run, last: StageResult, kept: _Kept) -> Stage:
+    """Excess of optimal limits first; then liver mean, integral dose and roughness, each relative to where it stood."""
+    goals, master = run.goals, run.master
+    bounds, means = _hard_bounds(run, last, kept)
+    soft, soft_means = _optimal_bounds(run, last, kept)
+    now = last.fluence / master.unit_fluence
+    linear = np.zeros(now.size)
+    for region in (goals.outside, goals.liver):
+        if region is not None and region.cc.sum() > 0:
+            row = _mean_row(run, region)
+            linear += row / max(float(row @ now), 1e-9)
+    matrix = master.roughness
+    weight = SMOOTHNESS_WEIGHT / max(float(now @ (matrix @ now)), 1e-9)
+    cold, share = _cold_tail(run, last)
+    return Stage(
+        "optimal limits (sum of relative excess), fall-off, smoothness",
+        lambda x, s: (
+            linear @ x
+            + weight * cp.quad_form(x, matrix, assume_PSD=True)
+            + COLD_TAIL_WEIGHT * (share @ cp.pos(1.0 - cold @ x / kept.d95_gy))
+            + EXCESS_PRICE * sum(s.values())
+        ),
+        (*bounds, *soft),
+        (*means, *soft_means),
+        dict.fromkeys((b.scalar for b in (*soft, *soft_means) if b.scalar), (0.0, np.inf)),
+    )
 
 
 def _optimal_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound], list[MeanBound]]:
@@ -273,29 +282,14 @@ def _optimal_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bou
     return bounds, means
 
 
-def _fall_off_stage(run: _Run, last: StageResult, kept: _Kept, excess: dict[str, float]) -> Stage:
-    """Level 5: liver mean, integral dose and roughness, each relative to where it stood."""
-    goals, master = run.goals, run.master
-    bounds, means = _hard_bounds(run, last, kept)
-    soft, soft_means = _optimal_bounds(run, last, kept)
-    settled = {name: value + (LEVEL_TOLERANCE if value > NO_EXCESS else 0.0) for name, value in excess.items()}
-    bounds += [Bound(b.name, b.positions, b.level_gy * (1 + settled[b.name])) for b in soft]
-    means += [MeanBound(m.name, m.row, m.level_gy * (1 + settled[m.name])) for m in soft_means]
-    now = last.fluence / master.unit_fluence
-    linear = np.zeros(now.size)
-    for region in (goals.outside, goals.liver):
-        if region is not None and region.cc.sum() > 0:
-            row = _mean_row(run, region)
-            linear += row / max(float(row @ now), 1e-9)
-    matrix = master.roughness
-    weight = SMOOTHNESS_WEIGHT / max(float(now @ (matrix @ now)), 1e-9)
-    return Stage(
-        "fall-off, liver mean, smoothness",
-        lambda x, s: linear @ x + weight * cp.quad_form(x, matrix, assume_PSD=True),
-        tuple(bounds),
-        tuple(means),
-        {},
-    )
+def _cold_tail(run: _Run, last: StageResult) -> tuple[Array, Array]:
+    """Rows of the target voxels that D95 lets go, and the share of each in their volume."""
+    region = run.goals.target
+    let_go = ~np.isin(region.positions, _target_kept(run, last, []))
+    if not let_go.any():
+        return np.zeros((1, last.fluence.size)), np.zeros(1)
+    cc = region.cc[let_go]
+    return run.master.rows(region.positions[let_go]), cc / cc.sum()
 
 
 def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
@@ -354,20 +348,30 @@ def _mean_bound(run: _Run, name: str, region: Region, limit_gy: float, scalar: s
 
 
 def _target_kept(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
-    """Target voxels that must reach the prescription: those too close to a cap go first, then the cold and the dear."""
+    """Target voxels that must reach the prescription: at first those with least room go, later the cold and the dear."""
     region = run.goals.target
+    if not last.prices:
+        return kept_above(region, COLD_SHARE, _room_mm(run, bounds), run.protected)
     score = last.dose_gy[region.positions].copy()
     positions, price = last.prices.get("target", (np.zeros(0, np.int64), np.zeros(0)))
     if price.size and price.max() > 0:
         dear = np.isin(region.positions, positions)
         at = np.searchsorted(positions, region.positions[dear])
         score[dear] -= PRICE_WEIGHT * score[dear] * price[at] / price.max()
-    if not last.prices:
-        for bound in bounds:
-            capped = np.full(last.dose_gy.size, np.inf)
-            capped[bound.positions] = bound.level_gy
-            score = np.minimum(score, capped[region.positions])
     return kept_above(region, COLD_SHARE, score, run.protected)
+
+
+def _room_mm(run: _Run, bounds: list[Bound]) -> Array:
+    """Distance of each target voxel from capped voxels, over the share of the dose that must be lost on the way."""
+    region, influence = run.goals.target, run.master.influence
+    room = np.full(region.positions.size, np.inf)
+    here = influence.grid.centres_mm(influence.voxels[region.positions])
+    for bound in bounds:
+        for cap in np.unique(bound.level_gy[bound.level_gy < run.goals.target_gy]) if bound.sense > 0 else ():
+            there = influence.voxels[bound.positions[bound.level_gy == cap]]
+            distance, _ = cKDTree(influence.grid.centres_mm(there)).query(here)
+            room = np.minimum(room, distance / (1.0 - cap / run.goals.target_gy))
+    return room
 
 
 def _gtv_kept(run: _Run, last: StageResult) -> npt.NDArray[np.int64]:

@@ -14,11 +14,14 @@ from dosecalc.structures import StructureSet
 from protocols import Protocol, lq_validity
 from protocols.metrics import DoseAtVolume, MeanDose, Metric, StructureVolume
 
-from .judging import ACCEPTANCE, judge_goal
+from .judging import judge_goal
 from .metrics import NEAR_MAXIMUM, measure
 from .prescribed import basis_metric, prescription_reached, prescription_rows
 from .regions import Region, near_names, regions_on
 from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
+
+ABOVE_CAP = 1e-3
+"""A dose within this share of the cap has met it: the optimiser keeps levels to the same share."""
 
 
 def evaluate(
@@ -141,11 +144,9 @@ def _warnings(
                 f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc."
             )
     judged_on = dict.fromkeys(goal.structure for goal in protocol.goals)
-    told += [
-        f"{name}: cut by the scan or the dose grid; volumes are lower bounds, the mean is of the part inside."
-        for name in judged_on
-        if name in regions and regions[name].cut
-    ]
+    cut = [name for name in judged_on if name in regions and regions[name].cut]
+    if cut:
+        told.append(f"cut by the scan or the dose grid: {', '.join(cut)}; volumes are lower bounds, means not assessed.")
     told += [f"{name}: missing; its goals are not assessed." for name in judged_on if name not in regions]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
@@ -164,7 +165,7 @@ def _dose_warnings(protocol: Protocol, reached: PrescriptionReached, grid: Grid)
             f"a voxel has {grid.voxel_cc:.3g} cc: the dose to a smaller volume ({min(small):g} cc) "
             "may be that of the single hottest voxel."
         )
-    if reached.dose_gy > reached.cap_gy + ACCEPTANCE:
+    if reached.dose_gy > reached.cap_gy * (1 + ABOVE_CAP):
         told.append(
             f"{reached.structure} {reached.basis} is {reached.dose_gy:.2f} Gy, above the cap of "
             f"{reached.cap_gy:g} Gy."

@@ -15,7 +15,6 @@ from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.influence import Precision
 from dosecalc.machine import load_machine
 from dosecalc.reading import read_ct_series, read_structures
-from dosecalc.structures import StructureSet
 
 from .anatomy import Target, needed_names
 from .arrangements import Angles
@@ -64,14 +63,14 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     found = read_structures(
         job.structures, job.structure_names, frame_of_reference_uid=_frame(job.ct, ct.frame_of_reference_uid)
     )
-    matched = names.match(found, needed_names(protocol))
+    matched = names.match(found, needed_names(protocol), ct.volume.grid)
     for line in _match_lines(matched):
         progress(line)
     hashes = _input_hashes(job)
     try:
         made = plan(
             ct,
-            cast(StructureSet, matched.structures),
+            matched.structures,
             protocol,
             machine,
             job.angles,

@@ -30,10 +30,12 @@ RESERVE_GY = 0.02
 """Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
 VIOLATION_GY = 0.01
 """A voxel outside the master that exceeds its (lowered) bound by more than this is added."""
-FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 300, 500, 15
+FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 300, 800, 20
 """Rows per family at the start and per round; rounds after which a stage gives up aloud."""
 SPREAD_ROWS = 900
 """Rows of a family of lower bounds (a target) at the start, evenly spread: nearly all of a target is near its bound."""
+WATCH_GY = 25.0
+"""Voxels further than this inside their bound at the start of a stage are looked at only once the others hold."""
 IDLE_GY = 4.0
 """Rows further than this from their bound under the last stage's dose are dropped before the next stage."""
 MODULATION_WEIGHT = 1e-3
@@ -172,21 +174,25 @@ def solve_stage(
         Every solver failed, or the rows did not settle.
     """
     _seed_rows(master, stage, start_dose_gy, start_scalars)
+    watched = _watched(master, stage, start_dose_gy, start_scalars)
+    nearby = master.influence.restricted_to(watched)
     for round_number in range(1, MAX_ROUNDS + 1):
-        x, scalars, constraints, problem = _state(master, stage)
+        x, scalars, families, problem = _state(master, stage)
         record = solve_with_fallback(problem, threads=BLAS_THREADS)
         if record.status == "infeasible":
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
-        if record.status != "optimal":
+        if not record.status.startswith("optimal"):
             raise OptimisationError(f"stage {stage.name!r} ended {record.status}.")
         fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
         values = {name: float(v.value) for name, v in scalars.items()}
+        dose = np.full(start_dose_gy.size, np.nan)
+        dose[watched] = nearby.dose(fluence)
+        if _add_violated(master, stage, dose, values):
+            continue
         dose = master.influence.dose(fluence)
         if not _add_violated(master, stage, dose, values):
-            prices = {
-                name: (positions, np.abs(np.asarray(c.dual_value))) for name, (positions, c) in constraints.items()
-            }
-            count = sum(len(p) for p, _ in constraints.values())
+            prices = {name: (rows, np.abs(np.asarray(c.dual_value))) for name, (rows, c) in families.items()}
+            count = sum(len(rows) for rows, _ in families.values())
             return StageResult(fluence, values, dose, prices, record, round_number, count)
     raise OptimisationError(
         f"stage {stage.name!r}: the full grid still adds rows after {MAX_ROUNDS} rounds.",
@@ -237,8 +243,17 @@ def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, 
         master.active[bound.name] = active
 
 
+def _watched(
+    master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]
+) -> npt.NDArray[np.int64]:
+    """Voxels that are looked at in every round: active ones, and those within reach of their bound."""
+    filled = {name: scalars.get(name, 0.0) for name in stage.scalars}
+    near = [b.positions[b.excess_gy(dose, filled) > -WATCH_GY] for b in stage.bounds]
+    return np.unique(np.concatenate([*near, *(master.active[b.name] for b in stage.bounds)]))
+
+
 def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> bool:
-    """Add the most violated voxels of each family; False when the full grid adds none."""
+    """Add the most violated voxels of each family; False when there are none. A NaN dose has not been looked at."""
     grown = False
     for bound in stage.bounds:
         excess = bound.excess_gy(dose, scalars) + RESERVE_GY
