@@ -34,11 +34,15 @@ Column = Annotated[tuple[float, ...], Field(min_length=2, max_length=10_000)]
 
 
 class FocalSpotSection(_Strict):
+    """Source blur as seen in the isocentre plane."""
+
     sigma_mm: tuple[NonNegative, NonNegative]
     source: Text
 
 
 class ReferenceSection(_Strict):
+    """The stated dose per MU and where it holds."""
+
     dose_gy_per_mu: Positive
     field_mm: Positive
     ssd_mm: Positive
@@ -47,12 +51,16 @@ class ReferenceSection(_Strict):
 
 
 class OffAxisSection(_Strict):
+    """Fluence over the radius in the isocentre plane, relative to the axis."""
+
     radius_mm: Column
     ratio: Column
     source: Text
 
 
 class HeadScatterSection(_Strict):
+    """Collimator scatter of sequenced fields."""
+
     weight: Annotated[float, Field(ge=0, lt=1)]
     sigma_mm: Positive
     filter_distance_mm: Positive
@@ -60,18 +68,24 @@ class HeadScatterSection(_Strict):
 
 
 class KernelSection(_Strict):
+    """File of the pencil kernel and the beam quality it was made for."""
+
     file: FileName
     tpr20_10: Annotated[float, Field(gt=0.4, lt=0.9)]
     source: Text
 
 
 class ValiditySection(_Strict):
+    """Field sizes and depths for which the data hold."""
+
     field_mm: tuple[NonNegative, Positive]
     depth_mm: tuple[NonNegative, Positive]
     note: Text
 
 
 class CalibrationSection(_Strict):
+    """HU to relative electron density, piecewise linear."""
+
     quantity: Literal["electron density relative to water"]
     hu: Column
     relative_electron_density: Column
@@ -79,6 +93,8 @@ class CalibrationSection(_Strict):
 
 
 class ProvenanceSection(_Strict):
+    """Where a part of the data comes from and under which terms."""
+
     item: Text
     source: Text
     licence: Text

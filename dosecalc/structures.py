@@ -203,6 +203,7 @@ class StructureSet:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names in order."""
         return tuple(s.name for s in self.structures)
 
     def __getitem__(self, name: str) -> Structure:

@@ -60,9 +60,11 @@ class Derived:
 
     @property
     def report_only(self) -> tuple[str, ...]:
+        """Names of structures that stand in for another and are reported, not judged."""
         return tuple(self.surrogate)
 
     def add(self, structure: Structure, note: str, origins: list[Structure]) -> None:
+        """Add a structure with what is said about it and what it was made from."""
         self.structures.append(structure)
         self.notes.append(f"{structure.name}: {note}")
         self.origins[structure.name] = tuple(s.name for s in origins)

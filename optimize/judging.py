@@ -79,6 +79,7 @@ def _judge_cut(row: GoalResult, metric: Metric, region: Region) -> GoalResult:
 
 
 def size_note(metric: Metric, region: Region) -> str:
+    """What to say about a structure smaller than the volume of its metric; empty where there is nothing to say."""
     if isinstance(metric, DoseAtVolume) and metric.unit == "cc" and region.total_cc < metric.volume:
         return f"the structure has only {region.total_cc:.3g} cc: its maximum dose"
     return ""

@@ -39,6 +39,7 @@ def basis_metric(prescription: Prescription) -> Metric:
 
 
 def prescription_reached(regions: dict[str, Region], protocol: Protocol) -> PrescriptionReached:
+    """What the dose reached of the prescription, on its own basis."""
     wanted = protocol.prescription
     target, hottest = regions[wanted.structure], regions[wanted.hot_spot.structure]
     dose_gy = measure(basis_metric(wanted), target.dose_gy, target.cc)

@@ -32,6 +32,8 @@ VIOLATION_GY = 0.01
 """A voxel outside the master that exceeds its (lowered) bound by more than this is added."""
 FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 300, 800, 20
 """Rows per family at the start and per round; rounds after which a stage gives up aloud."""
+FEWEST_ROWS = 40
+"""Rows at the start of a family that seems far from its bound: without any, the first solution may run away."""
 SPREAD_ROWS = 900
 """Rows of a family of lower bounds (a target) at the start, evenly spread: nearly all of a target is near its bound."""
 WATCH_GY = 25.0
@@ -238,8 +240,8 @@ def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, 
         active = np.intersect1d(master.active.get(bound.name, np.zeros(0, np.int64)), near)
         if not active.size and bound.sense < 0:
             active = bound.positions[:: max(1, bound.positions.size // SPREAD_ROWS)]
-        if not active.size and near.size:
-            active = _worst(bound, excess, min(FIRST_ROWS, near.size))
+        if not active.size and bound.positions.size:
+            active = _worst(bound, excess, min(FIRST_ROWS, max(FEWEST_ROWS, near.size)))
         master.active[bound.name] = active
 
 

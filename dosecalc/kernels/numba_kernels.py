@@ -120,9 +120,9 @@ def _scatter_parts(parts: Array, values: Array, iv: Array, iu: Array, fv: Array,
 
 
 @njit(cache=True)
-def _blurred_row(t: float, centre: Array, width: Array, sigma: float, result: Array) -> None:
-    """One row of `blurred_squares`; beamlets that touch share the error function of their edge."""
-    edge = value = 0.0
+def _blurred_row(t: float, centre: Array, width: Array, sigma: float, result: Array) -> float:
+    """One row of `blurred_squares` and its sum; beamlets that touch share the error function of their edge."""
+    edge = value = total = 0.0
     for j in range(len(centre)):
         low = centre[j] - width[j] / 2
         high = centre[j] + width[j] / 2
@@ -130,8 +130,10 @@ def _blurred_row(t: float, centre: Array, width: Array, sigma: float, result: Ar
             value = _step(t - low, sigma)
         above = _step(t - high, sigma)
         result[j] = 0.5 * (value - above)
+        total += result[j]
         edge = high
         value = above
+    return total
 
 
 @njit(cache=True)
@@ -157,8 +159,11 @@ def direct_dose(
         along = np.empty(len(rows[0]))
         total = 0.0
         for c in range(weights.shape[1]):
-            _blurred_row(u_mm[n], columns[0], columns[1], columns[2][c], across)
-            _blurred_row(v_mm[n], rows[0], rows[1], rows[2][c], along)
+            # Narrow components see nothing of the field from most voxels.
+            if _blurred_row(u_mm[n], columns[0], columns[1], columns[2][c], across) == 0.0:
+                continue
+            if _blurred_row(v_mm[n], rows[0], rows[1], rows[2][c], along) == 0.0:
+                continue
             component = 0.0
             for j in range(len(along)):
                 if along[j] > 0.0:
