@@ -96,9 +96,7 @@ def measure(request: pytest.FixtureRequest, benchmark: Any, size: str) -> Callab
             return benchmark.pedantic(timed, rounds=1)
         result = benchmark.pedantic(timed, rounds=rounds, warmup_rounds=1)
         # The warm-up round comes first and is not counted.
-        row = Row(
-            operation, backend, problem, statistics.median(wall[1:]), statistics.median(cpu[1:]), count, unit
-        )
+        row = Row(operation, backend, problem, statistics.median(wall[1:]), statistics.median(cpu[1:]), count, unit)
         request.config.stash[ROWS].append(row)
         benchmark.extra_info.update(problem=problem, cpu_s=row.cpu_s, unit=unit, per_cpu_s=count / row.cpu_s)
         return result
@@ -123,9 +121,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _line(row: Row, rows: list[Row]) -> str:
-    numpy = [
-        r.cpu_s for r in rows if (r.operation, r.problem, r.backend) == (row.operation, row.problem, "numpy")
-    ]
+    numpy = [r.cpu_s for r in rows if (r.operation, r.problem, r.backend) == (row.operation, row.problem, "numpy")]
     ratio = f"{numpy[0] / row.cpu_s:.1f}" if numpy and row.backend == "numba" else ""
     rate = f"{row.count / row.cpu_s / 1e6:.3g}" if row.count > 1 else ""
     times = (f"{seconds * 1e3:.1f}" for seconds in (row.wall_s, row.cpu_s))

@@ -78,9 +78,7 @@ def water_around(grid: Grid) -> Volume:
     half = np.array(grid.spacing_mm) * np.array(grid.shape[::-1]) / 2 + 60.0
     counts = np.ceil(half / 5.0).astype(int)
     corner = tuple((-5.0 * (counts - 1)).tolist())
-    return Volume(
-        Grid(corner, (10.0, 10.0, 10.0), tuple(counts[::-1].tolist())), np.ones(counts[::-1], np.float32)
-    )
+    return Volume(Grid(corner, (10.0, 10.0, 10.0), tuple(counts[::-1].tolist())), np.ones(counts[::-1], np.float32))
 
 
 def test_escalation(measure: Callable[..., Any], case: Case) -> None:

@@ -64,9 +64,7 @@ def beamlet_disc(radius_mm: float, width_mm: float) -> np.ndarray:
     return np.column_stack([v.ravel(), u.ravel()])[np.hypot(v, u).ravel() <= radius_mm]
 
 
-def ball(
-    rng: np.random.Generator, count: int, centre_mm: Any, inner_mm: float, outer_mm: float
-) -> np.ndarray:
+def ball(rng: np.random.Generator, count: int, centre_mm: Any, inner_mm: float, outer_mm: float) -> np.ndarray:
     """Points uniformly distributed in a spherical shell, shape (count, 3)."""
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -94,9 +92,7 @@ def neighbour_laplacian(beamlets_mm: np.ndarray, width_mm: float, beams: int) ->
     return sp.csr_array(sp.block_diag([np.diag(adjacent.sum(axis=1)) - adjacent] * beams))
 
 
-def synthetic_master(
-    beams: int = 9, radius_mm: float = 32.0, rows: int = 3000, seed: int = 1
-) -> SyntheticMaster:
+def synthetic_master(beams: int = 9, radius_mm: float = 32.0, rows: int = 3000, seed: int = 1) -> SyntheticMaster:
     """Sphere target between three organs: about ``130 * beams`` beamlets at the default radius."""
     rng = np.random.default_rng(seed)
     width_mm = 5.0
@@ -178,9 +174,7 @@ def test_ratio_to_clarabel_and_highs(
     own = results[solvers[0]]
     print(f"\n{master.target.shape[1]} beamlets, smoothness {smoothness:g}, {default_threads()} BLAS threads")
     for name, (wall, cpu, value, text) in results.items():
-        print(
-            f"  {name:15s} wall {wall:6.2f} s  cpu {cpu:6.2f} s  ratio {cpu / own[1]:5.1f}  {value}  {text}"
-        )
+        print(f"  {name:15s} wall {wall:6.2f} s  cpu {cpu:6.2f} s  ratio {cpu / own[1]:5.1f}  {value}  {text}")
     solved = [value for _, _, value, _ in results.values() if value is not None]
     assert own[2] is not None
     assert np.ptp(solved) <= 1e-5 * abs(own[2])

@@ -35,9 +35,7 @@ def as_contours(structure: Structure) -> Contours:
     contours = _outlined(structure.name, structure.geometry)
     after = Structure(structure.name, structure.role, contours).volume_cc
     if abs(after - structure.volume_cc) > NOTICE_SHARE * structure.volume_cc:
-        _log.warning(
-            "structure %r: %.3g cc become %.3g cc by outlining.", structure.name, structure.volume_cc, after
-        )
+        _log.warning("structure %r: %.3g cc become %.3g cc by outlining.", structure.name, structure.volume_cc, after)
     return contours
 
 

@@ -260,12 +260,7 @@ def _gy_per_fluence(
 def _profile(radius: tuple[float, ...], ratio: tuple[float, ...]) -> tuple[Array, Array]:
     """Read-only off-axis radius and ratio, checked."""
     columns = np.asarray(radius, dtype=np.float64), np.asarray(ratio, dtype=np.float64)
-    if (
-        len(radius) != len(ratio)
-        or radius[0] != 0
-        or (np.diff(columns[0]) <= 0).any()
-        or (columns[1] < 0).any()
-    ):
+    if len(radius) != len(ratio) or radius[0] != 0 or (np.diff(columns[0]) <= 0).any() or (columns[1] < 0).any():
         raise InputError(
             "the off-axis profile needs equally many radii, increasing from 0 mm, and ratios, none negative; "
             f"got {len(radius)} radii from {radius[0]:g} mm and {len(ratio)} ratios.",

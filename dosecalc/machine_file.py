@@ -169,9 +169,7 @@ def parse_kernel(content: bytes, where: str) -> PencilKernel:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > 8 * LARGEST_TABLE:
-            raise UnsafeInputError(
-                f"the table unpacks to {unpacked} bytes, more than any kernel needs.", where=where
-            )
+            raise UnsafeInputError(f"the table unpacks to {unpacked} bytes, more than any kernel needs.", where=where)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             missing = [name for name in KERNEL_ARRAYS if name not in arrays.files]
             if missing:

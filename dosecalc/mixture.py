@@ -106,17 +106,13 @@ class GaussianMixture:
         expected = (len(self.depth_mm), len(self.scale), len(self.width_mm))
         for name in ("primary", "scatter"):
             if getattr(self, name).shape != expected:
-                raise InputError(
-                    f"mixture {name} has shape {getattr(self, name).shape}, expected {expected}."
-                )
+                raise InputError(f"mixture {name} has shape {getattr(self, name).shape}, expected {expected}.")
 
     def sigma_mm(self, source_mm: float) -> Array:
         """(C,) widths in mm with a source of the given sigma added in quadrature."""
         return np.hypot(self.width_mm, source_mm)
 
-    def weights(
-        self, depth_mm: npt.ArrayLike, scale_primary: npt.ArrayLike, scale_scatter: npt.ArrayLike
-    ) -> Array:
+    def weights(self, depth_mm: npt.ArrayLike, scale_primary: npt.ArrayLike, scale_scatter: npt.ArrayLike) -> Array:
         """Weights a_p(d, s_p) + a_s(d, s_s), linear in d and in log s.
 
         Parameters
@@ -136,10 +132,7 @@ class GaussianMixture:
             A depth or a scale lies outside the table: nothing is clamped.
         """
         depth, s_p, s_s = np.broadcast_arrays(
-            *(
-                np.atleast_1d(np.asarray(a, dtype=np.float64))
-                for a in (depth_mm, scale_primary, scale_scatter)
-            )
+            *(np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (depth_mm, scale_primary, scale_scatter))
         )
         _inside(
             "radiological depth (mm)",
@@ -212,10 +205,7 @@ def _fit_depths(doses: Array, together: Array, model: Array) -> Array:
     """(Nd, C) weights from (Nd, fields) axis doses of one part, relative to both parts together."""
     weight = 1.0 / together
     return np.stack(
-        [
-            nnls(model * w[:, None], d * w, maxiter=FIT_ITERATIONS)[0]
-            for d, w in zip(doses, weight, strict=True)
-        ]
+        [nnls(model * w[:, None], d * w, maxiter=FIT_ITERATIONS)[0] for d, w in zip(doses, weight, strict=True)]
     )
 
 

@@ -104,9 +104,7 @@ def match(structures: StructureSet, wanted: Iterable[str], grid: Grid) -> Match:
     wanted = tuple(dict.fromkeys(wanted))
     organs = [s for s in structures if s.role not in _TARGET_ROLES]
     owners = _owners(organs, wanted)
-    joined = {
-        name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners))
-    }
+    joined = {name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners))}
     used = {part.name for parts in joined.values() for part in parts if part.name not in _final(owners)}
     titles = {owner.name: name for name, owner in owners.items()}
     kept = [_titled(s, titles.get(s.name, s.name)) for s in structures if s.name not in used]

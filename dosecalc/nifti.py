@@ -89,9 +89,7 @@ def read_nifti_labels(path: str | Path, names: str | Path | Mapping[str, Any]) -
     if absent:
         _log.info("%d names have no voxels: %s.", len(absent), ", ".join(absent))
     boxes = ndimage.find_objects(labels)
-    structures = (
-        Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present
-    )
+    structures = (Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present)
     return StructureSet(tuple(structures), absent=absent)
 
 
@@ -160,9 +158,7 @@ def _whole_numbers(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int32
         raise InputError(f"is not a label map: values must lie within 0 and {LABEL_LIMIT}.", where=str(path))
     labels = values.astype(np.int32)
     if not np.array_equal(labels, values):
-        raise InputError(
-            "is not a label map: it holds fractions.", where=str(path), remedy="Is it the image?"
-        )
+        raise InputError("is not a label map: it holds fractions.", where=str(path), remedy="Is it the image?")
     return labels
 
 

@@ -72,9 +72,7 @@ def synthetic_patient(seed: int = 0) -> SyntheticPatient:
                 outlines[organ.name] += [(float(z), polygon) for polygon in _polygons(*drawn)]
         hu[k] = fine.reshape(GRID.shape[1], _FINE, GRID.shape[2], _FINE).mean(axis=(1, 3))
     structures = tuple(
-        Structure(organ.name, organ.role, _contours(outlines[organ.name]))
-        for organ in anatomy
-        if organ.contoured
+        Structure(organ.name, organ.role, _contours(outlines[organ.name])) for organ in anatomy if organ.contoured
     )
     return SyntheticPatient(Volume(GRID, _with_noise(hu, seed)), StructureSet(structures), TARGET_NAME)
 
@@ -115,9 +113,7 @@ def _to_lps(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return first + points * step
 
 
-def _draw(
-    organ: Organ, x: Array, y: Array, z: float, hu: Array, taken: Array
-) -> tuple[Array, tuple[int, int]] | None:
+def _draw(organ: Organ, x: Array, y: Array, z: float, hu: Array, taken: Array) -> tuple[Array, tuple[int, int]] | None:
     """Paint one organ on one plane; returns its signed distances in a window and the window's (row, column).
 
     `hu` and `taken` (the distance to organs of higher priority) are changed in place.

@@ -16,8 +16,7 @@ from .grid import Triple
 from .implicit import Array, Shape, Signed, clipped, ellipsoid, grown, outside, superellipse, tube, union
 
 GTV_RADII_MM: Triple = (17.5, 19.5, 18.5)
-# Surface to surface: a planning target volume 6 mm beyond the tumour leaves 8 mm in which the dose has to
-# fall from the prescription to the duodenum's limits.
+# Surface to surface: the planning target volume meets the duodenum, whose limits then hold the dose back.
 GTV_TO_DUODENUM_MM = 2.0
 _GTV_START_MM: Triple = (-50.0, -8.0, -26.0)
 # The direction in which the tumour is moved from there until the distance is right.

@@ -157,9 +157,7 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
         if not len(hit):
             return np.empty(0, np.int64), np.empty(0)
         windows.append(int(hit[0]))
-        mm3 = np.moveaxis(
-            np.tensordot(matrix[hit[0] : hit[-1] + 1], mm3, axes=(1, array_axis)), 0, array_axis
-        )
+        mm3 = np.moveaxis(np.tensordot(matrix[hit[0] : hit[-1] + 1], mm3, axes=(1, array_axis)), 0, array_axis)
     k, j, i = np.nonzero(mm3 > _NOISE * grid.voxel_cc * 1000.0)
     flat = np.ravel_multi_index((k + windows[0], j + windows[1], i + windows[2]), grid.shape)
     return flat.astype(np.int64), mm3[k, j, i] / 1000.0
@@ -185,9 +183,7 @@ def _slab_faces(name: str, z: Floats, slab_mm: float | None, *, aloud: bool) -> 
     gaps = np.diff(z)
     if slab_mm is not None and (not len(gaps) or abs(slab_mm - gaps.min()) <= PLANE_TOLERANCE_MM):
         if aloud and len(gaps) and gaps.max() > slab_mm + 2 * PLANE_TOLERANCE_MM:
-            _warn_gaps(
-                name, z, gaps > slab_mm + 2 * PLANE_TOLERANCE_MM, "left empty, as its slab thickness says"
-            )
+            _warn_gaps(name, z, gaps > slab_mm + 2 * PLANE_TOLERANCE_MM, "left empty, as its slab thickness says")
         return z - slab_mm / 2, z + slab_mm / 2
     if not len(gaps):
         raise InputError(
@@ -219,8 +215,7 @@ def _oriented(name: str, z: float, polygons: list[Floats]) -> tuple[Floats, ...]
     shapes = [_checked_polygon(name, z, ring) for ring in polygons]
     signs = np.ones(len(shapes)) if len(shapes) == 1 else _nesting_signs(name, z, shapes)
     return tuple(
-        ring if signed_area(ring) * sign > 0 else ring[::-1]
-        for ring, sign in zip(polygons, signs, strict=True)
+        ring if signed_area(ring) * sign > 0 else ring[::-1] for ring, sign in zip(polygons, signs, strict=True)
     )
 
 

@@ -72,9 +72,7 @@ def read_structures(
             )
         return read_nifti_labels(path, names)
     if names is not None:
-        raise InputError(
-            "label names apply to NIfTI label maps only.", where=str(path), remedy="Leave them out."
-        )
+        raise InputError("label names apply to NIfTI label maps only.", where=str(path), remedy="Leave them out.")
     return read_rtstruct(_structure_file(existing(path)), frame_of_reference_uid=frame_of_reference_uid)
 
 

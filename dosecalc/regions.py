@@ -94,9 +94,7 @@ def grow(structure: Structure, margin_mm: Margin, grid: Grid, *, name: str, role
     return from_shares(name, grid, grown(shares(structure, grid), margin_mm, grid), role)
 
 
-def shrink(
-    structure: Structure, margin_mm: float, grid: Grid, *, name: str, role: str = "ORGAN"
-) -> Structure:
+def shrink(structure: Structure, margin_mm: float, grid: Grid, *, name: str, role: str = "ORGAN") -> Structure:
     """The part of a structure deeper than a margin under its surface.
 
     The grid's border is no surface: a body that the scan cuts is not shrunk from the cut.
@@ -112,9 +110,7 @@ def shrink(
 def ring(structure: Structure, inner_mm: float, outer_mm: float, grid: Grid, *, name: str) -> Structure:
     """All that lies between two distances outside a structure."""
     fraction = shares(structure, grid)
-    return from_shares(
-        name, grid, difference(grown(fraction, outer_mm, grid), grown(fraction, inner_mm, grid))
-    )
+    return from_shares(name, grid, difference(grown(fraction, outer_mm, grid), grown(fraction, inner_mm, grid)))
 
 
 def rind(structure: Structure, depth_mm: float, grid: Grid, *, name: str) -> Structure:

@@ -82,9 +82,7 @@ class Contours:
         object.__setattr__(self, "z_mm", tuple(float(z) for z in self.z_mm))
         object.__setattr__(self, "polygons_mm", tuple(_read_only(p, np.float64) for p in self.polygons_mm))
         if len(self.z_mm) != len(self.polygons_mm):
-            raise InputError(
-                f"got {len(self.z_mm)} planes for {len(self.polygons_mm)} polygons, one each is needed."
-            )
+            raise InputError(f"got {len(self.z_mm)} planes for {len(self.polygons_mm)} polygons, one each is needed.")
         if any(p.ndim != 2 or p.shape[1] != 2 for p in self.polygons_mm):
             raise InputError("each polygon must be an (n, 2) array of x, y in mm.")
         if not np.isfinite(self.z_mm).all() or not (self.slab_mm is None or self.slab_mm > 0):
@@ -101,9 +99,7 @@ class Occupancy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fraction", _read_only(self.fraction, np.float32))
         if self.fraction.shape != self.grid.shape:
-            raise InputError(
-                f"occupancy has shape {self.fraction.shape}, its grid {self.grid.shape} (nz, ny, nx)."
-            )
+            raise InputError(f"occupancy has shape {self.fraction.shape}, its grid {self.grid.shape} (nz, ny, nx).")
         if not ((self.fraction >= 0) & (self.fraction <= 1)).all():
             raise InputError("occupancy must lie between 0 and 1 in every voxel.")
 
@@ -191,9 +187,7 @@ class StructureSet:
         object.__setattr__(self, "structures", tuple(self.structures))
         counts = Counter(self.names)
         twice = [
-            f"{s.name!r} (no. {i + 1}, role {s.role})"
-            for i, s in enumerate(self.structures)
-            if counts[s.name] > 1
+            f"{s.name!r} (no. {i + 1}, role {s.role})" for i, s in enumerate(self.structures) if counts[s.name] > 1
         ]
         if twice:
             raise InputError(
@@ -254,8 +248,7 @@ def check_name(name: str) -> None:
     """
     if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable() or "\\" in name:
         raise InputError(
-            f"structure name {name[:NAME_LENGTH]!r} is not 1 to {NAME_LENGTH} printable characters "
-            "without backslash.",
+            f"structure name {name[:NAME_LENGTH]!r} is not 1 to {NAME_LENGTH} printable characters without backslash.",
             remedy="Rename it in the contouring software.",
         )
 

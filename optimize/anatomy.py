@@ -89,9 +89,7 @@ def prepare_anatomy(
     organs = derive_organs(sources)
     cut = _cut(kept, ct, organs.origins)
     return Anatomy(
-        structures=kept.adding(
-            *([body] if body.name not in kept else []), *ours.values(), ptv_opt, *organs.structures
-        ),
+        structures=kept.adding(*([body] if body.name not in kept else []), *ours.values(), ptv_opt, *organs.structures),
         derived=(*notes, *lines, *organs.notes),
         warnings=(
             *warnings,
@@ -130,9 +128,7 @@ def _truncation(body: Structure, ct: Volume) -> list[str]:
     return [f"the field of view cuts the body ({', '.join(sides)}): tissue is missing to beams from there."]
 
 
-def _set_aside(
-    structures: StructureSet, made: set[str], targets: set[Target]
-) -> tuple[StructureSet, list[str]]:
+def _set_aside(structures: StructureSet, made: set[str], targets: set[Target]) -> tuple[StructureSet, list[str]]:
     """Structures without the names that are made here; one that is no target is kept as NAME_given."""
     used = {target.name for target in targets}
     kept, warnings = [], []
@@ -141,18 +137,14 @@ def _set_aside(
             kept.append(structure)
         elif structure.name not in used:
             kept.append(Structure(f"{structure.name}_given", structure.role, structure.geometry))
-            warnings.append(
-                f"{structure.name}: the drawn structure is not a target; it is kept as {kept[-1].name!r}."
-            )
+            warnings.append(f"{structure.name}: the drawn structure is not a target; it is kept as {kept[-1].name!r}.")
     return replace(structures, structures=tuple(kept)), warnings
 
 
 def _cut(structures: StructureSet, ct: Volume, origins: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Structures that reach the border of the CT, and what was derived from them."""
     reach = [
-        s.name
-        for s in structures
-        if s.role != "EXTERNAL" and s.name not in _WRAPS and s.on(ct.grid).faces_touched
+        s.name for s in structures if s.role != "EXTERNAL" and s.name not in _WRAPS and s.on(ct.grid).faces_touched
     ]
     return (*reach, *(name for name, parents in origins.items() if set(parents) & set(reach)))
 

@@ -276,9 +276,7 @@ def protocols_show(name: Annotated[str, typer.Argument(help="Name or TOML file."
 
 
 @protocols_app.command("check")
-def protocols_check(
-    path: Annotated[str, typer.Argument(help="TOML file.")], accept_limit: AcceptLimit = None
-) -> None:
+def protocols_check(path: Annotated[str, typer.Argument(help="TOML file.")], accept_limit: AcceptLimit = None) -> None:
     """Load a protocol file and report every fault."""
     import protocols
 
@@ -364,7 +362,9 @@ def main() -> None:
     try:
         app()
     except (DosecalcError, ProtocolError) as error:
-        err_console.print(f"[bold red]error[/bold red] ({error.code}): {escape(str(error))}", highlight=False, soft_wrap=True)
+        err_console.print(
+            f"[bold red]error[/bold red] ({error.code}): {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         err_console.print("interrupted; nothing was written.")

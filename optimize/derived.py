@@ -97,9 +97,7 @@ def _cortex(source: Source, derived: Derived) -> None:
     if not kidneys or not source.lacks("Kidney_Cortex"):
         return
     parts = " and ".join(s.name for s in kidneys)
-    note = (
-        f"the whole of {parts} stands in for the cortex, which is smaller: a spared volume is overestimated."
-    )
+    note = f"the whole of {parts} stands in for the cortex, which is smaller: a spared volume is overestimated."
     derived.add(regions.union("Kidney_Cortex", source.grid, *kidneys), note, kidneys)
     derived.warnings.append(f"Kidney_Cortex: {note}")
     if kidneys[0].name != "Kidneys" and len(kidneys) == 1:
@@ -144,9 +142,7 @@ def _rinds(source: Source, derived: Derived) -> None:
         note = f"{depths} under the surface of {source.body.name}, without lung."
         derived.add(regions.from_shares("Chestwall", grid, wall * scanned), note, [])
         if not lungs:
-            derived.warnings.append(
-                "Chestwall: no lung is contoured, so lung near the surface counts as chest wall."
-            )
+            derived.warnings.append("Chestwall: no lung is contoured, so lung near the surface counts as chest wall.")
 
 
 def _beyond_scan(body: margins.Shares, scanned: margins.Shares) -> margins.Shares:

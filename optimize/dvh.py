@@ -59,9 +59,7 @@ def dvh(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, bin_gy: float = 0.1) -> Dvh:
     if not (np.isfinite(bin_gy) and bin_gy > 0):
         raise InputError(f"the bin of a dose-volume histogram must be positive in Gy, got {bin_gy!r}.")
     if dose.min() < 0:
-        raise InputError(
-            f"a dose-volume histogram starts at 0 Gy, but the lowest dose is {dose.min():.6g} Gy."
-        )
+        raise InputError(f"a dose-volume histogram starts at 0 Gy, but the lowest dose is {dose.min():.6g} Gy.")
     order = np.argsort(dose)
     ascending = dose[order]
     # at_least[k] is the volume of voxels k, k + 1, ... of the ascending order; the trailing 0 is exact.

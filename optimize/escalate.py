@@ -122,7 +122,7 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = _Run(
         Master(influence, unit, roughness(influence.beamlets)), goals, progress,
-        np.isin(goals.target.positions, goals.gtv.positions), {}, [],
+        np.isin(goals.target.positions, _mostly_inside(goals.gtv, influence.grid.voxel_cc)), {}, [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
@@ -143,6 +143,11 @@ class _Kept:
 
     d95_gy: float
     gtv_gy: float | None
+
+
+def _mostly_inside(region: Region, voxel_cc: float) -> npt.NDArray[np.int64]:
+    """Voxels of which the region holds half or more: a sliver of GTV does not make a voxel of bowel tumour."""
+    return region.positions[region.cc >= 0.5 * voxel_cc]
 
 
 def _keep(reached_gy: float, asked_gy: float) -> float:
@@ -181,7 +186,9 @@ def _raise_gtv(run: _Run, last: StageResult, kept: _Kept) -> tuple[StageResult, 
     if reached < goal:
         bounds, means = _hard_bounds(run, last, kept)
         bounds.append(_above("GTV", _gtv_kept(run, last), 0.0, "GTV D98"))
-        stage = Stage("GTV D98", lambda x, s: -s["GTV D98"] / goal, tuple(bounds), tuple(means), {"GTV D98": (0.0, goal)})
+        stage = Stage(
+            "GTV D98", lambda x, s: -s["GTV D98"] / goal, tuple(bounds), tuple(means), {"GTV D98": (0.0, goal)}
+        )
         last = _solve(run, stage, last)
         reached = last.scalars["GTV D98"]
     return last, _Kept(kept.d95_gy, _keep(reached, goal))
@@ -200,7 +207,9 @@ def _prescription_stage(
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
         bounds.append(Bound("hot spot over D95", goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
-    return Stage("PTV_opt D95 (Gy)", lambda x, s: -s["D95"] / goals.target_gy, tuple(bounds), tuple(means), {"D95": range_gy})
+    return Stage(
+        "PTV_opt D95 (Gy)", lambda x, s: -s["D95"] / goals.target_gy, tuple(bounds), tuple(means), {"D95": range_gy}
+    )
 
 
 def _hard_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound], list[MeanBound]]:
@@ -298,6 +307,8 @@ def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
     limits = [m for m in goals.limits if m.mandatory]
     means = [m for m in goals.means if m.mandatory]
     bounds = [_above("target", _target_kept(run, last, []), goals.floor_gy)]
+    hottest = np.full(goals.ptv.positions.size, min(goals.hot_spot_max_gy, goals.floor_gy * goals.hot_spot_ratio))
+    bounds.append(Bound("hot_spot", goals.ptv.positions, hottest, "hot_spot", float(hottest[0])))
     for limit in limits:
         voxels = kept_below(limit, last.dose_gy)
         bounds.append(Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy))
@@ -307,13 +318,15 @@ def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
         lambda x, s: cp.sum(cp.hstack(list(s.values()))),
         tuple(bounds),
         tuple(soft_means),
-        dict.fromkeys([m.id for m in (*limits, *means)], (0.0, np.inf)),
+        dict.fromkeys(["hot_spot", *(m.id for m in (*limits, *means))], (0.0, np.inf)),
     )
     relaxed = _solve(run, stage, last)
+    asked = [("hot_spot", goals.ptv.name, float(hottest[0]))]
+    asked += [(m.id, m.region.name, m.limit_gy) for m in (*limits, *means)]
     conflicts = tuple(
-        Conflict(m.id, m.region.name, m.limit_gy, m.limit_gy * (1 + relaxed.scalars[m.id]))
-        for m in (*limits, *means)
-        if relaxed.scalars[m.id] > LEVEL_TOLERANCE
+        Conflict(name, structure, limit_gy, limit_gy * (1 + relaxed.scalars[name]))
+        for name, structure, limit_gy in asked
+        if relaxed.scalars[name] > LEVEL_TOLERANCE
     )
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "

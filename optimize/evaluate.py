@@ -86,9 +86,7 @@ def _require(
     prescription = protocol.prescription
     basis_metric(prescription)
     targets = tuple(dict.fromkeys((prescription.structure, prescription.hot_spot.structure)))
-    _refuse_missing(
-        [name for name in targets if name not in regions], structures, "Add the target structures."
-    )
+    _refuse_missing([name for name in targets if name not in regions], structures, "Add the target structures.")
     if cut := [name for name in targets if regions[name].cut]:
         raise InputError(
             "a target must lie inside the scan and the dose grid with at least one voxel around it.",
@@ -140,13 +138,13 @@ def _warnings(
     told = [f"{name}: has no voxel on the dose grid." for name in structures.names if name not in regions]
     for region in regions.values():
         if region.total_cc < grid.voxel_cc:
-            told.append(
-                f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc."
-            )
+            told.append(f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc.")
     judged_on = dict.fromkeys(goal.structure for goal in protocol.goals)
     cut = [name for name in judged_on if name in regions and regions[name].cut]
     if cut:
-        told.append(f"cut by the scan or the dose grid: {', '.join(cut)}; volumes are lower bounds, means not assessed.")
+        told.append(
+            f"cut by the scan or the dose grid: {', '.join(cut)}; volumes are lower bounds, means not assessed."
+        )
     told += [f"{name}: missing; its goals are not assessed." for name in judged_on if name not in regions]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
@@ -167,11 +165,8 @@ def _dose_warnings(protocol: Protocol, reached: PrescriptionReached, grid: Grid)
         )
     if reached.dose_gy > reached.cap_gy * (1 + ABOVE_CAP):
         told.append(
-            f"{reached.structure} {reached.basis} is {reached.dose_gy:.2f} Gy, above the cap of "
-            f"{reached.cap_gy:g} Gy."
+            f"{reached.structure} {reached.basis} is {reached.dose_gy:.2f} Gy, above the cap of {reached.cap_gy:g} Gy."
         )
     if lq_validity(reached.dose_gy, protocol.fractions) == "beyond":
-        told.append(
-            "BED and EQD2 lie beyond the dose per fraction for which the linear-quadratic model is supported."
-        )
+        told.append("BED and EQD2 lie beyond the dose per fraction for which the linear-quadratic model is supported.")
     return told

@@ -123,9 +123,7 @@ def _sphere(text: str, number: int) -> Target:
     return Target(f"GTV_sphere{number}", "GTV", (x, y, z), diameter)
 
 
-def _save_infeasible(
-    job: Job, protocol: protocols.Protocol, hashes: dict[str, str], error: InfeasibleError
-) -> None:
+def _save_infeasible(job: Job, protocol: protocols.Protocol, hashes: dict[str, str], error: InfeasibleError) -> None:
     evaluation = {
         "schema_version": SCHEMA_VERSION,
         "status": "infeasible",

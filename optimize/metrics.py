@@ -46,9 +46,7 @@ def checked(dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> tuple[Float64Array, Fl
     """
     dose, volume = np.asarray(dose_gy, dtype=np.float64), np.asarray(cc, dtype=np.float64)
     if dose.ndim != 1 or dose.shape != volume.shape:
-        raise InputError(
-            f"doses and volumes must be 1-D and equally long, got {dose.shape} and {volume.shape}."
-        )
+        raise InputError(f"doses and volumes must be 1-D and equally long, got {dose.shape} and {volume.shape}.")
     if dose.size == 0:
         raise InputError(
             "a dose metric needs at least one voxel, got none.",
@@ -134,9 +132,7 @@ def measure(metric: object, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> float:
 @measure.register
 def _(metric: DoseAtVolume, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> float:
     whole = _total(cc)
-    return dose_at_volume(
-        dose_gy, cc, metric.volume if metric.unit == "cc" else metric.volume / 100.0 * whole
-    )
+    return dose_at_volume(dose_gy, cc, metric.volume if metric.unit == "cc" else metric.volume / 100.0 * whole)
 
 
 @measure.register

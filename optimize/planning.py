@@ -193,9 +193,7 @@ def _judge(
     certificate = Certificate(
         gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
-    return dataclasses.replace(
-        judged, certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings)
-    )
+    return dataclasses.replace(judged, certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings))
 
 
 def _record(

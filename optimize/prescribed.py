@@ -98,9 +98,7 @@ def prescription_rows(
     return tuple(rows)
 
 
-def _dose_row(
-    row_id: str, level: str, wanted: Prescription, bound: SourcedDose, reached_gy: float
-) -> GoalResult:
+def _dose_row(row_id: str, level: str, wanted: Prescription, bound: SourcedDose, reached_gy: float) -> GoalResult:
     """The reached prescription dose against the floor or the target."""
     row = GoalResult(
         id=row_id,

@@ -153,9 +153,7 @@ class Master:
         return self.influence.adjoint(weights) * self.unit_fluence
 
 
-def solve_stage(
-    master: Master, stage: Stage, start_dose_gy: Array, start_scalars: Mapping[str, float]
-) -> StageResult:
+def solve_stage(master: Master, stage: Stage, start_dose_gy: Array, start_scalars: Mapping[str, float]) -> StageResult:
     """Solve a stage by row generation.
 
     Parameters
@@ -245,9 +243,7 @@ def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, 
         master.active[bound.name] = active
 
 
-def _watched(
-    master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]
-) -> npt.NDArray[np.int64]:
+def _watched(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> npt.NDArray[np.int64]:
     """Voxels that are looked at in every round: active ones, and those within reach of their bound."""
     filled = {name: scalars.get(name, 0.0) for name in stage.scalars}
     near = [b.positions[b.excess_gy(dose, filled) > -WATCH_GY] for b in stage.bounds]

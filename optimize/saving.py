@@ -113,14 +113,18 @@ def _staging(path: Path) -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk.") from error
+        raise OutputError(
+            f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk."
+        ) from error
     try:
         folder.chmod(0o755)
         yield folder
         _sync(folder)
         _take_name(folder, path)
     except OSError as error:
-        raise OutputError(f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk.") from error
+        raise OutputError(
+            f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk."
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -151,4 +155,3 @@ def _write_dvh(path: Path, plan: Plan) -> None:
         writer.writerow(DVH_COLUMNS)
         for name, dose_gy, volume_cc, volume_pct in dvh_rows(plan.dose, plan.anatomy.structures):
             writer.writerow([name, f"{dose_gy:.2f}", f"{volume_cc:.4f}", f"{volume_pct:.4f}"])
-

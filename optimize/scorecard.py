@@ -29,7 +29,9 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     for goal in evaluation.goals:
         table.add_row(*_cells(goal))
     console.print(table)
-    binding = [f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")]
+    binding = [
+        f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
+    ]
     console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
 
 
@@ -49,7 +51,14 @@ def print_protocol(console: Console, protocol: Protocol) -> None:
     for goal in protocol.goals:
         limit = f"{goal.comparator} {goal.limit:g} {goal.unit}"
         table.add_row(
-            goal.id, goal.structure, str(goal.metric), limit, goal.level, goal.level_by, goal.status, escape(goal.source)
+            goal.id,
+            goal.structure,
+            str(goal.metric),
+            limit,
+            goal.level,
+            goal.level_by,
+            goal.status,
+            escape(goal.source),
         )
     console.print(table)
 
@@ -64,7 +73,9 @@ def _cells(goal: GoalResult) -> tuple[str, ...]:
     result = "NOT ASSESSED" if not goal.assessed else ("met" if goal.met else "NOT MET")
     if goal.binding and goal.met:
         result = "met, at the limit"
-    colour = {"NOT ASSESSED": "yellow", "NOT MET": "red" if goal.level == "mandatory" else "yellow"}.get(result, "green")
+    colour = {"NOT ASSESSED": "yellow", "NOT MET": "red" if goal.level == "mandatory" else "yellow"}.get(
+        result, "green"
+    )
     limit = f"{goal.comparator} {goal.limit:.1f} {goal.unit}"
     value = "" if goal.value is None else f"{goal.value:.1f}"
     slack = "" if goal.slack is None else f"{goal.slack:+.1f}"

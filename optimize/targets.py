@@ -93,9 +93,7 @@ def _drawn(target: Target, structures: StructureSet, grid: Grid) -> Structure:
     where = f"target {target.name!r}"
     if target.centre_mm is not None and target.diameter_mm is not None:
         if target.name in structures:
-            raise InputError(
-                "a structure has the name of the drawn sphere.", where=where, remedy="Rename one."
-            )
+            raise InputError("a structure has the name of the drawn sphere.", where=where, remedy="Rename one.")
         return regions.sphere(target.centre_mm, target.diameter_mm, grid, name=target.name, role=target.role)
     fraction = regions.shares(structures[target.name], grid)
     if not fraction.any():
@@ -181,8 +179,7 @@ def without_prvs(
             remedy="Check the target and the organs; this target cannot be planned with these margins.",
         )
     warnings = [
-        f"{o.organ}: {o.organ_cc:.2f} cc of it and {o.prv_cc:.2f} cc of its PRV lie inside the PTV."
-        for o in overlaps
+        f"{o.organ}: {o.organ_cc:.2f} cc of it and {o.prv_cc:.2f} cc of its PRV lie inside the PTV." for o in overlaps
     ]
     if "GTV" in ours and (lost := _cc(np.minimum(regions.shares(ours["GTV"], grid), taken), grid)) > 0:
         warnings.append(f"GTV: {lost:.2f} cc of it lie inside the PRV of a serial organ, outside PTV_opt.")

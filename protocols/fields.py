@@ -32,9 +32,7 @@ UNREAD: tuple[Status, ...] = ("COMPUTED", "REMEMBERED")
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 _PRINTABLE = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
-Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000, pattern=_PRINTABLE)
-]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000, pattern=_PRINTABLE)]
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4000, pattern=_PRINTABLE)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 

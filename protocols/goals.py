@@ -107,9 +107,7 @@ class Goal(Strict):
     @classmethod
     def _comparator_fits(cls, comparator: str, info: ValidationInfo) -> str:
         if isinstance(info.data.get("metric"), CriticalVolume) and comparator != ">=":
-            raise fault(
-                f"{info.data['metric']} asks for at least that volume (>=), got {comparator!r}; leave it out."
-            )
+            raise fault(f"{info.data['metric']} asks for at least that volume (>=), got {comparator!r}; leave it out.")
         return comparator
 
     @field_validator("limit")

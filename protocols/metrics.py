@@ -57,9 +57,7 @@ class DoseAtVolume:
         if self.unit not in ("cc", "%"):
             raise ProtocolError(f"the volume of D(V) is in cc or %, got {self.unit!r}.")
         largest = 100.0 if self.unit == "%" else LARGEST
-        object.__setattr__(
-            self, "volume", _checked(self.volume, f"the volume of D(V) in {self.unit}", largest)
-        )
+        object.__setattr__(self, "volume", _checked(self.volume, f"the volume of D(V) in {self.unit}", largest))
 
     def __str__(self) -> str:
         return f"D{_number(self.volume)}{self.unit}"
@@ -176,9 +174,7 @@ class StructureVolume:
         return "cc"
 
 
-Metric: TypeAlias = (
-    DoseAtVolume | VolumeAtDose | CriticalVolume | MeanDose | MaxDose | MinDose | StructureVolume
-)
+Metric: TypeAlias = DoseAtVolume | VolumeAtDose | CriticalVolume | MeanDose | MaxDose | MinDose | StructureVolume
 
 FORMS = ("D95%", "D0.035cc", "V15Gy", "V20Gy%", "CV700cc<15Gy", "Dmean", "Dmax", "Dmin", "Volume")
 

@@ -110,9 +110,7 @@ class Prescription(Strict):
         for below in ("floor", "target"):
             lower = info.data.get(below)
             if below != info.field_name and lower is not None and lower.dose_gy > dose.dose_gy:
-                raise fault(
-                    f"{info.field_name} {dose.dose_gy:g} Gy lies below the {below} {lower.dose_gy:g} Gy."
-                )
+                raise fault(f"{info.field_name} {dose.dose_gy:g} Gy lies below the {below} {lower.dose_gy:g} Gy.")
         return dose
 
     @field_validator("hot_spot")

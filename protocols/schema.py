@@ -79,9 +79,7 @@ class Planning(Strict):
         values = [key for key in cls.model_fields if key not in ("rules", "choices")]
         wrong = [f"{key} {why}" for key, why in _coverage_faults(named, values)]
         if wrong:
-            raise fault(
-                f"each planning value needs exactly one choice that says its source: {', '.join(wrong)}."
-            )
+            raise fault(f"each planning value needs exactly one choice that says its source: {', '.join(wrong)}.")
         return choices
 
     def choice_of(self, key: str) -> Choice:

@@ -68,9 +68,7 @@ def _one_series(folder: Path, wanted: str | None) -> Slices:
     if wanted is not None:
         series = {uid: images for uid, images in series.items() if uid == wanted}
     if not series:
-        raise InputError(
-            "holds no DICOM CT images.", where=str(folder), remedy="Name the folder of the CT series."
-        )
+        raise InputError("holds no DICOM CT images.", where=str(folder), remedy="Name the folder of the CT series.")
     if len(series) > 1:
         found = "; ".join(f"{len(images)} images such as {images[0][0].name}" for images in series.values())
         raise InputError(
@@ -94,9 +92,7 @@ def _without_localisers(images: Slices) -> Slices:
         _log.warning("left %d localiser image(s) out of the CT series.", len(images) - len(slices))
     if len(slices) < 2:
         where = str(images[0][0].parent)
-        raise InputError(
-            f"the CT series has {len(slices)} axial image(s), at least 2 are needed.", where=where
-        )
+        raise InputError(f"the CT series has {len(slices)} axial image(s), at least 2 are needed.", where=where)
     return slices
 
 
@@ -198,9 +194,7 @@ def _hu(dataset: pydicom.Dataset, header: pydicom.Dataset, file: Path) -> npt.ND
     padded = (stored >= low) & (stored <= high)
     if padded.any():
         if max(low * slope, high * slope) + intercept > PADDING_LIMIT_HU:
-            raise InputError(
-                "the padding value is a HU of tissue.", where=str(file), remedy="Correct the header."
-            )
+            raise InputError("the padding value is a HU of tissue.", where=str(file), remedy="Correct the header.")
         _log.warning("%s: %d padded pixels read as air (%g HU).", file.name, int(padded.sum()), AIR_HU)
         hu[padded] = AIR_HU
     return hu

@@ -116,16 +116,12 @@ def number(dataset: pydicom.Dataset, keyword: str, path: Path) -> float:
     return float(numbers(dataset, keyword, path, 1)[0])
 
 
-def numbers(
-    dataset: pydicom.Dataset, keyword: str, path: Path, count: int | None = None
-) -> npt.NDArray[np.float64]:
+def numbers(dataset: pydicom.Dataset, keyword: str, path: Path, count: int | None = None) -> npt.NDArray[np.float64]:
     """Finite numbers that must be there, `count` of them if given."""
     with parsing(path):
         values = np.atleast_1d(np.asarray(required(dataset, keyword, path), dtype=np.float64))
     if (count is not None and len(values) != count) or not np.isfinite(values).all():
-        raise InputError(
-            f"{keyword} is {values.tolist()}, expected {count or 'finite'} numbers.", where=str(path)
-        )
+        raise InputError(f"{keyword} is {values.tolist()}, expected {count or 'finite'} numbers.", where=str(path))
     return values
 
 

@@ -139,18 +139,14 @@ def _grid(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, bool]:
     """Grid with ascending z, and whether the frames come in descending order."""
     cosines = numbers(dataset, "ImageOrientationPatient", file, 6)
     if np.abs(cosines - (1, 0, 0, 0, 1, 0)).max() > 1e-4:
-        raise InputError(
-            f"ImageOrientationPatient is {cosines.tolist()}, expected axial planes.", where=str(file)
-        )
+        raise InputError(f"ImageOrientationPatient is {cosines.tolist()}, expected axial planes.", where=str(file))
     x, y, z = numbers(dataset, "ImagePositionPatient", file, 3)
     dy, dx = numbers(dataset, "PixelSpacing", file, 2)
     frames = int(number(dataset, "NumberOfFrames", file))
     offsets = numbers(dataset, "GridFrameOffsetVector", file, frames)
     # offsets either start at 0, or are the z of the planes themselves (PS3.3 section C.8.8.3.2)
     if abs(offsets[0]) > _TOLERANCE_MM and abs(offsets[0] - z) > _TOLERANCE_MM:
-        raise InputError(
-            f"GridFrameOffsetVector starts at {offsets[0]:g}, expected 0 or {z:g}.", where=str(file)
-        )
+        raise InputError(f"GridFrameOffsetVector starts at {offsets[0]:g}, expected 0 or {z:g}.", where=str(file))
     steps = np.diff(offsets)
     if not len(steps) or np.ptp(steps) > _TOLERANCE_MM or abs(steps[0]) < _TOLERANCE_MM:
         raise InputError("the dose planes are not equally spaced, or only one is there.", where=str(file))

@@ -49,9 +49,7 @@ def read_rtstruct(path: str | Path, *, frame_of_reference_uid: str | None = None
     with parsing(file):
         dataset = read_dataset(file)
         if dataset.get("Modality") != "RTSTRUCT":
-            raise InputError(
-                f"Modality is {dataset.get('Modality')!r}, expected 'RTSTRUCT'.", where=str(file)
-            )
+            raise InputError(f"Modality is {dataset.get('Modality')!r}, expected 'RTSTRUCT'.", where=str(file))
         rois = _rois(dataset, file)
         frame = _frame(rois, frame_of_reference_uid, file)
         rings, slabs = _contours(dataset, rois, file)
@@ -66,9 +64,7 @@ def read_rtstruct(path: str | Path, *, frame_of_reference_uid: str | None = None
             continue
         slab = slabs[roi]
         if slab is None and len({z for z, _ in rings[roi]}) == 1 and common is not None:
-            _log.warning(
-                "structure %r is drawn on one plane; taken as %g mm thick like the others.", name, common
-            )
+            _log.warning("structure %r is drawn on one plane; taken as %g mm thick like the others.", name, common)
             slab = common
         geometry = Contours(tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi]), slab_mm=slab)
         structures.append(Structure(name, roles[roi], geometry))
@@ -95,9 +91,7 @@ def _frame(rois: dict[int, pydicom.Dataset], expected: str | None, file: Path) -
     """The one frame of reference of all ROIs."""
     frames = {str(required(item, "ReferencedFrameOfReferenceUID", file)) for item in rois.values()}
     if len(frames) > 1:
-        raise InputError(
-            f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file)
-        )
+        raise InputError(f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file))
     frame = frames.pop()
     if expected is not None and frame != expected:
         raise InputError(

@@ -72,9 +72,7 @@ def _stored(volume: Volume) -> npt.NDArray[Any]:
     values = np.round(np.asarray(volume.values, dtype=np.float64)) - INTERCEPT_HU
     limits = np.iinfo(np.int16)
     if not np.isfinite(values).all() or values.min() < limits.min or values.max() > limits.max:
-        raise InputError(
-            f"HU must be finite and between {limits.min + INTERCEPT_HU} and {limits.max + INTERCEPT_HU}."
-        )
+        raise InputError(f"HU must be finite and between {limits.min + INTERCEPT_HU} and {limits.max + INTERCEPT_HU}.")
     return values.astype("<i2")
 
 

@@ -20,9 +20,7 @@ from .series import CtSeries
 from .writing import RESEARCH_NOTE, new_object, reference, save
 
 _CONTOUR_DATA = Tag("ContourData")
-_STUDY_CLASS = (
-    "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired, the value that PS3.3 C.8.8.5 implies
-)
+_STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired, the value that PS3.3 C.8.8.5 implies
 # anatomical colours carry no meaning here; these tell neighbours apart on a dark image
 _COLOURS = ((230, 80, 60), (70, 160, 240), (90, 200, 90), (240, 180, 40), (190, 110, 230), (60, 200, 200))
 

@@ -51,9 +51,7 @@ def save(dataset: FileDataset, path: str | Path) -> None:
         dataset.save_as(temporary, enforce_file_format=True)
 
 
-def new_object(
-    sop_class: str, modality: str, ct: CtSeries, *, series_uid: str, explicit: bool
-) -> FileDataset:
+def new_object(sop_class: str, modality: str, ct: CtSeries, *, series_uid: str, explicit: bool) -> FileDataset:
     """A dataset with patient, study, series, frame-of-reference, equipment and SOP modules filled.
 
     Parameters

@@ -42,7 +42,9 @@ def radiological_depth(density: Array, source: Array, targets: Array, spacing: A
     length_mm = np.linalg.norm(ray * spacing, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(ray != 0, 1.0 / ray, np.inf)
-        low = np.where(ray != 0, (-0.5 - source) * inverse, np.where((source >= -0.5) & (source < counts - 0.5), -np.inf, np.inf))
+        low = np.where(
+            ray != 0, (-0.5 - source) * inverse, np.where((source >= -0.5) & (source < counts - 0.5), -np.inf, np.inf)
+        )
         high = np.where(ray != 0, (counts - 0.5 - source) * inverse, np.where(low == np.inf, -np.inf, np.inf))
     t_in = np.maximum(np.minimum(low, high).max(axis=1), 0.0)
     t_out = np.minimum(np.maximum(low, high).min(axis=1), 1.0)

@@ -122,15 +122,11 @@ def sections(scene: Scene, shots: Sequence[Shot], image_scale: float) -> list[Pi
     return [_picture(scene, shot, image_scale, [s[k] for s in shapes]) for k, shot in enumerate(shots)]
 
 
-def _picture(
-    scene: Scene, shot: Shot, image_scale: float, shapes: Sequence[npt.NDArray[Any] | None]
-) -> Picture:
+def _picture(scene: Scene, shot: Shot, image_scale: float, shapes: Sequence[npt.NDArray[Any] | None]) -> Picture:
     plane, frame = shot.plane, shot.frame
     height_px = round(shot.width_px * frame.size[1] / frame.size[0])
     total_px = shot.width_px + (_BAR_PX if shot.bar else 0)
-    figure = Figure(
-        (total_px / _PX_PER_INCH, height_px / _PX_PER_INCH), _PX_PER_INCH * image_scale, facecolor=_GROUND
-    )
+    figure = Figure((total_px / _PX_PER_INCH, height_px / _PX_PER_INCH), _PX_PER_INCH * image_scale, facecolor=_GROUND)
     ax = figure.add_axes((0.0, 0.0, shot.width_px / total_px, 1.0))
     _draw_images(ax, scene, plane)
     _draw_outlines(ax, scene, plane, shapes)
@@ -166,9 +162,7 @@ def _draw_outlines(ax: Axes, scene: Scene, plane: Plane, shapes: Sequence[npt.ND
     columns, rows = centres_of(scene.dose.grid, plane.view)
     for outline, shape in zip(scene.outlines, shapes, strict=True):
         if shape is not None and min(shape.shape) > 1:
-            lines = ax.contour(
-                columns, rows, shape, levels=[0.5], colors=[outline.colour], linewidths=[outline.width]
-            )
+            lines = ax.contour(columns, rows, shape, levels=[0.5], colors=[outline.colour], linewidths=[outline.width])
             lines.set_path_effects([withStroke(linewidth=outline.width + 0.9, foreground=outline.edge)])
 
 

@@ -105,8 +105,7 @@ def frame_of(grid: Grid, view: View) -> Frame:
     """The faces of a grid's outermost voxels."""
     across, along, _ = _COMPONENTS[view]
     ends = [
-        (grid.origin_mm[c] - grid.spacing_mm[c] / 2, grid.spacing_mm[c] * grid.shape[2 - c])
-        for c in (across, along)
+        (grid.origin_mm[c] - grid.spacing_mm[c] / 2, grid.spacing_mm[c] * grid.shape[2 - c]) for c in (across, along)
     ]
     return Frame((ends[0][0], ends[1][0]), (ends[0][0] + ends[0][1], ends[1][0] + ends[1][1]))
 
@@ -114,9 +113,7 @@ def frame_of(grid: Grid, view: View) -> Frame:
 def centres_of(grid: Grid, view: View) -> tuple[Array, Array]:
     """Coordinates of the columns and of the rows of a section, mm."""
     across, along, _ = _COMPONENTS[view]
-    columns, rows = (
-        grid.origin_mm[c] + grid.spacing_mm[c] * np.arange(grid.shape[2 - c]) for c in (across, along)
-    )
+    columns, rows = (grid.origin_mm[c] + grid.spacing_mm[c] * np.arange(grid.shape[2 - c]) for c in (across, along))
     return columns, rows
 
 

@@ -21,9 +21,7 @@ def biology(judged: PlanEvaluation) -> list[tuple[str, float, float, float]]:
     """What was reached and asked for: name, course-total dose, BED10 and EQD2 (alpha/beta 10 Gy)."""
     reached = judged.prescription
     doses = {"floor": reached.floor_gy, "target": reached.target_gy, "cap": reached.cap_gy}
-    asked = [
-        (k, d, bed(d, judged.fractions, 10.0), eqd2(d, judged.fractions, 10.0)) for k, d in doses.items()
-    ]
+    asked = [(k, d, bed(d, judged.fractions, 10.0), eqd2(d, judged.fractions, 10.0)) for k, d in doses.items()]
     return [("reached", reached.dose_gy, reached.bed10_gy, reached.eqd2_gy), *asked]
 
 

@@ -205,9 +205,7 @@ def _direction(aside: _Newton, reduction: float, r_cone: FloatArray, r_tau: floa
         + float(problem.q @ x1 + problem.b @ y1 + problem.h @ z1 + 2 * P_xi @ x1)
     )
     denominator = (
-        at.kappa / at.tau
-        + float(P_xi @ xi)
-        - float(problem.q @ x2 + problem.b @ y2 + problem.h @ z2 + 2 * P_xi @ x2)
+        at.kappa / at.tau + float(P_xi @ xi) - float(problem.q @ x2 + problem.b @ y2 + problem.h @ z2 + 2 * P_xi @ x2)
     )
     d_tau = numerator / denominator
     dz = z1 + d_tau * z2

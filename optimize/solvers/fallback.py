@@ -116,9 +116,7 @@ def solve_with_fallback(
             confirmed = outcome.verdict in verdicts or outcome.verdict in SOLVED
             if outcome.verdict != "failed" and confirmed:
                 seconds = time.monotonic() - begin
-                return SolveRecord(
-                    name, outcome.verdict, seconds, outcome.iterations, threads, tuple(attempts)
-                )
+                return SolveRecord(name, outcome.verdict, seconds, outcome.iterations, threads, tuple(attempts))
             if outcome.verdict != "failed":
                 verdicts.add(outcome.verdict)
     _clear(problem)
@@ -134,9 +132,7 @@ def _name(solver: str | Any) -> str:
     return solver if isinstance(solver, str) else str(solver.name())
 
 
-def _attempt(
-    problem: cp.Problem, solver: str | Any, time_left_s: float, threads: int, tolerance: float
-) -> _Outcome:
+def _attempt(problem: cp.Problem, solver: str | Any, time_left_s: float, threads: int, tolerance: float) -> _Outcome:
     """Ask one solver and judge its answer."""
     name = _name(solver)
     if time_left_s <= 0:

@@ -100,9 +100,7 @@ def solve_qp(
     reduced = reduce_problem(P, q, G, h, A, b)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
-        return QpSolution(
-            np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3
-        )
+        return QpSolution(np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
     problem, scaling = equilibrate(reduced.problem)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
@@ -137,9 +135,7 @@ def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float
             return replace(best, status="iteration_limit", iterations=iterations)
         if time.monotonic() > deadline:
             return replace(best, status="time_limit", iterations=iterations)
-        iterate = advance(problem, iterate, measure, refine=False) or advance(
-            problem, iterate, measure, refine=True
-        )
+        iterate = advance(problem, iterate, measure, refine=False) or advance(problem, iterate, measure, refine=True)
         iterations += 1
     return replace(best, iterations=iterations)
 

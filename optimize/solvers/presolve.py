@@ -218,12 +218,8 @@ def _substitution(original: Original) -> Substitution:
     pivot = A.data[A.indptr[column]]
     offset[column] = original.b[row] / pivot
     defining = sp.diags_array(-1.0 / pivot) @ original.A[row][:, kept]
-    lift = sp.csr_array(
-        (np.ones(len(column)), (column, np.arange(len(column)))), shape=(columns, len(column))
-    )
-    return Substitution(
-        offset, sp.csr_array(embed + lift @ defining), kept, column, row.astype(np.intp), equality
-    )
+    lift = sp.csr_array((np.ones(len(column)), (column, np.arange(len(column)))), shape=(columns, len(column)))
+    return Substitution(offset, sp.csr_array(embed + lift @ defining), kept, column, row.astype(np.intp), equality)
 
 
 def _congruence(P: sp.csr_array, basis: sp.csr_array) -> sp.csr_array:

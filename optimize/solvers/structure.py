@@ -100,15 +100,11 @@ def sort_rows(G: sp.csr_array, P: sp.csr_array, A: sp.csr_array) -> tuple[Rows, 
     is_dense = ~is_bound & (entries > DENSE_ROW_DENSITY * len(core_column))
     dense_row, sparse_row = np.flatnonzero(is_dense), np.flatnonzero(~is_bound & ~is_dense)
     bound_row = np.flatnonzero(is_bound)
-    order = Order(
-        np.concatenate([dense_row, sparse_row, bound_row]), np.concatenate([core_column, hinge_column])
-    )
+    order = Order(np.concatenate([dense_row, sparse_row, bound_row]), np.concatenate([core_column, hinge_column]))
     new_row, new_column = np.argsort(order.row), np.argsort(order.column)
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
-    hinge_value = (
-        np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
-    )
+    hinge_value = np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
     rows = Rows(
         np.ascontiguousarray(by_core[dense_row].toarray(), dtype=float),
         sp.csr_array(by_core[sparse_row]),
@@ -149,9 +145,9 @@ def times(rows: Rows, x: FloatArray) -> FloatArray:
 def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
     """``G' z``, shape (columns,)."""
     dense_rows, general = rows.dense.shape[0], rows.general
-    result = np.bincount(
-        rows.bound_column, weights=rows.bound_value * z[general:], minlength=rows.columns
-    ).astype(float)
+    result = np.bincount(rows.bound_column, weights=rows.bound_value * z[general:], minlength=rows.columns).astype(
+        float
+    )
     result[: rows.core] += rows.dense.T @ z[:dense_rows] + rows.sparse.T @ z[dense_rows:general]
     result[rows.core :] += rows.hinge_value * z[rows.hinge_row]
     return result

@@ -46,9 +46,7 @@ def test_licence_names_are_understood(licence, refused):
 def test_third_party_lists_every_declared_dependency(extra):
     listed = {
         canonicalize_name(name)
-        for name in re.findall(
-            r"^\| \[?([A-Za-z0-9_.-]+)", (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8"), re.M
-        )
+        for name in re.findall(r"^\| \[?([A-Za-z0-9_.-]+)", (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8"), re.M)
     }
     assert direct_dependencies(extra) - listed == set()
 
@@ -57,15 +55,11 @@ def direct_dependencies(extra: str = "") -> set[str]:
     """Names that the distribution asks for itself, of the base or of one extra."""
     needed = [Requirement(text) for text in requires("dosecalc") or []]
     if not extra:
-        return {
-            canonicalize_name(r.name) for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})
-        }
+        return {canonicalize_name(r.name) for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})}
     return {
         canonicalize_name(r.name)
         for r in needed
-        if r.marker is not None
-        and r.marker.evaluate({"extra": extra})
-        and not r.marker.evaluate({"extra": ""})
+        if r.marker is not None and r.marker.evaluate({"extra": extra}) and not r.marker.evaluate({"extra": ""})
     }
 
 
@@ -95,9 +89,7 @@ def declared_licence(name: str) -> str:
         pytest.fail(f"{name} is a base dependency but is not installed")
     if expression := fields.get("License-Expression"):
         return expression
-    classifiers = [
-        c.split(" :: ")[-1] for c in fields.get_all("Classifier") or [] if c.startswith("License ::")
-    ]
+    classifiers = [c.split(" :: ")[-1] for c in fields.get_all("Classifier") or [] if c.startswith("License ::")]
     named = [c for c in classifiers if c != "OSI Approved"]
     if named:
         return "; ".join(named)

@@ -69,8 +69,7 @@ def test_cupy_is_imported_in_one_file_at_most():
         module.where
         for package in PACKAGES
         for module in modules(package)
-        if any(found.target.split(".")[0] == "cupy" for found in imports(module))
-        or _imports_cupy_by_name(module.tree)
+        if any(found.target.split(".")[0] == "cupy" for found in imports(module)) or _imports_cupy_by_name(module.tree)
     }
     assert homes <= {CUPY_HOME}
 

@@ -55,11 +55,7 @@ MACHINE = re.compile(
 
 def test_nothing_executes_data():
     """No pickle, no eval or exec, no NumPy file that may hold objects."""
-    found = [
-        f"{path.relative_to(ROOT)}:{line}: {what}"
-        for path in python_files()
-        for line, what in _execution(path)
-    ]
+    found = [f"{path.relative_to(ROOT)}:{line}: {what}" for path in python_files() for line, what in _execution(path)]
     assert found == []
 
 
@@ -89,9 +85,7 @@ def test_no_machine_path_or_registry_in_text_files():
     assert found == []
 
 
-@pytest.mark.parametrize(
-    "text", ["see /" + "home/someone/x", "http://192." + "168.2.3/", "--index" + "-url x"]
-)
+@pytest.mark.parametrize("text", ["see /" + "home/someone/x", "http://192." + "168.2.3/", "--index" + "-url x"])
 def test_machine_paths_are_recognised(text):
     assert MACHINE.search(text)
 
@@ -160,9 +154,7 @@ def _public_signatures(module: Module) -> dict[str, list[str]]:
 def _text_files() -> list[Path]:
     """Text files of the project's own folders and its root; build results and caches left out."""
     folders = (*PACKAGES, "tests", "benchmarks", "tools", "docs", ".ci")
-    found = [
-        path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT and path.name != ".git"
-    ]
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT and path.name != ".git"]
     for folder in folders:
         found += [p for p in (ROOT / folder).rglob("*") if p.is_file() and p.suffix in TEXT]
     return [path for path in found if not path.name.startswith(".coverage")]

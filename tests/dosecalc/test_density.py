@@ -95,8 +95,6 @@ def test_not_a_number_is_refused(default: HuCalibration, bad: float) -> None:
         ([-1000, 0], [0, 1], " ", "source is not stated"),
     ],
 )
-def test_a_wrong_calibration_is_refused(
-    hu: list[float], density: list[float], source: str, words: str
-) -> None:
+def test_a_wrong_calibration_is_refused(hu: list[float], density: list[float], source: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         HuCalibration(np.array(hu, dtype=float), np.array(density, dtype=float), source)

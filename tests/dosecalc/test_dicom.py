@@ -107,9 +107,7 @@ def test_files_in_any_order_and_unsigned_values(folder):
         hu = np.frombuffer(image.PixelData, "<i2").astype(int) - 1024
         image.PixelRepresentation, image.RescaleIntercept, image.RescaleSlope = 0, -2000, 2
         image.BitsStored, image.HighBit = 12, 11
-        image.PixelData = (
-            ((hu + 2000) // 2 | 0x7000).astype("<u2").tobytes()
-        )  # stray bits above the stored ones
+        image.PixelData = ((hu + 2000) // 2 | 0x7000).astype("<u2").tobytes()  # stray bits above the stored ones
         image.save_as(folder / f"{(n * 5) % 6}_{file.name}")
         file.unlink()
     np.testing.assert_array_equal(read_ct(folder).values, phantom().values)
@@ -230,9 +228,7 @@ def test_structures_survive(tmp_path, folder):
     ct = read_ct_series(folder)
     cube = np.zeros(GRID.shape, np.float32)
     cube[1:4, 2:6, 3:9] = 1
-    before = StructureSet(
-        (organ(), Structure("GTVp", "GTV", Occupancy(GRID, cube))), ct.frame_of_reference_uid
-    )
+    before = StructureSet((organ(), Structure("GTVp", "GTV", Occupancy(GRID, cube))), ct.frame_of_reference_uid)
     write_rtstruct(folder / "structures.dcm", before, ct)
     after = read_structures(folder, frame_of_reference_uid=ct.frame_of_reference_uid)
     assert [(s.name, s.role) for s in after] == [("Liver", "ORGAN"), ("GTVp", "GTV")]

@@ -56,9 +56,7 @@ def mixture_dose(
 
 
 @pytest.mark.parametrize("scale", [0.25, 1.0, 1.3, 1.6])
-def test_axis_dose_equals_direct_integration(
-    kernel: PencilKernel, mixture: GaussianMixture, scale: float
-) -> None:
+def test_axis_dose_equals_direct_integration(kernel: PencilKernel, mixture: GaussianMixture, scale: float) -> None:
     axis = np.zeros(1)
     worst = 0.0
     for half in HALF_FIELDS_MM:

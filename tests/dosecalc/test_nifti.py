@@ -204,10 +204,7 @@ def test_real_liver():
     assert len(liver.indices) == 41602
     assert liver.volume_cc == pytest.approx(41602 * 0.027)
     assert liver.faces_touched == ("superior",)
-    x = {
-        name: np.mean(ct.grid.centres_mm(structures[name].on(ct.grid).indices)[:, 0])
-        for name in ("liver", "spleen")
-    }
+    x = {name: np.mean(ct.grid.centres_mm(structures[name].on(ct.grid).indices)[:, 0]) for name in ("liver", "spleen")}
     assert x["liver"] < x["spleen"]  # the liver lies to the right: smaller x in LPS
     assert 20 < ct.values.ravel()[liver.indices].mean() < 120
     assert "esophagus" in structures.absent

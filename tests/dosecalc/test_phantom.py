@@ -118,9 +118,7 @@ def test_grid_tells_axes_apart(patient: SyntheticPatient) -> None:
     assert len(set(patient.ct.grid.spacing_mm)) == 3
 
 
-@pytest.mark.parametrize(
-    ("organ", "low", "high"), [("Liver", 50, 65), ("Lung_R", -800, -720), ("SpinalCord", 25, 45)]
-)
+@pytest.mark.parametrize(("organ", "low", "high"), [("Liver", 50, 65), ("Lung_R", -800, -720), ("SpinalCord", 25, 45)])
 def test_hu_belong_to_the_organs(patient: SyntheticPatient, organ: str, low: float, high: float) -> None:
     voxels = patient.structures[organ].on(patient.ct.grid)
     whole = voxels.cc > 0.999 * patient.ct.grid.voxel_cc

@@ -45,9 +45,7 @@ def test_sphere_has_its_analytic_volume(radius_mm):
 
 
 def test_box_gives_each_voxel_its_exact_share():
-    grid = Grid(
-        (0.0, 0.0, 0.0), (2.0, 4.0, 3.0), (3, 4, 5)
-    )  # faces at x = -1, 1, 3.. y = -2, 2, 6.. z = -1.5, 1.5..
+    grid = Grid((0.0, 0.0, 0.0), (2.0, 4.0, 3.0), (3, 4, 5))  # faces at x = -1, 1, 3.. y = -2, 2, 6.. z = -1.5, 1.5..
     # x covers half of column 1 and all of column 2; y a quarter of row 1; z: one slab from -0.5 to 2.5
     cut = structure([1.0], [box((2.0, 5.0), (2.0, 3.0))], slab_mm=3.0)
     expected = np.zeros(grid.shape)
@@ -64,9 +62,7 @@ def test_box_gives_each_voxel_its_exact_share():
 def test_pixel_shares_equal_polygon_clipping(seed):
     rng = np.random.default_rng(seed)
     angle = np.sort(rng.uniform(0, 2 * np.pi, 30))
-    star = np.column_stack([np.cos(angle), np.sin(angle)]) * rng.uniform(4, 50, (30, 1)) + rng.uniform(
-        -9, 9, 2
-    )
+    star = np.column_stack([np.cos(angle), np.sin(angle)]) * rng.uniform(4, 50, (30, 1)) + rng.uniform(-9, 9, 2)
     star = np.round(star * 2) / 2 if seed % 2 else star  # vertices and edges on pixel borders
     if not shapely.is_valid(shapely.polygons(star)):
         pytest.skip("the random star crosses itself")
@@ -171,17 +167,13 @@ def test_occupancy_keeps_volume_and_centre_on_another_grid():
 
 
 def test_half_covered_voxel_of_another_grid():
-    source = Structure(
-        "a", "GTV", Occupancy(Grid((0, 0, 0), (2, 2, 2), (1, 1, 1)), np.ones((1, 1, 1), np.float32))
-    )
+    source = Structure("a", "GTV", Occupancy(Grid((0, 0, 0), (2, 2, 2), (1, 1, 1)), np.ones((1, 1, 1), np.float32)))
     voxels = source.on(Grid((-0.5, 0, 0), (1, 2, 4), (1, 1, 2)))  # x from -1 to 0 and 0 to 1
     np.testing.assert_allclose(voxels.cc * 1000, [4.0, 4.0])
 
 
 def test_occupancy_on_other_axes_is_refused():
-    source = Structure(
-        "a", "GTV", Occupancy(Grid((0, 0, 0), (2, 2, 2), (1, 1, 1)), np.ones((1, 1, 1), np.float32))
-    )
+    source = Structure("a", "GTV", Occupancy(Grid((0, 0, 0), (2, 2, 2), (1, 1, 1)), np.ones((1, 1, 1), np.float32)))
     with pytest.raises(InputError, match="direction"):
         source.on(Grid((0, 0, 0), (2, 2, 2), (4, 4, 4), ((0, 1, 0), (-1, 0, 0), (0, 0, 1))))
 

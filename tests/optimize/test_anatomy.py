@@ -146,9 +146,7 @@ def test_lung_is_no_chest_wall() -> None:
         np.bincount(lung.on(GRID).indices, lung.on(GRID).cc / GRID.voxel_cc, GRID.size).reshape(GRID.shape),
     )
     assert shared.sum() > 0
-    assert cc(without, "Chestwall") - cc(with_lung, "Chestwall") == pytest.approx(
-        shared.sum() * GRID.voxel_cc, rel=0.1
-    )
+    assert cc(without, "Chestwall") - cc(with_lung, "Chestwall") == pytest.approx(shared.sum() * GRID.voxel_cc, rel=0.1)
 
 
 def test_kidneys_stand_in_for_the_cortex(usual: Anatomy) -> None:
@@ -220,9 +218,7 @@ def test_nothing_is_dropped_or_changed(usual: Anatomy) -> None:
         ((BODY, replace(BODY, name="External"), GTV), Target("GTV"), "several outlines"),
     ],
 )
-def test_targets_that_cannot_be_planned(
-    structures: tuple[Structure, ...], target: Target, message: str
-) -> None:
+def test_targets_that_cannot_be_planned(structures: tuple[Structure, ...], target: Target, message: str) -> None:
     with pytest.raises(InputError, match=message):
         prepared(*structures, targets=(target,))
 

@@ -48,9 +48,7 @@ ROLES = {"Body": "EXTERNAL", "GTV": "GTV", "PTV": "PTV", "PTV_opt": "PTV"}
 
 def structure_set(without: tuple[str, ...] = (), **more: np.ndarray) -> StructureSet:
     masks = {name: mask for name, mask in (MASKS | more).items() if name not in without}
-    return StructureSet(
-        tuple(Structure(n, ROLES.get(n, "ORGAN"), Occupancy(GRID, mask)) for n, mask in masks.items())
-    )
+    return StructureSet(tuple(Structure(n, ROLES.get(n, "ORGAN"), Occupancy(GRID, mask)) for n, mask in masks.items()))
 
 
 def goal(goal_id: str, structure: str, metric: str, **over: Any) -> dict[str, Any]:
@@ -62,9 +60,7 @@ def goal(goal_id: str, structure: str, metric: str, **over: Any) -> dict[str, An
         "level_by": "source",
     }
     if not metric.startswith("CV"):
-        unit = (
-            "cc" if metric == "Volume" or metric.endswith("Gy") else "%" if metric.endswith("Gy%") else "Gy"
-        )
+        unit = "cc" if metric == "Volume" or metric.endswith("Gy") else "%" if metric.endswith("Gy%") else "Gy"
         row |= {"comparator": "<=", "limit": 32.0, "unit": unit}
     return row | SOURCED | over
 
@@ -315,9 +311,7 @@ def test_only_if_contoured_and_optimal_goals_need_no_acceptance() -> None:
 
 def test_a_missing_target_cannot_be_accepted() -> None:
     with pytest.raises(InputError, match="PTV_opt"):
-        evaluate(
-            dose_of(**GOOD), structure_set(without=("PTV_opt",)), protocol(), accepted_missing=("PTV_opt",)
-        )
+        evaluate(dose_of(**GOOD), structure_set(without=("PTV_opt",)), protocol(), accepted_missing=("PTV_opt",))
 
 
 def test_a_target_at_the_face_of_the_grid_is_refused() -> None:

@@ -121,9 +121,7 @@ def test_dose_at_volume_is_within_the_limit_exactly_when_the_volume_above_is_sma
 
 @given(structures, st.floats(0.1, 99.9), st.floats(0.5, 3.0))
 @settings(max_examples=60, deadline=None)
-def test_order_scale_and_more_dose(
-    structure: tuple[np.ndarray, np.ndarray], percent: float, factor: float
-) -> None:
+def test_order_scale_and_more_dose(structure: tuple[np.ndarray, np.ndarray], percent: float, factor: float) -> None:
     dose, cc = structure
     backwards = slice(None, None, -1)
     for metric in (DoseAtVolume(percent, "%"), DoseAtVolume(0.1, "cc"), MeanDose(), MaxDose(), MinDose()):

@@ -173,9 +173,7 @@ def test_hostile_names_come_out_as_text(page):
 def test_the_page_needs_nothing_from_outside(html, page):
     sources = [image["src"] for image in page.rows("img")]
     assert len(sources) >= 5
-    assert all(
-        source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources
-    )
+    assert all(source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources)
     assert all(link["href"].startswith("#") for link in page.rows("a"))
     assert not page.rows("link")
     assert not re.search(r"@import|url\(", html)
@@ -347,9 +345,7 @@ def test_slack_and_verdict_texts():
     assert slack_text(result(slack=0.1, binding=True)) == "at the limit"
     assert slack_text(result(slack=-0.1, binding=True, met=False)) == "just beyond the limit"
     assert slack_text(result(value=None, slack=None, met=None, assessed=False)) == "–"
-    assert binding_sentence(result(slack=-0.1, binding=True, met=False)).endswith(
-        "(just beyond it: NOT MET)."
-    )
+    assert binding_sentence(result(slack=-0.1, binding=True, met=False)).endswith("(just beyond it: NOT MET).")
     assert verdict(result(met=False)) == "NOT MET"
     assert verdict(result(met=None, assessed=False)) == "NOT ASSESSED"
     assert limit_text(result(limit=25.3)) == "< 25.3 Gy"
@@ -443,9 +439,7 @@ def test_pictures_show_the_patient_as_their_letters_say(view, right):
         "sagittal": (y < -10) & (z > 34),
     }[view]
     air = np.full(CT_GRID.shape, -1000.0)
-    across, down = centre_of_change(
-        shot_of(air, dose, view), shot_of(np.where(beside, 500.0, air), dose, view)
-    )
+    across, down = centre_of_change(shot_of(air, dose, view), shot_of(np.where(beside, 500.0, air), dose, view))
     assert (across > 0.55) is right
     assert down < 0.45
 

@@ -90,9 +90,7 @@ def test_a_likely_slip_is_named(text: str, hint: str) -> None:
         parse_metric(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["D0%", "D100.1%", "D0cc", "V0Gy", "CV0cc<15Gy", "CV700cc<0Gy", "V10000000Gy"]
-)
+@pytest.mark.parametrize("text", ["D0%", "D100.1%", "D0cc", "V0Gy", "CV0cc<15Gy", "CV700cc<0Gy", "V10000000Gy"])
 def test_numbers_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="must be between"):
         parse_metric(text)

@@ -203,9 +203,7 @@ def test_an_acceptance_of_nothing_is_a_fault() -> None:
 
 
 def test_unknown_names_bring_the_nearest_one() -> None:
-    with pytest.raises(
-        ProtocolError, match=r"unknown protocol 'crlm_5f'.*crlm_3fx, crlm_5fx.*Did you mean 'crlm_5fx'"
-    ):
+    with pytest.raises(ProtocolError, match=r"unknown protocol 'crlm_5f'.*crlm_3fx, crlm_5fx.*Did you mean 'crlm_5fx'"):
         load("crlm_5f")
 
 
@@ -291,9 +289,7 @@ def test_protocols_are_frozen() -> None:
 def test_the_json_schema_describes_the_shipped_files() -> None:
     schema = protocols.json_schema()
     tables = {"Protocol": schema, **schema["$defs"]}
-    assert all(
-        table["additionalProperties"] is False for table in tables.values() if table["type"] == "object"
-    )
+    assert all(table["additionalProperties"] is False for table in tables.values() if table["type"] == "object")
     data = tomllib.loads(SHIPPED)
     assert set(schema["required"]) <= set(data) <= set(schema["properties"])
     goal_schema = schema["$defs"]["Goal"]

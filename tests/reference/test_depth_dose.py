@@ -116,9 +116,7 @@ def columns_dose(machine: BeamModel, run: MonteCarlo, columns: np.ndarray, field
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "field_mm", "centre_mm"), [("w3", 30.0, 6.0), ("w10", 100.0, 25.0)])
-def test_depth_dose_meets_monte_carlo(
-    machine: BeamModel, name: str, field_mm: float, centre_mm: float
-) -> None:
+def test_depth_dose_meets_monte_carlo(machine: BeamModel, name: str, field_mm: float, centre_mm: float) -> None:
     """EGSnrc in water, 20-200 mm; one scale per file, 30 mm windows against a noise of 0.4-0.8 % a bin."""
     run = read_3ddose(MONTE_CARLO / f"{name}.3ddose")
     columns = np.abs(0.5 * (run.x_mm[1:] + run.x_mm[:-1])) < centre_mm

@@ -63,14 +63,10 @@ def read_contours(number: int) -> Structure:
     lines = {array.get("Name"): array for array in root.iterfind(".//Lines/DataArray")}
     points_array = root.find(".//Points/DataArray")
     points = np.frombuffer(unpack(points_array.text), "<f4").reshape(-1, 3) * (-1.0, -1.0, 1.0)
-    connectivity, ends = (
-        np.frombuffer(unpack(lines[key].text), "<i8") for key in ("connectivity", "offsets")
-    )
+    connectivity, ends = (np.frombuffer(unpack(lines[key].text), "<i8") for key in ("connectivity", "offsets"))
     loops = [points[part] for part in np.split(connectivity, ends[:-1])]
     polygons = tuple(loop[:-1, :2] if (loop[0] == loop[-1]).all() else loop[:, :2] for loop in loops)
-    return Structure(
-        NAMES[number - 1], "ORGAN", Contours(tuple(float(loop[0, 2]) for loop in loops), polygons)
-    )
+    return Structure(NAMES[number - 1], "ORGAN", Contours(tuple(float(loop[0, 2]) for loop in loops), polygons))
 
 
 def read_table(system: str) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
@@ -80,9 +76,7 @@ def read_table(system: str) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
     curves = {}
     for column in range(0, len(head) - 1, 2):
         name = re.split(r"_DvhArray| Dose", head[column])[0].replace(" ", "")
-        cells = [
-            row[column : column + 2] for row in body if len(row) > column + 1 and row[column + 1].strip()
-        ]
+        cells = [row[column : column + 2] for row in body if len(row) > column + 1 and row[column + 1].strip()]
         dose, percent = np.array(cells, dtype=np.float64).T
         curves[name] = (dose, percent, float(re.search(r"% of ([\d.]+) cc", head[column + 1])[1]))
     return curves

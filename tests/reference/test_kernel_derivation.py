@@ -17,9 +17,7 @@ EDK = ROOT.parent / "shared" / "physics" / "edk_water.npz"
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "derive_pencil_kernel", ROOT / "tools" / "derive_pencil_kernel.py"
-    )
+    spec = importlib.util.spec_from_file_location("derive_pencil_kernel", ROOT / "tools" / "derive_pencil_kernel.py")
     if spec is None or spec.loader is None:
         raise ImportError("tools/derive_pencil_kernel.py")
     module = importlib.util.module_from_spec(spec)
