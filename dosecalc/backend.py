@@ -56,7 +56,7 @@ def select_backend(name: str = "auto") -> Backend:
         return _numpy("asked for by name")
     try:
         from .kernels import numba_kernels
-    except Exception as error:  # noqa: BLE001 - a broken numba fails in many ways (ImportError, OSError, SystemError)
+    except Exception as error:
         if name == "numba":
             raise DeviceError(f"backend 'numba' cannot be loaded: {error}", remedy="Use --backend numpy.") from error
         log.warning("numba cannot be loaded (%s): falling back to the slower NumPy kernels", error)

@@ -231,7 +231,7 @@ def _divide(name: str, edges_mm: tuple[float, float], width_mm: float) -> tuple[
             remedy="Choose a width that divides the field width, so that no field edge moves.",
         )
     width = (high - low) / count
-    return low + (np.arange(count) + 0.5) * width, width
+    return np.asarray(low + (np.arange(count) + 0.5) * width, dtype=np.float64), width
 
 
 def _own_grid(structure: Structure) -> Grid:

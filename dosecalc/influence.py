@@ -117,7 +117,8 @@ class DoseInfluence:
         dose = np.zeros(self.voxels.size)
         for index, beam in enumerate(self._prepared):
             field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
-            dose += self.backend.kernels.gather(_maps(beam, field), *beam.taps)
+            maps = self.backend.kernels.field_maps(beam.table_v.coefficients, field, beam.table_u.coefficients)
+            dose += self.backend.kernels.gather(maps, *beam.taps)
         return dose
 
     def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -346,15 +347,8 @@ def _blocks(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def _maps(beam: _PreparedBeam, field: Array) -> Array:
-    """Fluence (Jv, Ju) convolved with every Gaussian, as spline coefficients (Nv, Nu, C)."""
-    across = beam.table_u.coefficients.transpose(2, 1, 0)
-    along = beam.table_v.coefficients.transpose(2, 0, 1)
-    return np.ascontiguousarray((along @ (field @ across)).transpose(1, 2, 0))
-
-
 def _unmap(beam: _PreparedBeam, maps: Array) -> Array:
-    """Transpose of `_maps`: (Nv, Nu, C) to (Jv, Ju)."""
+    """Transpose of `field_maps`: (Nv, Nu, C) to (Jv, Ju)."""
     across = beam.table_u.coefficients.transpose(2, 0, 1)
     along = beam.table_v.coefficients.transpose(2, 1, 0)
     return (along @ (maps.transpose(2, 0, 1) @ across)).sum(axis=0)

@@ -41,12 +41,16 @@ EXCESS_PRICE = 30.0
 """Price of a relative excess of one over an optimal limit. The other terms of level 4 are of order one where they start
 and their prices per relative excess are below ten, so that a limit that can be kept is kept exactly.
 """
+SORTING_ROUNDS = 2
+"""Rounds of row generation for a dose that only serves to sort voxels by."""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
 PRICE_WEIGHT = 1e-3
 """How far the shadow price moves a voxel in the order of release, as a share of the dose."""
 COLD_TAIL_WEIGHT = 3.0
 """Weight at level 4 of the mean relative underdose of the target voxels that D95 lets go."""
+SMOOTH_ENOUGH = 0.05
+"""Mean squared difference of neighbours (relative to an open field) below which roughness is not scaled up further."""
 SMOOTHNESS_WEIGHT = 0.3
 """Weight of fluence roughness against liver mean and integral dose at level 4, each relative to its start."""
 
@@ -155,8 +159,8 @@ def _keep(reached_gy: float, asked_gy: float) -> float:
     return asked_gy if reached_gy >= asked_gy * (1 - 1e-6) else reached_gy * (1 - LEVEL_TOLERANCE)
 
 
-def _solve(run: _Run, stage: Stage, last: StageResult) -> StageResult:
-    result = solve_stage(run.master, stage, last.dose_gy, last.scalars)
+def _solve(run: _Run, stage: Stage, last: StageResult, *, rounds: int | None = None) -> StageResult:
+    result = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=rounds)
     value = result.scalars.get("D95", result.scalars.get("GTV D98", sum(result.scalars.values())))
     run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))
     run.progress(f"{stage.name}: {value:.2f} ({result.rounds} rounds, {result.rows} rows, {result.record.solver})")
@@ -166,10 +170,13 @@ def _solve(run: _Run, stage: Stage, last: StageResult) -> StageResult:
 def _raise_prescription(run: _Run, start_dose_gy: Array) -> StageResult:
     """Level 1: sort and fix, from the dose of an open field on, until re-sorting gains nothing."""
     goals = run.goals
-    last = StageResult(np.zeros(0), {"D95": goals.target_gy}, start_dose_gy, {}, None, 0, 0)
+    last = StageResult.start(start_dose_gy, {"D95": goals.target_gy})
     reached = 0.0
-    for _ in range(1 + MAX_RESORTS):
-        last = _solve(run, _prescription_stage(run, last, (0.0, goals.target_gy), None), last)
+    for attempt in range(1 + MAX_RESORTS):
+        stage = _prescription_stage(run, last, (0.0, goals.target_gy), None)
+        last = _solve(run, stage, last, rounds=None if attempt else SORTING_ROUNDS)
+        if not last.settled:
+            continue
         gained = last.scalars["D95"] - reached
         reached = last.scalars["D95"]
         if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:
@@ -236,18 +243,20 @@ def _hard_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound]
 
 
 def _serve_lesser_goals(run: _Run, last: StageResult, kept: _Kept) -> StageResult:
-    """Level 4, re-sorted once when some optimal limit is exceeded."""
-    served = _solve(run, _lesser_stage(run, last, kept), last)
-    if sum(served.scalars.values()) > RESORT_GAIN:
-        served = _solve(run, _lesser_stage(run, served, kept), served)
+    """Level 4: fall-off first, which meets most optimal limits by itself; then with them; re-sorted if some are exceeded."""
+    low = _solve(run, _lesser_stage(run, last, kept, ([], [])), last, rounds=1)
+    first = _lesser_stage(run, low, kept, _optimal_bounds(run, low, kept))
+    served = _solve(run, first, low, rounds=SORTING_ROUNDS)
+    if not served.settled or sum(served.scalars.values()) > RESORT_GAIN:
+        served = _solve(run, _lesser_stage(run, served, kept, _optimal_bounds(run, served, kept)), served)
     return served
 
 
-def _lesser_stage(run: _Run, last: StageResult, kept: _Kept) -> Stage:
-    """Excess of optimal limits first; then liver mean, integral dose and roughness, each relative to where it stood."""
+def _lesser_stage(run: _Run, last: StageResult, kept: _Kept, optimal: tuple[list[Bound], list[MeanBound]]) -> Stage:
+    """Excess of optimal limits; liver mean, integral dose and roughness, each relative to where it stood; cold tail."""
     goals, master = run.goals, run.master
     bounds, means = _hard_bounds(run, last, kept)
-    soft, soft_means = _optimal_bounds(run, last, kept)
+    soft, soft_means = optimal
     now = last.fluence / master.unit_fluence
     linear = np.zeros(now.size)
     for region in (goals.outside, goals.liver):
@@ -255,10 +264,11 @@ def _lesser_stage(run: _Run, last: StageResult, kept: _Kept) -> Stage:
             row = _mean_row(run, region)
             linear += row / max(float(row @ now), 1e-9)
     matrix = master.roughness
-    weight = SMOOTHNESS_WEIGHT / max(float(now @ (matrix @ now)), 1e-9)
+    weight = SMOOTHNESS_WEIGHT / max(float(now @ (matrix @ now)), SMOOTH_ENOUGH)
     cold, share = _cold_tail(run, last)
+    names = [b.scalar for b in soft if b.scalar] + [m.scalar for m in soft_means if m.scalar]
     return Stage(
-        "optimal limits (sum of relative excess), fall-off, smoothness",
+        "optimal limits (sum of relative excess), fall-off, smoothness" if names else "fall-off, smoothness",
         lambda x, s: (
             linear @ x
             + weight * cp.quad_form(x, matrix, assume_PSD=True)
@@ -267,7 +277,7 @@ def _lesser_stage(run: _Run, last: StageResult, kept: _Kept) -> Stage:
         ),
         (*bounds, *soft),
         (*means, *soft_means),
-        dict.fromkeys((b.scalar for b in (*soft, *soft_means) if b.scalar), (0.0, np.inf)),
+        dict.fromkeys(names, (0.0, np.inf)),
     )
 
 
@@ -318,11 +328,12 @@ def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
         lambda x, s: cp.sum(cp.hstack(list(s.values()))),
         tuple(bounds),
         tuple(soft_means),
-        dict.fromkeys(["hot_spot", *(m.id for m in (*limits, *means))], (0.0, np.inf)),
+        dict.fromkeys(["hot_spot", *(m.id for m in limits), *(m.id for m in means)], (0.0, np.inf)),
     )
     relaxed = _solve(run, stage, last)
     asked = [("hot_spot", goals.ptv.name, float(hottest[0]))]
-    asked += [(m.id, m.region.name, m.limit_gy) for m in (*limits, *means)]
+    asked += [(limit.id, limit.region.name, limit.limit_gy) for limit in limits]
+    asked += [(mean.id, mean.region.name, mean.limit_gy) for mean in means]
     conflicts = tuple(
         Conflict(name, structure, limit_gy, limit_gy * (1 + relaxed.scalars[name]))
         for name, structure, limit_gy in asked
@@ -339,7 +350,8 @@ def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
 
 def _list(conflicts: tuple[Conflict, ...]) -> str:
     parts = [
-        f"{c.structure} ({c.id}) needs {c.needed_gy:.1f} instead of {c.limit_gy:g} Gy (+{c.needed_gy / c.limit_gy - 1:.1%})"
+        f"{c.structure} ({c.id}) needs {c.needed_gy:.1f} Gy instead of {c.limit_gy:g} "
+        f"(+{c.needed_gy / c.limit_gy - 1:.1%})"
         for c in conflicts
     ]
     return "; ".join(parts) or "limits of the beam arrangement itself would have to change"
@@ -361,7 +373,7 @@ def _mean_bound(run: _Run, name: str, region: Region, limit_gy: float, scalar: s
 
 
 def _target_kept(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
-    """Target voxels that must reach the prescription: at first those with least room go, later the cold and the dear."""
+    """Target voxels that must reach the prescription: first those with least room go, later the cold and dear."""
     region = run.goals.target
     if not last.prices:
         return kept_above(region, COLD_SHARE, _room_mm(run, bounds), run.protected)

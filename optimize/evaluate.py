@@ -21,7 +21,7 @@ from .regions import Region, near_names, regions_on
 from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
 
 ABOVE_CAP = 0.01
-"""A D95 within this share of the cap has met it: where every voxel reaches the cap, their 5 % quantile lies above it."""
+"""A D95 within this share of the cap has met it: where every voxel reaches the cap, D95 lies above."""
 
 
 def evaluate(

@@ -160,7 +160,8 @@ class _RegionFinder:
         inside[inside] = self.voxels[positions[inside]] == on_grid.indices[inside]
         if not inside.all():
             raise InputError(
-                f"{np.count_nonzero(~inside)} voxels of structure {name!r} have no dose: the operator does not cover them."
+                f"{np.count_nonzero(~inside)} voxels of structure {name!r} have no dose: "
+                "the operator does not cover them."
             )
         return Region(name, positions, on_grid.cc)
 

@@ -41,6 +41,7 @@ class Job:
     accept_limit: tuple[str, ...]
     out: Path
     overwrite: bool
+    dose_grid_mm: float | None = None
 
 
 def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
@@ -78,6 +79,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             backend=job.backend,
             precision=cast(Precision, job.precision),
             accept_missing=job.accept_missing,
+            dose_grid_mm=job.dose_grid_mm,
             input_sha256=hashes,
             progress=progress,
         )

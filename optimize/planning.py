@@ -75,6 +75,7 @@ def plan(
     backend: str = "auto",
     precision: Precision = "float32",
     accept_missing: tuple[str, ...] = (),
+    dose_grid_mm: float | None = None,
     input_sha256: dict[str, str] | None = None,
     progress: Progress = lambda text: None,
 ) -> Plan:
@@ -98,6 +99,8 @@ def plan(
         Of the operator that the optimiser searches with; the plan is judged on the reference in any case.
     accept_missing : tuple of str
         Mandatory structures that may be missing; their goals read NOT ASSESSED.
+    dose_grid_mm : float, optional
+        Spacing of the dose grid instead of the protocol's; recorded as an override.
     input_sha256 : dict, optional
         Hashes of the input files, for the run record.
     progress : callable, optional
@@ -118,7 +121,7 @@ def plan(
     """
     watch = Stopwatch()
     with watch.step("anatomy"):
-        grid = ct.volume.grid.resampled(protocol.planning.dose_grid_mm)
+        grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
         anatomy = prepare_anatomy(structures, ct.volume, grid, protocol, targets)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
@@ -229,12 +232,18 @@ def _record(
         levels=tuple(dataclasses.asdict(level) for level in result.levels),
         timings_s=dict(watch.seconds),
         peak_rss_mb=peak_rss_mb(),
-        overrides=tuple(f"missing structure accepted by name: {name}" for name in accept_missing)
+        overrides=_grid_override(influence.grid, protocol)
+        + tuple(f"missing structure accepted by name: {name}" for name in accept_missing)
         + tuple(f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits)),
         derived=anatomy.derived,
         warnings=evaluation.warnings,
         exit_code=0 if evaluation.status == "ok" else 22,
     )
+
+
+def _grid_override(grid: Grid, protocol: Protocol) -> tuple[str, ...]:
+    used, asked = grid.spacing_mm[0], protocol.planning.dose_grid_mm
+    return () if used == asked else (f"dose grid of {used:g} mm instead of the protocol's {asked:g} mm",)
 
 
 def _beam_record(beamlets: Beamlets, index: int) -> dict[str, Any]:

@@ -66,6 +66,26 @@ def radiological_depth(density: Array, source: Array, targets: Array, spacing: A
 
 
 @njit(parallel=True, cache=True, fastmath=_LANES)
+def field_maps(table_v: Array, field: Array, table_u: Array) -> Array:
+    nodes_v, lines, components = table_v.shape
+    nodes_u, columns, _ = table_u.shape
+    maps = np.empty((nodes_v, nodes_u, components), table_v.dtype)
+    for a in prange(nodes_v):
+        partly = np.zeros((columns, components), table_v.dtype)
+        for j in range(lines):
+            for k in range(columns):
+                for c in range(components):
+                    partly[k, c] += table_v[a, j, c] * field[j, k]
+        for b in range(nodes_u):
+            for c in range(components):
+                maps[a, b, c] = 0.0
+            for k in range(columns):
+                for c in range(components):
+                    maps[a, b, c] += partly[k, c] * table_u[b, k, c]
+    return maps
+
+
+@njit(parallel=True, cache=True, fastmath=_LANES)
 def gather(maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:
     components = maps.shape[2]
     # The three taps of a map row are contiguous, and unsigned indices spare the test for negative ones.

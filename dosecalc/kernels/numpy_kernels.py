@@ -1,7 +1,7 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with.
 
-Shapes: V voxels, C Gaussian components, maps of Nv x Nu spline nodes. A voxel reads the 3 x 3 spline coefficients around
-its nearest node (iv, iu) with quadratic B-spline weights at the offsets (fv, fu) in -0.5..0.5 node steps.
+Shapes: V voxels, C Gaussian components, maps of Nv x Nu spline nodes. A voxel reads the 3 x 3 spline coefficients
+around its nearest node (iv, iu) with quadratic B-spline weights at the offsets (fv, fu) in -0.5..0.5 node steps.
 """
 
 from __future__ import annotations
@@ -78,6 +78,24 @@ def tap_matrix(shape: tuple[int, int], iv: Array, iu: Array, fv: Array, fu: Arra
     columns = rows * shape[1] + iu[:, None, None] + np.array([-1, 0, 1])[None, None, :]
     starts = np.arange(0, 9 * len(iv) + 1, 9)
     return sparse.csr_array((weights.ravel(), columns.ravel(), starts), shape=(len(iv), shape[0] * shape[1]))
+
+
+def field_maps(table_v: Array, field: Array, table_u: Array) -> Array:
+    """Fluence convolved with every Gaussian, as spline coefficients.
+
+    Parameters
+    ----------
+    table_v, table_u : (Nv, Jv, C), (Nu, Ju, C)
+        Spline coefficients of each beamlet row and column.
+    field : (Jv, Ju)
+        Fluence.
+
+    Returns
+    -------
+    (Nv, Nu, C)
+    """
+    maps = table_v.transpose(2, 0, 1) @ (field @ table_u.transpose(2, 1, 0))
+    return np.ascontiguousarray(maps.transpose(1, 2, 0))
 
 
 def gather(maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:

@@ -1,0 +1,246 @@
+"""The command line: every verb, and one readable line with the right exit code for every mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import optimize.job
+
+from .conftest import Finished, Run
+from .small_case import ACCEPTED, Patient, write_protocol
+
+VERBS = [
+    (),
+    ("demo",),
+    ("plan",),
+    ("evaluate",),
+    ("inspect",),
+    ("protocols",),
+    ("protocols", "list"),
+    ("protocols", "show"),
+    ("protocols", "check"),
+    ("protocols", "schema"),
+    ("machines",),
+    ("machines", "list"),
+    ("machines", "show"),
+    ("machines", "check"),
+]
+BEAMS = "0:0,90,180,270"
+
+
+@pytest.fixture
+def plan(dosecalc: Run, patient: Patient, tmp_path: Path):
+    """`dosecalc plan` on the small case into tmp_path/out; options given replace the usual ones, None leaves out."""
+
+    def run(**given: object) -> Finished:
+        options = {
+            "ct": patient.ct,
+            "structures": patient.structures,
+            "target": "GTV",
+            "target-role": "GTV",
+            "protocol": write_protocol(tmp_path / "small.toml"),
+            "beams": BEAMS,
+            "backend": "numpy",
+            "accept-missing": ACCEPTED[0],
+            "out": tmp_path / "out",
+        } | {key.replace("_", "-"): value for key, value in given.items()}
+        words = [
+            (f"--{key}", *([] if value is True else [value])) for key, value in options.items() if value is not None
+        ]
+        return dosecalc("plan", *(word for pair in words for word in pair))
+
+    return run
+
+
+def error_line(ended: Finished) -> str:
+    """The one error line on stderr, after progress; nothing on stdout, no traceback."""
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+    lines = [line for line in ended.err.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("error (")
+    return lines[0]
+
+
+def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path: Path) -> None:
+    ended = plan()
+    assert ended.code == 0, ended.err
+    out = tmp_path / "out"
+    assert "Scorecard" in ended.out
+    assert "at the limit: PTV D0.035cc, Duodenum D0.035cc" in ended.out
+    assert "written: " in ended.out
+    assert "reference dose" in ended.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "small.toml"]
+    record = json.loads((out / "run.json").read_text())
+    assert set(record["input_sha256"]) == {"ct", "structures"}
+    assert all(re.fullmatch("[0-9a-f]{64}", v) for v in record["input_sha256"].values())
+    assert re.fullmatch("[0-9a-f]{64}", record["protocol_sha256"])
+    judged = dosecalc(
+        "evaluate", "--dose", out / "rtdose.dcm", "--structures", out / "rtstruct.dcm",
+        "--protocol", tmp_path / "small.toml", "--accept-missing", ACCEPTED[0], "--json",
+    )  # fmt: skip
+    assert judged.code == 0, judged.err
+    again, saved = json.loads(judged.out), json.loads((out / "evaluation.json").read_text())
+    assert [g["id"] for g in again["goals"]] == [g["id"] for g in saved["goals"]]
+    # Written structures are outlines at half occupancy, so a D95 in a steep gradient moves a little.
+    assert again["prescription"]["dose_gy"] == pytest.approx(saved["prescription"]["dose_gy"], rel=0.1)
+
+
+def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
+    ended = plan(protocol=write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0))
+    assert ended.code == 20
+    line = error_line(ended)
+    assert "error (infeasible): " in line
+    assert "Duodenum (duodenum_max) needs " in line
+    assert "floor of 40 Gy" in line
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {"evaluation.json", "run.json"}
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["status"] == "infeasible"
+    assert record["schema_version"] == 1
+    conflict = next(c for c in record["conflicts"] if c["id"] == "duodenum_max")
+    assert conflict["structure"] == "Duodenum"
+    assert conflict["needed_gy"] > conflict["limit_gy"] == 15.0
+    assert json.loads((out / "run.json").read_text())["exit_code"] == 20
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ({"ct": "no/such/folder"}, 10, ["no/such/folder", "no such file"]),
+        ({"structures": "nothing.dcm"}, 10, ["nothing.dcm", "no such file"]),
+        ({"target": "GVT"}, 10, ["'GVT'", "nearest: 'GTV'"]),
+        ({"accept_missing": None}, 10, ["Stomach", "--accept-missing Stomach"]),
+        ({"protocol": "crlm_5xf"}, 12, ["'crlm_5xf'", "'crlm_5fx'"]),
+        ({"protocol": "absent.toml"}, 12, ["absent.toml", "crlm_5fx"]),
+        ({"accept_limit": "duodenum_mx"}, 12, []),
+        ({"machine": "generic_6vm"}, 10, ["'generic_6vm'", "generic_6mv"]),
+        ({"beams": "liver_rihgt"}, 2, ["liver_rihgt", "'liver_right'"]),
+        ({"beams": "90:x"}, 2, ["90:x"]),
+        ({"beams": "0"}, 2, ["1..72"]),
+        ({"backend": "cupy"}, 31, ["cupy", "numba or numpy"]),
+        ({"backend": "tpu"}, 2, ["'tpu'", "auto, numpy, numba, cupy"]),
+        ({"precision": "half"}, 2, ["'half'", "float32, float64, reference"]),
+        ({"target_role": None}, 2, ["--target-role"]),
+        ({"target_role": "TUMOUR"}, 2, ["'TUMOUR'", "GTV, ITV, CTV, PTV"]),
+        ({"target": None, "target_role": None}, 2, ["--target NAME", "--target-sphere"]),
+        ({"target_sphere": "1,2,3"}, 2, ["'1,2,3'", "x,y,z,diameter"]),
+        ({"target_sphere": "1,2,3,-4"}, 2, ["positive diameter"]),
+        ({"target_sphere": "1,2,nan,4"}, 2, ["x,y,z,diameter"]),
+        ({"target_sphere": "900,0,0,20"}, 10, ["900", "outside the image", "LPS"]),
+        ({"target_sphere": "-90,-60,0,20"}, 10, ["outside the body", "LPS"]),
+        ({"target_sphere": "0,0,-58,20"}, 10, ["outside the body"]),
+        ({"structure_names": "labels.json"}, 10, ["NIfTI label maps only"]),
+        ({"out": "absent/plan"}, 40, ["absent/plan", "Create it first"]),
+    ],
+    ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_mistake_gives_one_line_and_writes_nothing(plan, tmp_path: Path, given: dict, code: int, said: list) -> None:
+    ended = plan(**given)
+    line = error_line(ended) if code != 12 or "accept_limit" not in given else ended.err
+    assert ended.code == code
+    assert all(words in line for words in said), line
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small.toml"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('unit = "Gy"\nlevel = "mandatory"\nlevle_by = "x"', "level_by"),
+        ('unit = "cGy"', "unit"),
+        ('unit = "Gy"\nmetrik = "D2cc"', "metric"),
+    ],
+)
+def test_a_protocol_with_a_fault_names_the_key(plan, dosecalc: Run, tmp_path: Path, wrong: str, said: str) -> None:
+    path = write_protocol(tmp_path / "small.toml")
+    text = path.read_text()
+    at = text.index('unit = "Gy"', text.index('id = "duodenum_max"'))
+    bad = tmp_path / "bad.toml"
+    bad.write_text(text[:at] + wrong.split("\nlevel =")[0] + text[at + len('unit = "Gy"') :])
+    if "levle_by" in wrong:
+        bad.write_text(text.replace('level_by = "editorial"', 'levle_by = "editorial"', 1))
+    for ended in (plan(protocol=bad), dosecalc("protocols", "check", bad)):
+        assert ended.code == 12
+        assert "Traceback" not in ended.err
+        assert said in ended.err
+        assert "bad.toml" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_is_refused_before_any_work(plan, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    ended = plan(ct="no/such/folder")
+    assert ended.code == 40
+    assert "--overwrite" in error_line(ended)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_target_without_volume_is_refused(plan, tmp_path: Path) -> None:
+    ended = plan(target_sphere="-12,-6,-3,0.001", target=None, target_role=None)
+    assert ended.code == 10
+    error_line(ended)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_says_so(plan, monkeypatch, tmp_path: Path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimize.job, "plan", interrupted)
+    ended = plan()
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [("plan", "--bemas", "9"), ("plan",), ("frobnicate",), ("protocols", "show")])
+def test_wrong_words_are_a_usage_error(dosecalc: Run, arguments: tuple[str, ...]) -> None:
+    ended = dosecalc(*arguments)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+    assert "dosecalc" in ended.err
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_explains_itself(dosecalc: Run, verb: tuple[str, ...]) -> None:
+    ended = dosecalc(*verb, "--help")
+    assert ended.code == 0
+    assert "Usage" in ended.out
+    assert ended.err == ""
+
+
+def test_what_was_read_is_shown(dosecalc: Run, patient: Patient) -> None:
+    arguments = ("inspect", "--ct", patient.ct, "--structures", patient.structures)
+    found = json.loads(dosecalc(*arguments, "--json").out)
+    assert found["ct"]["shape_zyx"] == [27, 34, 50]
+    assert found["ct"]["spacing_mm_xyz"] == [4.0, 4.5, 5.0]
+    assert (found["ct"]["hu_lowest"], found["ct"]["hu_highest"]) == (-1000.0, 0.0)
+    by_name = {s["name"]: s for s in found["structures"]}
+    assert by_name["GTV"]["role"] == "GTV"
+    assert by_name["Duodenum"]["tg263"] == "Duodenum"
+    assert by_name["Body"]["volume_cc"] == pytest.approx(160 * 120 * 115 / 1000, rel=0.01)
+    table = dosecalc(*arguments)
+    assert table.code == 0
+    assert all(name in table.out for name in by_name)
+
+
+def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_path: Path) -> None:
+    assert {"crlm_3fx", "crlm_5fx"} == {row["name"] for row in json.loads(dosecalc("protocols", "list", "--json").out)}
+    assert "generic_6mv" in {row["name"] for row in json.loads(dosecalc("machines", "list", "--json").out)}
+    shown = json.loads(dosecalc("protocols", "show", "crlm_5fx", "--json").out)
+    assert {goal["id"] for goal in shown["goals"]} >= {"C210", "C069"}
+    assert json.loads(dosecalc("machines", "show", "generic_6mv", "--json").out)["sad_mm"] == 1000.0
+    assert "$schema" in json.loads(dosecalc("protocols", "schema").out)
+    for table in (("protocols", "list"), ("protocols", "show", "crlm_3fx"), ("machines", "list")):
+        assert dosecalc(*table).code == 0
+    assert "no fault" in dosecalc("protocols", "check", write_protocol(tmp_path / "small.toml")).out
+    assert "no fault" in dosecalc("machines", "check", "generic_6mv").out
+
+
+def test_brackets_in_a_name_are_text_and_not_markup(plan) -> None:
+    assert "'[red]GTV[/red]'" in error_line(plan(target="[red]GTV[/red]"))

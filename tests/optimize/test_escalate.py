@@ -1,0 +1,93 @@
+"""Escalation on the operator of the small case: order of levels, what gives when the floor is out of reach."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dosecalc.density import to_density
+from dosecalc.errors import InfeasibleError
+from dosecalc.influence import DoseInfluence, dose_influence
+from optimize.escalate import LEVEL_TOLERANCE, escalate
+from optimize.goals import PlanGoals, resolve_goals
+from optimize.metrics import dose_at_volume
+from optimize.planning import Plan
+
+from .small_case import ACCEPTED, FLOOR_GY
+
+
+@pytest.fixture(scope="module")
+def problem(planned: Plan) -> tuple[DoseInfluence, PlanGoals]:
+    """The operator on every voxel that has dose, and the goals of the small case."""
+    grid = planned.dose.grid
+    voxels = planned.anatomy.structures["Body"].on(grid).indices
+    density = to_density(planned.ct.volume, planned.machine.calibration)
+    influence = dose_influence(density, grid, planned.beamlets, planned.machine, voxels=voxels, backend="numpy")
+    goals = resolve_goals(planned.protocol, planned.anatomy.structures, grid, voxels, skip=frozenset(ACCEPTED))
+    return influence, goals
+
+
+def d95_gy(influence: DoseInfluence, goals: PlanGoals, fluence: np.ndarray) -> float:
+    dose = influence.at_reference().dose(fluence)
+    cc = goals.target.cc
+    return dose_at_volume(dose[goals.target.positions], cc, 0.95 * cc.sum())
+
+
+def scaled(goals: PlanGoals, **factors: float) -> PlanGoals:
+    """The goals with some limits multiplied."""
+    limits = tuple(dataclasses.replace(m, limit_gy=m.limit_gy * factors.get(m.id, 1.0)) for m in goals.limits)
+    return dataclasses.replace(goals, limits=limits)
+
+
+def test_an_unreachable_floor_names_the_limit_that_would_have_to_give(problem) -> None:
+    influence, goals = problem
+    tight = scaled(goals, duodenum_max=0.6)
+    with pytest.raises(InfeasibleError) as refusal:
+        escalate(influence, tight)
+    conflicts = {c.id: c for c in refusal.value.conflicts}
+    assert "duodenum_max" in conflicts
+    assert "cord_max" not in conflicts
+    duodenum = conflicts["duodenum_max"]
+    assert duodenum.structure == "Duodenum"
+    assert duodenum.limit_gy == pytest.approx(15.0)
+    assert duodenum.needed_gy > 17.0
+    assert refusal.value.reached_gy is not None
+    assert 0 < refusal.value.reached_gy < 40.0
+    assert all(word in str(refusal.value) for word in ("Duodenum", "duodenum_max", "40 Gy", "more fractions"))
+
+
+def test_giving_what_the_conflicts_ask_for_reaches_the_floor(problem) -> None:
+    influence, goals = problem
+    asked = scaled(goals, duodenum_max=0.6)
+    with pytest.raises(InfeasibleError) as refusal:
+        escalate(influence, asked)
+    factors = {c.id: 1.01 * c.needed_gy / c.limit_gy for c in refusal.value.conflicts}
+    hot = factors.pop("hot_spot", 1.0)
+    relaxed = dataclasses.replace(
+        scaled(asked, **factors), hot_spot_ratio=hot * goals.hot_spot_ratio, hot_spot_max_gy=hot * goals.hot_spot_max_gy
+    )
+    assert set(factors) | {"hot_spot"} == {"duodenum_max", "hot_spot"}
+    assert d95_gy(influence, goals, escalate(influence, relaxed).fluence) >= FLOOR_GY * (1 - LEVEL_TOLERANCE)
+
+
+def test_without_limits_in_the_way_the_target_dose_is_met_and_the_cap_not_passed(problem) -> None:
+    influence, goals = problem
+    free = scaled(goals, duodenum_max=10.0, duodenum_2cc=10.0)
+    result = escalate(influence, free)
+    reached = d95_gy(influence, free, result.fluence)
+    assert reached == pytest.approx(60.0, rel=2e-3)
+    assert result.prescription_gy == pytest.approx(60.0, rel=2e-3)
+
+
+def test_later_levels_keep_what_the_first_reached(problem) -> None:
+    influence, goals = problem
+    told: list[str] = []
+    result = escalate(influence, goals, progress=told.append)
+    raised = [level.value for level in result.levels if level.name.startswith("PTV_opt")]
+    assert d95_gy(influence, goals, result.fluence) >= max(raised) * (1 - LEVEL_TOLERANCE) - 0.02
+    assert [level.name.split()[0] for level in result.levels][-1] == "optimal"
+    assert len(told) == len(result.levels)
+    assert result.fluence.min() >= 0
+    assert FLOOR_GY <= result.prescription_gy <= 60.0

@@ -1,0 +1,125 @@
+"""Goals become limits on voxels: volumes that may be spared, positions in the operator's list, and refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dosecalc.errors import InputError
+from dosecalc.grid import Grid
+from dosecalc.regions import from_shares
+from dosecalc.structures import StructureSet
+from optimize.goals import STRICTLY_BELOW_GY, DoseVolumeLimit, MeanLimit, resolve_goals
+from optimize.planning import Plan
+from protocols import Goal
+from protocols.errors import ProtocolError
+
+from .small_case import FLOOR_GY
+
+GRID = Grid((-16.0, -20.0, 5.0), (2.0, 3.0, 4.0), (6, 8, 10))  # voxels of 0.024 cc
+
+
+def boxed(name: str, role: str, z: slice, y: slice, x: slice, share: float = 1.0):
+    values = np.zeros(GRID.shape, dtype=np.float32)
+    values[z, y, x] = share
+    return from_shares(name, GRID, values, role)
+
+
+WHOLE = slice(None)
+ORGAN = boxed("Duodenum", "ORGAN", slice(1, 5), slice(2, 6), slice(6, 8), 0.5)
+ORGAN_CC = 32 * 0.024 * 0.5
+STRUCTURES = StructureSet(
+    (
+        boxed("Body", "EXTERNAL", WHOLE, WHOLE, slice(1, 9)),
+        boxed("GTV", "GTV", slice(2, 4), slice(3, 5), slice(3, 5)),
+        boxed("PTV", "PTV", slice(1, 5), slice(2, 6), slice(2, 6)),
+        boxed("PTV_opt", "PTV", slice(1, 5), slice(2, 6), slice(2, 5)),
+        ORGAN,
+    )
+)
+
+
+def goal(metric: str, comparator: str = "<=", limit: float = 20.0, unit: str = "Gy", level: str = "mandatory") -> Goal:
+    row = {"id": "it", "structure": "Duodenum", "metric": metric, "level": level, "level_by": "source"}
+    if not metric.startswith("CV"):
+        row |= {"comparator": comparator, "limit": limit, "unit": unit}
+    return Goal.model_validate(row | {"source": "a citation", "status": "VERIFIED"})
+
+
+def resolved(planned: Plan, *goals: Goal, voxels=None, skip=frozenset()):
+    protocol = planned.protocol.model_copy(update={"goals": goals})
+    everywhere = np.arange(GRID.size)
+    return resolve_goals(protocol, STRUCTURES, GRID, everywhere if voxels is None else voxels, skip=skip)
+
+
+@pytest.mark.parametrize(
+    ("given", "limit_gy", "spare_cc"),
+    [
+        (goal("D0.1cc"), 20.0, 0.1),
+        (goal("D10%"), 20.0, 0.1 * ORGAN_CC),
+        (goal("D5cc"), 20.0, 0.0),  # more than the organ has: its maximum counts
+        (goal("Dmax"), 20.0, 0.0),
+        (goal("V15Gy", limit=0.2, unit="cc"), 15.0 - STRICTLY_BELOW_GY, 0.2),
+        (goal("V15Gy%", limit=25.0, unit="%"), 15.0 - STRICTLY_BELOW_GY, 0.25 * ORGAN_CC),
+        (goal("CV0.3cc<12Gy"), 12.0 - STRICTLY_BELOW_GY, ORGAN_CC - 0.3),
+        (goal("CV700cc<12Gy"), 12.0 - STRICTLY_BELOW_GY, 0.0),
+    ],
+    ids=lambda value: str(value.metric) if isinstance(value, Goal) else "",
+)
+def test_what_a_goal_lets_exceed_its_dose(planned: Plan, given: Goal, limit_gy: float, spare_cc: float) -> None:
+    (limit,) = resolved(planned, given).limits
+    assert isinstance(limit, DoseVolumeLimit)
+    assert limit.limit_gy == pytest.approx(limit_gy)
+    assert limit.spare_cc == pytest.approx(spare_cc, rel=1e-5)
+    assert (limit.id, limit.mandatory) == ("it", True)
+    assert limit.region.cc.sum() == pytest.approx(ORGAN_CC, rel=1e-5)
+
+
+def test_a_mean_is_a_limit_of_its_own_and_a_volume_is_none(planned: Plan) -> None:
+    found = resolved(planned, goal("Dmean", level="optimal"))
+    (mean,) = found.means
+    assert isinstance(mean, MeanLimit)
+    assert (mean.limit_gy, mean.mandatory, found.limits) == (20.0, False, ())
+    anatomical = resolved(planned, goal("Volume", ">=", 700.0, "cc"))
+    assert (anatomical.limits, anatomical.means) == ((), ())
+
+
+@pytest.mark.parametrize("metric", ["D95%", "Dmean", "Dmin"])
+def test_a_lower_limit_on_an_organ_is_refused_and_not_left_out(planned: Plan, metric: str) -> None:
+    with pytest.raises(ProtocolError, match="judged but not optimised") as refusal:
+        resolved(planned, goal(metric, ">="))
+    assert "it" in str(refusal.value)
+
+
+def test_positions_count_in_the_operators_list(planned: Plan) -> None:
+    body = STRUCTURES["Body"].on(GRID).indices
+    found = resolved(planned, goal("Dmax"), voxels=body)
+    np.testing.assert_array_equal(body[found.limits[0].region.positions], ORGAN.on(GRID).indices)
+    np.testing.assert_array_equal(body[found.ptv.positions], STRUCTURES["PTV"].on(GRID).indices)
+
+
+def test_a_voxel_without_dose_is_an_error(planned: Plan) -> None:
+    inside = STRUCTURES["PTV"].on(GRID).indices
+    with pytest.raises(InputError, match="'Duodenum' have no dose"):
+        resolved(planned, goal("Dmax"), voxels=inside)
+
+
+def test_outside_is_the_body_without_the_ptv(planned: Plan) -> None:
+    found = resolved(planned, goal("Dmax"))
+    outside, body, ptv = set(found.outside.positions), STRUCTURES["Body"].on(GRID), set(found.ptv.positions)
+    assert outside.isdisjoint(ptv)
+    assert outside | ptv == set(body.indices)
+
+
+def test_the_prescription_is_passed_on(planned: Plan) -> None:
+    found, rx = resolved(planned, goal("Dmax")), planned.protocol.prescription
+    assert (found.floor_gy, found.target_gy, found.cap_gy) == (FLOOR_GY, 60.0, 60.0)
+    assert found.hot_spot_ratio == pytest.approx(1 / 0.6)
+    assert (found.hot_spot_max_gy, found.ptv_mean_max_gy) == (100.0, np.inf)
+    assert (found.gtv_d98_gy, found.outside_ratio) == (rx.gtv_d98.limit, 1.05)
+
+
+def test_what_is_skipped_or_missing_sets_no_limit(planned: Plan) -> None:
+    absent = goal("Dmax").model_copy(update={"structure": "Stomach"})
+    assert resolved(planned, goal("Dmax"), skip=frozenset({"Duodenum"})).limits == ()
+    assert resolved(planned, absent).limits == ()

@@ -1,0 +1,93 @@
+"""The main path on a small case: what binds, what a tighter limit costs, and what is recorded."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from optimize.planning import Plan
+from optimize.results import GoalResult
+
+from .small_case import ACCEPTED, BEAMS, DUODENUM_GY, FLOOR_GY, Patient, load_protocol, make_plan
+
+RUN_KEYS = (
+    "version", "commit", "input_sha256", "protocol_sha256", "machine", "backend", "device", "precision", "grid_mm",
+    "beamlet_mm", "beams", "threads", "solver", "seed", "timings_s", "peak_rss_mb", "overrides", "warnings",
+    "exit_code",
+)  # fmt: skip
+
+
+def goal_of(plan: Plan, goal_id: str) -> GoalResult:
+    return next(g for g in plan.evaluation.goals if g.id == goal_id)
+
+
+def test_every_mandatory_limit_holds_on_the_reference_dose(planned: Plan) -> None:
+    assert planned.evaluation.status == "ok"
+    mandatory = [g for g in planned.evaluation.goals if g.level == "mandatory" and g.assessed]
+    assert {"duodenum_max", "cord_max", "liver_mean", "hot_spot", "prescription_floor"} <= {g.id for g in mandatory}
+    assert all(g.slack is not None and g.slack >= -0.01 for g in mandatory)
+    assert planned.evaluation.certificate.max_violation_gy <= 0.01
+
+
+def test_a_limit_holds_the_prescription_back(planned: Plan) -> None:
+    duodenum = goal_of(planned, "duodenum_max")
+    assert duodenum.binding
+    assert duodenum.slack is not None
+    assert abs(duodenum.slack) < 0.1
+    assert FLOOR_GY < planned.evaluation.prescription.dose_gy < 59.0
+
+
+def test_a_tighter_limit_costs_prescription_dose(planned: Plan, patient: Patient, machine, tmp_path) -> None:
+    tighter = make_plan(patient, load_protocol(tmp_path, duodenum_gy=0.9 * DUODENUM_GY), machine)
+    assert goal_of(tighter, "duodenum_max").value <= 0.9 * DUODENUM_GY + 0.01
+    assert tighter.evaluation.prescription.dose_gy < planned.evaluation.prescription.dose_gy - 0.2
+
+
+def test_sorting_again_never_lowers_the_prescription(planned: Plan) -> None:
+    raised = [level["value"] for level in planned.provenance.levels if level["name"] == "PTV_opt D95 (Gy)"]
+    assert len(raised) >= 2
+    # Each level is solved to about 1e-6 relative.
+    assert all(later >= earlier * (1 - 1e-5) for earlier, later in itertools.pairwise(raised))
+    assert planned.evaluation.prescription.dose_gy >= raised[-1] * (1 - 2e-3)
+
+
+def test_the_dose_is_that_of_the_fluence_inside_the_body_and_zero_outside(planned: Plan) -> None:
+    assert planned.fluence.shape == (planned.beamlets.count,)
+    assert planned.fluence.min() >= 0
+    body = planned.anatomy.structures["Body"].on(planned.dose.grid).indices
+    outside = np.setdiff1d(np.arange(planned.dose.grid.size), body)
+    values = np.asarray(planned.dose.values).ravel()
+    assert outside.size > 0
+    assert not values[outside].any()
+    assert values[body].min() > 0
+
+
+def test_the_isocentre_is_the_centroid_of_the_ptv(planned: Plan) -> None:
+    ptv = planned.anatomy.structures["PTV"].on(planned.dose.grid)
+    centroid = np.average(planned.dose.grid.centres_mm(ptv.indices), axis=0, weights=ptv.cc)
+    for beam in planned.beamlets.beams:
+        np.testing.assert_allclose(beam.isocentre_mm, centroid, atol=1e-9)
+
+
+def test_the_run_record_names_what_was_done(planned: Plan) -> None:
+    record = planned.provenance
+    assert set(RUN_KEYS) <= set(type(record).__dataclass_fields__)
+    assert record.overrides == tuple(f"missing structure accepted by name: {name}" for name in ACCEPTED)
+    assert record.grid_mm == planned.dose.grid.spacing_mm
+    assert max(record.grid_mm) <= planned.protocol.planning.dose_grid_mm
+    assert [b["gantry_deg"] for b in record.beams] == [gantry for gantry, _, _ in BEAMS]
+    assert sum(b["beamlets"] for b in record.beams) == planned.fluence.size
+    assert (record.backend, record.machine, record.exit_code) == ("numpy", "generic_6mv", 0)
+    assert set(record.timings_s) == {"anatomy", "dose operator", "optimisation", "reference dose", "evaluation"}
+
+
+def test_an_accepted_missing_structure_reads_not_assessed(planned: Plan) -> None:
+    stomach = goal_of(planned, "stomach_max")
+    assert (stomach.assessed, stomach.met, stomach.value) == (False, None, None)
+    assert any("Stomach" in warning for warning in planned.evaluation.warnings)
+
+
+def test_two_runs_give_the_same_plan(planned: Plan, patient: Patient) -> None:
+    again = make_plan(patient, planned.protocol, planned.machine)
+    np.testing.assert_array_equal(again.fluence, planned.fluence)
