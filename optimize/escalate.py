@@ -24,7 +24,7 @@ from dosecalc.errors import InfeasibleError
 from dosecalc.influence import DoseInfluence
 
 from .goals import PlanGoals, Region
-from .problem import Bound, Master, MeanBound, Stage, StageResult, solve_stage
+from .problem import RESERVE_GY, Bound, Master, MeanBound, Stage, StageResult, solve_stage
 from .smoothness import roughness
 from .sparing import kept_above, kept_below
 
@@ -138,7 +138,25 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
         raised = _solve(run, _prescription_stage(run, raised, (kept.d95_gy, goals.cap_gy), kept.gtv_gy), raised)
         kept = _Kept(_keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     final = _serve_lesser_goals(run, raised, kept)
-    return Escalation(final.fluence, kept.d95_gy, tuple(run.levels), final.record.threads, None, None)
+    fluence = final.fluence * _normalisation(run, final)
+    return Escalation(fluence, kept.d95_gy, tuple(run.levels), final.record.threads, None, None)
+
+
+def _normalisation(run: _Run, final: StageResult) -> float:
+    """Factor that brings a D95 above the cap down to it.
+
+    Level 4 may lift voxels that D95 lets go above the cap, and D95 with them. Less fluence keeps every upper limit,
+    and limits relative to D95 do not notice.
+    """
+    region = run.goals.target
+    dose = final.dose_gy[region.positions]
+    order = np.argsort(-dose)
+    reached = dose[order][np.searchsorted(np.cumsum(region.cc[order]), (1 - COLD_SHARE) * region.cc.sum())]
+    highest = run.goals.cap_gy + RESERVE_GY
+    if reached <= highest:
+        return 1.0
+    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {highest / reached:.4f}")
+    return float(highest / reached)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,9 +24,9 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}",
         highlight=False,
     )
-    table = Table(title="Scorecard (course-total Gy)", title_justify="left")
-    for column in ("structure", "metric", "limit", "value", "slack", "level", "result", "id"):
-        table.add_column(column, justify="right" if column in ("limit", "value", "slack") else "left")
+    table = Table(title="Scorecard (course-total Gy)", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("structure", "goal", "value", "slack", "level", "result"):
+        table.add_column(column, justify="right" if column in ("value", "slack") else "left", no_wrap=True)
     for goal in evaluation.goals:
         table.add_row(*_cells(goal))
     console.print(table)
@@ -76,10 +77,8 @@ def _cells(goal: GoalResult) -> tuple[str, ...]:
     colour = {"NOT ASSESSED": "yellow", "NOT MET": "red" if goal.level == "mandatory" else "yellow"}.get(
         result, "green"
     )
-    limit = f"{goal.comparator} {goal.limit:.1f} {goal.unit}"
+    asked = f"{goal.metric} {goal.comparator} {goal.limit:.1f} {goal.unit}"
     value = "" if goal.value is None else f"{goal.value:.1f}"
     slack = "" if goal.slack is None else f"{goal.slack:+.1f}"
-    return (
-        escape(goal.structure), goal.metric, limit, value, slack,
-        goal.level, f"[{colour}]{result}[/{colour}]", goal.id,
-    )  # fmt: skip
+    level = "mand." if goal.level == "mandatory" else "opt."
+    return escape(goal.structure), asked, value, slack, level, f"[{colour}]{result}[/{colour}]"
