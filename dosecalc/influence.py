@@ -387,7 +387,7 @@ def _refuse_rotated_oblong_source(beamlets: Beamlets, machine: BeamModel) -> Non
     turned = [b.collimator_deg for b in beamlets.beams if b.collimator_deg % 180 != 0]
     if unequal and turned:
         raise DoseError(
-            f"machine {machine.name!r} has a source blur of {machine.source_sigma_mm} mm, unequal along u and v and fixed "
-            f"to the gantry; at collimator {turned[0]:g} degrees the model is not separable.",
+            f"machine {machine.name!r} has a source blur of {machine.source_sigma_mm} mm, unequal along u and v and "
+            f"fixed to the gantry; at collimator {turned[0]:g} degrees the model is not separable.",
             remedy="Use collimator 0 or 180, or a machine with equal blur.",
         )

@@ -60,7 +60,8 @@ def parse_beams(text: str) -> tuple[Angles, ...]:
         return _coplanar(0.0, 360.0 / count, count)
     if any(c.isalpha() for c in text) or not text:
         near = difflib.get_close_matches(text, TEMPLATES, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Templates: {', '.join(TEMPLATES)}."
+        listed = f"Write 9, or 200,240:10,300:0:15, or a template: {', '.join(TEMPLATES)}."
+        hint = f"Did you mean {near[0]!r}?" if near else listed
         raise UsageError(f"--beams {text!r} is no count, angle list or template.", remedy=hint)
     return tuple(_angles(part) for part in text.split(","))
 

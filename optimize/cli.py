@@ -43,8 +43,12 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output
 ProtocolArg = Annotated[str, typer.Option("--protocol", help="Name of a shipped protocol, or a TOML file.")]
 MachineArg = Annotated[str, typer.Option("--machine", help="Name of a shipped machine, or a machine folder.")]
 BeamsArg = Annotated[
-    str,
-    typer.Option("--beams", help="N equispaced, g[:couch[:coll]],... in degrees, or a template (liver_right, ...)."),
+    str | None,
+    typer.Option(
+        "--beams",
+        help="N equispaced; g[:couch[:coll]],... in degrees; or liver_right, liver_left, liver_central, arc_10deg. "
+        "Default: what the protocol names.",
+    ),
 ]
 BackendArg = Annotated[str, typer.Option("--backend", help="auto, numpy, numba or cupy.")]
 PrecisionArg = Annotated[str, typer.Option("--precision", help="float32, float64 or reference.")]
@@ -60,16 +64,16 @@ AcceptLimit = Annotated[
 @app.command("demo")
 def demo_command(
     out: OutDir = Path("dosecalc-demo"),
-    beams: BeamsArg = "liver_right",
+    beams: BeamsArg = None,
     backend: BackendArg = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Make a synthetic patient as DICOM, read it back, plan it with crlm_5fx, and write plan and report."""
     from dosecalc.phantom import write_synthetic_patient
 
-    from .saving import refuse_existing
+    from .saving import refuse_outputs
 
-    refuse_existing(out, overwrite=overwrite)
+    refuse_outputs(out, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="dosecalc-demo-") as scratch:
         begin = time.perf_counter()
         patient = write_synthetic_patient(Path(scratch))
@@ -114,7 +118,7 @@ def plan_command(
     ] = None,
     protocol: ProtocolArg = "crlm_5fx",
     machine: MachineArg = "generic_6mv",
-    beams: BeamsArg = "liver_right",
+    beams: BeamsArg = None,
     backend: BackendArg = "auto",
     precision: PrecisionArg = "float32",
     accept_missing: AcceptMissing = None,
@@ -151,7 +155,7 @@ def _plan(
     spheres: list[str],
     protocol: str,
     machine: str,
-    beams: str,
+    beams: str | None,
     backend: str,
     precision: str,
     accept_missing: tuple[str, ...],
@@ -161,9 +165,12 @@ def _plan(
     dose_grid_mm: float | None = None,
 ) -> None:
     """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
-    from .saving import refuse_existing
+    from dosecalc.backend import select_backend
 
-    refuse_existing(out, overwrite=overwrite)
+    from .saving import refuse_outputs
+
+    refuse_outputs(out, overwrite=overwrite)
+    select_backend(backend)
     from .arrangements import parse_beams
     from .job import Job, parse_targets, run_job
     from .scorecard import print_scorecard, timing_line
@@ -175,7 +182,7 @@ def _plan(
         targets=parse_targets(targets, roles, spheres),
         protocol=protocol,
         machine=machine,
-        angles=parse_beams(beams),
+        angles=None if beams is None else parse_beams(beams),
         backend=backend,
         precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
         accept_missing=accept_missing,
@@ -372,9 +379,11 @@ def main() -> None:
             f"[bold red]error[/bold red] ({error.code}): {escape(str(error))}", highlight=False, soft_wrap=True
         )
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        err_console.print("interrupted; nothing was written.")
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        # typer turns an interruption into this code without a word.
+        if ended.code == 130:
+            err_console.print("interrupted; nothing was written.")
+        raise
 
 
 if __name__ == "__main__":

@@ -135,7 +135,11 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
     kept = _Kept(_keep(reached, goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
-        raised = _solve(run, _prescription_stage(run, raised, (kept.d95_gy, goals.cap_gy), kept.gtv_gy), raised)
+        raised = _solve(
+            run,
+            _prescription_stage(run, raised, (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy), kept.gtv_gy),
+            raised,
+        )
         kept = _Kept(_keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     final = _serve_lesser_goals(run, raised, kept)
     fluence = final.fluence * _normalisation(run, final)
@@ -228,7 +232,7 @@ def _prescription_stage(
     """Maximise D95 of the target within the mandatory limits."""
     goals = run.goals
     bounds, means = _hard_bounds(run, last, _Kept(0.0, gtv_gy))
-    bounds.append(_above("target", _target_kept(run, last, bounds), 0.0, "D95"))
+    bounds.append(_above("target", _dear_target_released(run, last, bounds), 0.0, "D95"))
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
         bounds.append(Bound("hot spot over D95", goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
@@ -251,7 +255,7 @@ def _hard_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound]
     capped = np.flatnonzero(np.isfinite(cap))
     bounds = [Bound("mandatory limits", capped, cap[capped])]
     if kept.d95_gy > 0:
-        bounds.append(_above("target", _target_kept(run, last, bounds), kept.d95_gy))
+        bounds.append(_above("target", _target_kept(run, last), kept.d95_gy))
     if kept.gtv_gy is not None:
         bounds.append(_above("GTV", _gtv_kept(run, last), kept.gtv_gy))
     means = [_mean_bound(run, mean.id, mean.region, mean.limit_gy) for mean in goals.means if mean.mandatory]
@@ -261,12 +265,14 @@ def _hard_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound]
 
 
 def _serve_lesser_goals(run: _Run, last: StageResult, kept: _Kept) -> StageResult:
-    """Level 4: fall-off first, which meets most optimal limits by itself; then with them; re-sorted if some are exceeded."""
+    """Level 4: fall-off alone, which meets most optimal limits; then with them, re-sorted if some are exceeded."""
     low = _solve(run, _lesser_stage(run, last, kept, ([], [])), last, rounds=1)
-    first = _lesser_stage(run, low, kept, _optimal_bounds(run, low, kept))
+    # What may not be given up is sorted by a dose that keeps it: sorted by one that does not, it may be out of reach.
+    first = _lesser_stage(run, last, kept, _optimal_bounds(run, low, kept))
     served = _solve(run, first, low, rounds=SORTING_ROUNDS)
     if not served.settled or sum(served.scalars.values()) > RESORT_GAIN:
-        served = _solve(run, _lesser_stage(run, served, kept, _optimal_bounds(run, served, kept)), served)
+        keeps = served if served.settled else last
+        served = _solve(run, _lesser_stage(run, keeps, kept, _optimal_bounds(run, served, kept)), served)
     return served
 
 
@@ -322,7 +328,7 @@ def _optimal_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bou
 def _cold_tail(run: _Run, last: StageResult) -> tuple[Array, Array]:
     """Rows of the target voxels that D95 lets go, and the share of each in their volume."""
     region = run.goals.target
-    let_go = ~np.isin(region.positions, _target_kept(run, last, []))
+    let_go = ~np.isin(region.positions, _target_kept(run, last))
     if not let_go.any():
         return np.zeros((1, last.fluence.size)), np.zeros(1)
     cc = region.cc[let_go]
@@ -334,7 +340,7 @@ def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
     goals = run.goals
     limits = [m for m in goals.limits if m.mandatory]
     means = [m for m in goals.means if m.mandatory]
-    bounds = [_above("target", _target_kept(run, last, []), goals.floor_gy)]
+    bounds = [_above("target", _target_kept(run, last), goals.floor_gy)]
     hottest = np.full(goals.ptv.positions.size, min(goals.hot_spot_max_gy, goals.floor_gy * goals.hot_spot_ratio))
     bounds.append(Bound("hot_spot", goals.ptv.positions, hottest, "hot_spot", float(hottest[0])))
     for limit in limits:
@@ -390,8 +396,17 @@ def _mean_bound(run: _Run, name: str, region: Region, limit_gy: float, scalar: s
     return MeanBound(name, _mean_row(run, region), limit_gy, scalar, limit_gy if scalar else 0.0)
 
 
-def _target_kept(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
-    """Target voxels that must reach the prescription: first those with least room go, later the cold and dear."""
+def _target_kept(run: _Run, last: StageResult) -> npt.NDArray[np.int64]:
+    """Target voxels that must keep the prescription: all but the coldest share."""
+    region = run.goals.target
+    return kept_above(region, COLD_SHARE, last.dose_gy[region.positions], run.protected)
+
+
+def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
+    """The same while the prescription is still rising: among equally cold voxels those with the highest price go.
+
+    Before anything was solved those with the least room beside capped organs go.
+    """
     region = run.goals.target
     if not last.prices:
         return kept_above(region, COLD_SHARE, _room_mm(run, bounds), run.protected)

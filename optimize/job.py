@@ -17,16 +17,16 @@ from dosecalc.machine import load_machine
 from dosecalc.reading import read_ct_series, read_structures
 
 from .anatomy import Target, needed_names
-from .arrangements import Angles
+from .arrangements import Angles, parse_beams
 from .planning import Plan, plan
-from .provenance import file_sha256, peak_rss_mb, software_version, source_commit
+from .provenance import file_sha256, overrides, peak_rss_mb, software_version, source_commit
 from .results import SCHEMA_VERSION
 from .saving import save_infeasible, save_plan
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Paths and choices of one plan; see `dosecalc plan --help`."""
+    """Paths and choices of one plan; see `dosecalc plan --help`. Without angles, the protocol's template is used."""
 
     ct: Path
     structures: Path
@@ -34,7 +34,7 @@ class Job:
     targets: tuple[Target, ...]
     protocol: str
     machine: str
-    angles: tuple[Angles, ...]
+    angles: tuple[Angles, ...] | None
     backend: str
     precision: str
     accept_missing: tuple[str, ...]
@@ -58,6 +58,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         Whatever the steps refuse; an infeasible problem leaves evaluation.json and run.json behind.
     """
     protocol = protocols.load(job.protocol, accept_limits=job.accept_limit)
+    angles = job.angles or parse_beams(protocol.planning.beams)
     machine = load_machine(job.machine)
     ct = read_ct_series(job.ct)
     progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm")
@@ -74,7 +75,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             matched.structures,
             protocol,
             machine,
-            job.angles,
+            angles,
             targets=job.targets,
             backend=job.backend,
             precision=cast(Precision, job.precision),
@@ -84,7 +85,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             progress=progress,
         )
     except InfeasibleError as error:
-        _save_infeasible(job, protocol, hashes, error)
+        _save_infeasible(job, protocol, angles, hashes, error)
         raise
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
@@ -125,7 +126,13 @@ def _sphere(text: str, number: int) -> Target:
     return Target(f"GTV_sphere{number}", "GTV", (x, y, z), diameter)
 
 
-def _save_infeasible(job: Job, protocol: protocols.Protocol, hashes: dict[str, str], error: InfeasibleError) -> None:
+def _save_infeasible(
+    job: Job,
+    protocol: protocols.Protocol,
+    angles: tuple[Angles, ...],
+    hashes: dict[str, str],
+    error: InfeasibleError,
+) -> None:
     evaluation = {
         "schema_version": SCHEMA_VERSION,
         "status": "infeasible",
@@ -143,8 +150,11 @@ def _save_infeasible(job: Job, protocol: protocols.Protocol, hashes: dict[str, s
         "protocol": protocol.name,
         "protocol_sha256": protocol.sha256,
         "machine": job.machine,
-        "beams": [list(a) for a in job.angles],
+        "backend": job.backend,
+        "precision": job.precision,
+        "beams": [dict(zip(("gantry_deg", "couch_deg", "collimator_deg"), a, strict=True)) for a in angles],
         "peak_rss_mb": peak_rss_mb(),
+        "overrides": list(overrides(protocol, job.accept_missing, job.dose_grid_mm or protocol.planning.dose_grid_mm)),
         "exit_code": error.exit_code,
     }
     save_infeasible(job.out, evaluation, record, overwrite=job.overwrite)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dosecalc.beams import Beamlets, aim
 from dosecalc.density import to_density
 from dosecalc.dicom import CtSeries
-from dosecalc.errors import UsageError
+from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.grid import Grid, Volume
 from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
@@ -27,8 +27,8 @@ from .arrangements import Angles, beams_at
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .goals import resolve_goals
-from .provenance import Provenance, Stopwatch, peak_rss_mb, software_version, source_commit
-from .results import Certificate, PlanEvaluation
+from .provenance import Provenance, Stopwatch, overrides, peak_rss_mb, software_version, source_commit
+from .results import Certificate, GoalResult, PlanEvaluation
 
 Progress = Callable[[str], None]
 
@@ -125,7 +125,7 @@ def plan(
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
         anatomy = prepare_anatomy(structures, ct.volume, grid, protocol, targets)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
-        _judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None)
+        _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid)
@@ -145,6 +145,23 @@ def plan(
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accept_missing, input_sha256)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
+
+
+def _refuse_hopeless(undosed: PlanEvaluation) -> None:
+    """Refuse a mandatory volume (liver there at all, liver to be spared) that even an empty dose does not leave."""
+    lacking = tuple(g for g in undosed.goals if g.level == "mandatory" and g.assessed and not g.met and g.unit == "cc")
+    if lacking:
+        raise InfeasibleError(
+            "not even without dose: " + "; ".join(_lack(g) for g in lacking) + ".",
+            remedy="Check the contours; with these, no plan can keep the protocol.",
+            conflicts=lacking,
+            reached_gy=0.0,
+        )
+
+
+def _lack(goal: GoalResult) -> str:
+    asked = f"{goal.comparator} {goal.limit:g} cc"
+    return f"{goal.structure} {goal.metric} ({goal.id}) is {goal.value:.0f} cc, asked for {asked}"
 
 
 def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid: Grid) -> Beamlets:
@@ -232,18 +249,11 @@ def _record(
         levels=tuple(dataclasses.asdict(level) for level in result.levels),
         timings_s=dict(watch.seconds),
         peak_rss_mb=peak_rss_mb(),
-        overrides=_grid_override(influence.grid, protocol)
-        + tuple(f"missing structure accepted by name: {name}" for name in accept_missing)
-        + tuple(f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits)),
+        overrides=overrides(protocol, accept_missing, influence.grid.spacing_mm[0]),
         derived=anatomy.derived,
         warnings=evaluation.warnings,
         exit_code=0 if evaluation.status == "ok" else 22,
     )
-
-
-def _grid_override(grid: Grid, protocol: Protocol) -> tuple[str, ...]:
-    used, asked = grid.spacing_mm[0], protocol.planning.dose_grid_mm
-    return () if used == asked else (f"dose grid of {used:g} mm instead of the protocol's {asked:g} mm",)
 
 
 def _beam_record(beamlets: Beamlets, index: int) -> dict[str, Any]:

@@ -45,8 +45,8 @@ IDLE_GY = 4.0
 MODULATION_WEIGHT = 3e-3
 """Weight of the mean squared difference of neighbouring beamlets (fluence relative to an open field) in every stage.
 
-Each objective is of order one, so this limits modulation at a cost of about a thousandth of it (measured: 0.03 Gy of D95). Without it the linear
-stages end in spikes between the voxels of the master, and row generation chases them.
+Each objective is of order one, so this limits modulation at a cost of about a thousandth of it (measured: 0.03 Gy of
+D95). Without it the linear stages end in spikes between the voxels of the master, and row generation chases them.
 """
 BLAS_THREADS = 1
 """Threads spin when they wait: under contention two take three times the CPU time of one, for the same work."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from protocols import Protocol
+
 
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file, or of a folder's files in the order of their names (names included)."""
@@ -46,6 +48,17 @@ def peak_rss_mb() -> float:
     """Largest resident memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def overrides(protocol: Protocol, accept_missing: tuple[str, ...], dose_grid_mm: float) -> tuple[str, ...]:
+    """What departs from the protocol by the user's word, one sentence each."""
+    asked = protocol.planning.dose_grid_mm
+    grid = (
+        () if dose_grid_mm == asked else (f"dose grid of {dose_grid_mm:g} mm instead of the protocol's {asked:g} mm",)
+    )
+    missing = (f"missing structure accepted by name: {name}" for name in accept_missing)
+    limits = (f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits))
+    return (*grid, *missing, *limits)
 
 
 @dataclass(slots=True)

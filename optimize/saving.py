@@ -24,6 +24,7 @@ from .report import render_report
 from .results import to_json
 
 REJECTED_SUFFIX = ".rejected"
+OUTPUTS = ("report.html", "rtdose.dcm", "rtstruct.dcm", "evaluation.json", "dvh.csv", "run.json", "fluence.npz")
 
 
 def refuse_existing(out: str | Path, *, overwrite: bool) -> Path:
@@ -32,7 +33,7 @@ def refuse_existing(out: str | Path, *, overwrite: bool) -> Path:
     Raises
     ------
     OutputError
-        It exists and `overwrite` is false, or its parent folder does not exist.
+        It exists and `overwrite` is false or it holds other files too, or its parent folder does not exist.
     """
     path = Path(out)
     if path.exists() and not overwrite:
@@ -41,9 +42,32 @@ def refuse_existing(out: str | Path, *, overwrite: bool) -> Path:
         )
     if path.exists() and not path.is_dir():
         raise OutputError("the output is a file, not a folder.", where=str(path), remedy="Name a folder.")
-    if not path.absolute().parent.is_dir():
+    strange = sorted(p.name for p in path.iterdir() if p.name not in OUTPUTS) if path.exists() else []
+    if strange:
+        raise OutputError(
+            f"--overwrite replaces a folder of results, but this one also holds {strange[0]!r}"
+            + (f" and {len(strange) - 1} more." if strange[1:] else "."),
+            where=str(path),
+            remedy="Name another folder.",
+        )
+    above = path.absolute().parent
+    if not above.is_dir():
         raise OutputError("the folder above it does not exist.", where=str(path), remedy="Create it first.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError("the folder above it may not be written to.", where=str(path), remedy="Name another place.")
     return path
+
+
+def refuse_outputs(out: str | Path, *, overwrite: bool) -> None:
+    """`refuse_existing` for both folders that a plan may end in, before any work.
+
+    Raises
+    ------
+    OutputError
+        As `refuse_existing`.
+    """
+    path = refuse_existing(out, overwrite=overwrite)
+    refuse_existing(_rejected(path), overwrite=overwrite)
 
 
 def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
@@ -71,7 +95,7 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
     """
     path = Path(out)
     if plan.evaluation.status != "ok":
-        path = path.with_name(path.name + REJECTED_SUFFIX)
+        path = _rejected(path)
     with _staging(refuse_existing(path, overwrite=overwrite)) as folder:
         write_json(folder / "evaluation.json", to_json(plan.evaluation))
         write_json(folder / "run.json", dataclasses.asdict(plan.provenance))
@@ -102,6 +126,11 @@ def save_infeasible(
     return Path(out)
 
 
+def _rejected(path: Path) -> Path:
+    whole = path.absolute()
+    return whole.with_name(whole.name + REJECTED_SUFFIX)
+
+
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Strict JSON: a number that is not finite is an error, not a `NaN` that no other reader takes."""
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -114,7 +143,7 @@ def _staging(path: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk."
+            f"cannot be written: {error.strerror or error}.", where=str(path), remedy="Check rights and disk."
         ) from error
     try:
         folder.chmod(0o755)
@@ -123,7 +152,7 @@ def _staging(path: Path) -> Iterator[Path]:
         _take_name(folder, path)
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror}.", where=str(path), remedy="Check rights and disk."
+            f"cannot be written: {error.strerror or error}.", where=str(path), remedy="Check rights and disk."
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -136,7 +165,11 @@ def _take_name(folder: Path, path: Path) -> None:
     # The old result stays readable until the new one is complete and only then goes.
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.absolute().parent))
     path.rename(old / "was")
-    folder.rename(path)
+    try:
+        folder.rename(path)
+    except BaseException:
+        (old / "was").rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -24,9 +24,17 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}",
         highlight=False,
     )
-    table = Table(title="Scorecard (course-total Gy)", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("structure", "goal", "value", "slack", "level", "result"):
-        table.add_column(column, justify="right" if column in ("value", "slack") else "left", no_wrap=True)
+    # A pipe counts as 80 columns: cells are folded there, never cut ("D0.03..." could be D0.03cc or D0.035cc).
+    table = Table(
+        title="Scorecard (course-total Gy)", title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
+    )
+    for column in ("structure", "metric", "limit", "value", "slack", "level", "result", "id"):
+        table.add_column(
+            column,
+            justify="right" if column in ("limit", "value", "slack") else "left",
+            overflow="fold",
+            no_wrap=column in ("metric", "limit", "value", "slack", "level"),
+        )
     for goal in evaluation.goals:
         table.add_row(*_cells(goal))
     console.print(table)
@@ -73,12 +81,14 @@ def timing_line(record: Provenance) -> str:
 def _cells(goal: GoalResult) -> tuple[str, ...]:
     result = "NOT ASSESSED" if not goal.assessed else ("met" if goal.met else "NOT MET")
     if goal.binding and goal.met:
-        result = "met, at the limit"
+        result = "at the limit"
     colour = {"NOT ASSESSED": "yellow", "NOT MET": "red" if goal.level == "mandatory" else "yellow"}.get(
         result, "green"
     )
-    asked = f"{goal.metric} {goal.comparator} {goal.limit:.1f} {goal.unit}"
+    limit = f"{goal.comparator} {goal.limit:.1f} {goal.unit}"
     value = "" if goal.value is None else f"{goal.value:.1f}"
     slack = "" if goal.slack is None else f"{goal.slack:+.1f}"
-    level = "mand." if goal.level == "mandatory" else "opt."
-    return escape(goal.structure), asked, value, slack, level, f"[{colour}]{result}[/{colour}]"
+    return (
+        escape(goal.structure), goal.metric, limit, value, slack,
+        goal.level, f"[{colour}]{result}[/{colour}]", goal.id,
+    )  # fmt: skip

@@ -1,1 +1,1 @@
-"""The hot path, once in NumPy (the readable statement) and once per faster backend, with the same names and arguments."""
+"""The hot path in NumPy, the readable statement, and once per faster backend with the same names and arguments."""

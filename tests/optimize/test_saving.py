@@ -185,3 +185,27 @@ def test_what_cannot_be_an_output_folder_is_refused_before_the_work(tmp_path: Pa
         assert str(path) in str(refusal.value)
     assert (tmp_path / "file").read_text() == "mine"
     assert refuse_existing(tmp_path / "plan", overwrite=False) == tmp_path / "plan"
+
+
+def test_overwrite_spares_a_folder_with_other_things_in_it(planned: Plan, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("mine")
+    (tmp_path / "home" / "run.json").write_text("{}")
+    with pytest.raises(OutputError, match=re.escape("'thesis.tex'")):
+        save_plan(planned, tmp_path / "home", overwrite=True)
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "mine"
+
+
+def test_a_swap_that_fails_puts_the_old_result_back(planned: Plan, tmp_path: Path, monkeypatch) -> None:
+    out = save_infeasible(tmp_path / "plan", {"status": "infeasible"}, {"exit_code": 20})
+    before, rename = snapshot(out), Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name.startswith(".plan.") and target == out:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError, match="Input/output error"):
+        save_plan(planned, out, overwrite=True)
+    assert snapshot(out) == before
