@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import cast
 
 import protocols
-from dosecalc import names
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.influence import Precision
 from dosecalc.machine import load_machine
 from dosecalc.reading import read_ct_series, read_structures
 
-from .anatomy import Target, needed_names
+from .anatomy import Target
 from .arrangements import Angles, parse_beams
 from .planning import Plan, plan
 from .provenance import file_sha256, overrides, peak_rss_mb, software_version, source_commit
@@ -65,14 +64,11 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     found = read_structures(
         job.structures, job.structure_names, frame_of_reference_uid=_frame(job.ct, ct.frame_of_reference_uid)
     )
-    matched = names.match(found, needed_names(protocol), ct.volume.grid)
-    for line in _match_lines(matched):
-        progress(line)
     hashes = _input_hashes(job)
     try:
         made = plan(
             ct,
-            matched.structures,
+            found,
             protocol,
             machine,
             angles,
@@ -168,11 +164,6 @@ def _input_hashes(job: Job) -> dict[str, str]:
 def _frame(ct: Path, uid: str) -> str | None:
     """The frame of reference that an RTSTRUCT must share; a NIfTI image has none of its own."""
     return None if ct.name.lower().endswith((".nii", ".nii.gz")) else uid
-
-
-def _match_lines(match: names.Match) -> list[str]:
-    lines = [f"names: {given} read as {name}" for given, name in match.renamed]
-    return lines + [f"names: {name} joined from {', '.join(parts)}" for name, parts in match.joined]
 
 
 def _triple(values: tuple[float, float, float]) -> str:

@@ -7,11 +7,13 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dosecalc import names
 from dosecalc.beams import Beamlets, aim
 from dosecalc.density import to_density
 from dosecalc.dicom import CtSeries
@@ -22,7 +24,7 @@ from dosecalc.machine import BeamModel
 from dosecalc.structures import StructureSet
 from protocols.schema import Protocol
 
-from .anatomy import Anatomy, Target, prepare_anatomy
+from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
@@ -62,6 +64,12 @@ class Plan:
     protocol: Protocol
     machine: BeamModel
     provenance: Provenance
+
+    def save(self, out: str | Path, *, overwrite: bool = False) -> Path:
+        """Write every output into a new folder; see `optimize.save_plan`."""
+        from .saving import save_plan
+
+        return save_plan(self, out, overwrite=overwrite)
 
 
 def plan(
@@ -123,7 +131,10 @@ def plan(
     with watch.step("anatomy"):
         grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
-        anatomy = prepare_anatomy(structures, ct.volume, grid, protocol, targets)
+        matched = names.match(structures, needed_names(protocol), ct.volume.grid)
+        for line in _match_lines(matched):
+            progress(line)
+        anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
         _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
         voxels = _dose_voxels(anatomy, protocol, grid)
@@ -162,6 +173,11 @@ def _refuse_hopeless(undosed: PlanEvaluation) -> None:
 def _lack(goal: GoalResult) -> str:
     asked = f"{goal.comparator} {goal.limit:g} cc"
     return f"{goal.structure} {goal.metric} ({goal.id}) is {goal.value:.0f} cc, asked for {asked}"
+
+
+def _match_lines(match: names.Match) -> list[str]:
+    lines = [f"names: {given} read as {name}" for given, name in match.renamed]
+    return lines + [f"names: {name} joined from {', '.join(parts)}" for name, parts in match.joined]
 
 
 def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid: Grid) -> Beamlets:
