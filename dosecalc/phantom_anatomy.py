@@ -17,7 +17,7 @@ from .implicit import Array, Shape, Signed, clipped, ellipsoid, grown, outside, 
 
 GTV_RADII_MM: Triple = (17.5, 19.5, 18.5)
 # Surface to surface: the planning target volume meets the duodenum, whose limits then hold the dose back.
-GTV_TO_DUODENUM_MM = 2.0
+GTV_TO_DUODENUM_MM = 1.0
 _GTV_START_MM: Triple = (-50.0, -8.0, -26.0)
 # The direction in which the tumour is moved from there until the distance is right.
 _GTV_AWAY = (-0.45, 0.05, 0.89)

@@ -24,16 +24,16 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}",
         highlight=False,
     )
-    # A pipe counts as 80 columns: cells are folded there, never cut ("D0.03..." could be D0.03cc or D0.035cc).
+    # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
     table = Table(
         title="Scorecard (course-total Gy)", title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
     )
-    for column in ("structure", "metric", "limit", "value", "slack", "level", "result", "id"):
+    for column in ("structure", "metric", "limit", "value", "slack", "level", "result"):
         table.add_column(
             column,
             justify="right" if column in ("limit", "value", "slack") else "left",
             overflow="fold",
-            no_wrap=column in ("metric", "limit", "value", "slack", "level"),
+            no_wrap=column != "structure",
         )
     for goal in evaluation.goals:
         table.add_row(*_cells(goal))
@@ -88,7 +88,5 @@ def _cells(goal: GoalResult) -> tuple[str, ...]:
     limit = f"{goal.comparator} {goal.limit:.1f} {goal.unit}"
     value = "" if goal.value is None else f"{goal.value:.1f}"
     slack = "" if goal.slack is None else f"{goal.slack:+.1f}"
-    return (
-        escape(goal.structure), goal.metric, limit, value, slack,
-        goal.level, f"[{colour}]{result}[/{colour}]", goal.id,
-    )  # fmt: skip
+    level = "mand." if goal.level == "mandatory" else "opt."
+    return escape(goal.structure), goal.metric, limit, value, slack, level, f"[{colour}]{result}[/{colour}]"
