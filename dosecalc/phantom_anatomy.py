@@ -21,6 +21,7 @@ GTV_TO_DUODENUM_MM = 1.0
 _GTV_START_MM: Triple = (-50.0, -8.0, -26.0)
 # The direction in which the tumour is moved from there until the distance is right.
 _GTV_AWAY = (-0.45, 0.05, 0.89)
+_RIM_MM = 0.5  # of liver round the tumour, where it bulges into the hollow
 _TOP_MM, _BOTTOM_MM = 140.0, -160.0  # beyond the scan at both ends
 FAT_HU, MESENTERY_HU, MUSCLE_HU, LUNG_HU, GAS_HU = -100.0, -80.0, 45.0, -780.0, -950.0
 
@@ -215,11 +216,13 @@ def _right_lobe() -> Shape:
 
 
 def _liver() -> Shape:
-    """Two lobes with the hollow under them, in which duodenum, pancreas and gall bladder lie."""
+    """Two lobes over the hollow in which duodenum, pancreas and gall bladder lie, and a rim round the tumour."""
     left = ellipsoid((-4, -38, 28), (74, 34, 37))
     hollow = ellipsoid((-14, -16, -62), (48, 62, 50))
     kidney_bed = ellipsoid((-60, 66, -66), (32, 36, 60))
-    return clipped(union(_right_lobe(), left), outside(hollow), outside(kidney_bed))
+    lobes = clipped(union(_right_lobe(), left), outside(hollow), outside(kidney_bed))
+    tumour = gtv()
+    return union(lobes, replace(tumour, signed_mm=grown(tumour.signed_mm, _RIM_MM)))
 
 
 def _lung(side: float) -> Shape:
