@@ -64,6 +64,7 @@ def organs() -> list[Organ]:
         _organ("GreatVes", _great_vessels(), 50),
         _organ("Esophagus", tube([(2, 22, _TOP_MM), (12, 12, 82), (34, 8, 52)], [8, 8, 8]), 30),
         _organ("Duodenum", gut, 30),
+        _organ("BileDuct_Common", _bile_duct(), 12),
         _organ("Stomach", stomach, 32),
         _organ("GallBladder", ellipsoid((-60, -50, -46), (12, 15, 24)), 12),
         _organ("Colon", colon, 20),
@@ -162,6 +163,12 @@ def _great_vessels() -> Shape:
 def _portal_vein() -> Shape:
     """From the splenic confluence to the first bifurcation."""
     return tube([(6, 6, -40), (-8, 4, -18), (-32, 1, 4)], [6.5, 6.5, 7])
+
+
+def _bile_duct() -> Shape:
+    """From the hilum of the liver down to the duodenum, 5 to 7 mm wide and in front of the portal vein."""
+    points: list[Triple] = [(-30, -10, 6), (-22, -9, -14), (-19, -6, -34), (-28, -2, -52), (-37, 2, -64)]
+    return tube(points, [2.5, 3.5, 3.5, 3.0, 3.0])
 
 
 def _duodenum() -> Shape:
