@@ -97,7 +97,6 @@ def prepare_anatomy(
             *moved,
             *overlap_warnings,
             *organs.warnings,
-            *_cut_warnings(cut),
         ),
         cut=cut,
         report_only=organs.report_only,
@@ -156,7 +155,3 @@ def _check_inside_scan(ptv: Structure, ct: Volume) -> None:
             where="PTV",
             remedy="Use a scan that reaches beyond the target and its margins.",
         )
-
-
-def _cut_warnings(cut: tuple[str, ...]) -> list[str]:
-    return [f"the scan cuts {', '.join(cut)}: their volumes are lower bounds."] if cut else []

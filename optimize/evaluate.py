@@ -142,9 +142,7 @@ def _warnings(
     judged_on = dict.fromkeys(goal.structure for goal in protocol.goals)
     cut = [name for name in judged_on if name in regions and regions[name].cut]
     if cut:
-        told.append(
-            f"cut by the scan or the dose grid: {', '.join(cut)}; volumes are lower bounds, means not assessed."
-        )
+        told.append(f"the scan or the dose grid cuts {', '.join(cut)}: volumes are lower bounds, means not assessed.")
     told += [f"{name}: missing; its goals are not assessed." for name in judged_on if name not in regions]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]

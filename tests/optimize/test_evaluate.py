@@ -334,6 +334,7 @@ def test_a_cut_organ(known_by: str) -> None:
     cut = ("Liver-GTV",) if known_by == "name" else ()
     evaluation = evaluate(dose_of(PTV=60.0), structure_set(**liver), protocol(*CUT_GOALS), cut_structures=cut)
     found = rows(evaluation)
+    assert any(w.startswith("the scan or the dose grid cuts Liver-GTV:") for w in evaluation.warnings)
     assert found["mean"].note == "NOT ASSESSED: the scan cuts the organ: mean dose"
     assert not found["share"].assessed
     assert found["spared"].met is True and "lower bound" in found["spared"].note
