@@ -71,6 +71,12 @@ def _numpy(reason: str) -> Backend:
     return Backend("numpy", reason, numpy_kernels)
 
 
+def compiled_here(backend: Backend) -> bool:
+    """Whether this process had to compile a kernel (a cold start) or found all it used in numba's cache."""
+    stats = (getattr(kernel, "stats", None) for kernel in vars(backend.kernels).values())
+    return any(getattr(found, "cache_misses", None) for found in stats)
+
+
 def cupy_installed() -> bool:
     """Whether a CuPy wheel is installed; says nothing about a usable GPU."""
     return importlib.util.find_spec("cupy") is not None

@@ -136,9 +136,10 @@ def sphere(centre_mm: Triple, diameter_mm: float, grid: Grid, *, name: str, role
     fraction[window] = _sphere_shares(offsets * grid.spacing_mm, diameter_mm / 2.0, grid)
     if not fraction.any():
         raise InputError(
-            f"the sphere around {tuple(centre_mm)} mm lies outside the image.",
+            f"a sphere of {diameter_mm:g} mm around {tuple(centre_mm)} mm covers nothing of the image: it lies outside "
+            f"or is too small for voxels of {' x '.join(f'{s:g}' for s in grid.spacing_mm)} mm.",
             where=name,
-            remedy="Give its centre in DICOM patient coordinates (LPS).",
+            remedy="Give its centre in DICOM patient coordinates (LPS) and its diameter in mm.",
         )
     return from_shares(name, grid, fraction, role)
 

@@ -165,12 +165,13 @@ def _plan(
     dose_grid_mm: float | None = None,
 ) -> None:
     """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
-    from dosecalc.backend import select_backend
+    begin = time.perf_counter()
+    from dosecalc.backend import compiled_here, select_backend
 
     from .saving import refuse_outputs
 
     refuse_outputs(out, overwrite=overwrite)
-    select_backend(backend)
+    chosen = select_backend(backend)
     from .arrangements import parse_beams
     from .job import Job, parse_targets, run_job
     from .scorecard import print_scorecard, timing_line
@@ -194,7 +195,11 @@ def _plan(
     plan, folder = run_job(job, _progress)
     print_scorecard(out_console, plan.evaluation)
     out_console.print(timing_line(plan.provenance), highlight=False)
-    out_console.print(f"written: {folder}", highlight=False, soft_wrap=True)
+    start = "cold: kernels compiled" if compiled_here(chosen) else "warm: no kernel compiled"
+    seconds = time.perf_counter() - begin
+    out_console.print(
+        f"written: {folder} ({seconds:.0f} s from reading to report, {start})", highlight=False, soft_wrap=True
+    )
     if plan.provenance.exit_code:
         raise VerificationError(
             f"the plan breaks a mandatory limit on the reference dose; it is saved as {folder.name} only.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import protocols
+from dosecalc.backend import select_backend
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.influence import Precision
 from dosecalc.machine import load_machine
@@ -18,9 +20,11 @@ from dosecalc.reading import read_ct_series, read_structures
 from .anatomy import Target
 from .arrangements import Angles, parse_beams
 from .planning import Plan, plan
-from .provenance import file_sha256, overrides, peak_rss_mb, software_version, source_commit
+from .problem import BLAS_THREADS
+from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
 from .results import SCHEMA_VERSION
 from .saving import save_infeasible, save_plan
+from .solvers import DEFAULT_ORDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     DosecalcError, ProtocolError
         Whatever the steps refuse; an infeasible problem leaves evaluation.json and run.json behind.
     """
+    begin = time.perf_counter()
     protocol = protocols.load(job.protocol, accept_limits=job.accept_limit)
     angles = job.angles or parse_beams(protocol.planning.beams)
     machine = load_machine(job.machine)
@@ -81,7 +86,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             progress=progress,
         )
     except InfeasibleError as error:
-        _save_infeasible(job, protocol, angles, hashes, error)
+        _save_infeasible(job, protocol, angles, hashes, error, time.perf_counter() - begin)
         raise
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
@@ -128,7 +133,9 @@ def _save_infeasible(
     angles: tuple[Angles, ...],
     hashes: dict[str, str],
     error: InfeasibleError,
+    seconds: float,
 ) -> None:
+    grid_mm = job.dose_grid_mm or protocol.planning.dose_grid_mm
     evaluation = {
         "schema_version": SCHEMA_VERSION,
         "status": "infeasible",
@@ -146,11 +153,19 @@ def _save_infeasible(
         "protocol": protocol.name,
         "protocol_sha256": protocol.sha256,
         "machine": job.machine,
-        "backend": job.backend,
+        "backend": select_backend(job.backend).name,
+        "device": device(),
         "precision": job.precision,
+        "grid_mm": [grid_mm] * 3,
+        "beamlet_mm": protocol.planning.beamlet_mm,
         "beams": [dict(zip(("gantry_deg", "couch_deg", "collimator_deg"), a, strict=True)) for a in angles],
+        "threads": BLAS_THREADS,
+        "solver": ", ".join(DEFAULT_ORDER),
+        "seed": 0,
+        "timings_s": {"total": seconds},
         "peak_rss_mb": peak_rss_mb(),
-        "overrides": list(overrides(protocol, job.accept_missing, job.dose_grid_mm or protocol.planning.dose_grid_mm)),
+        "overrides": list(overrides(protocol, job.accept_missing, grid_mm)),
+        "warnings": [],
         "exit_code": error.exit_code,
     }
     save_infeasible(job.out, evaluation, record, overwrite=job.overwrite)

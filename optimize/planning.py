@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +27,7 @@ from .arrangements import Angles, beams_at
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .goals import resolve_goals
-from .provenance import Provenance, Stopwatch, overrides, peak_rss_mb, software_version, source_commit
+from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
 
 Progress = Callable[[str], None]
@@ -254,7 +252,7 @@ def _record(
         machine_sha256=machine.sha256,
         backend=influence.backend.name,
         backend_reason=influence.backend.reason,
-        device=f"CPU, {platform.machine()}, {os.cpu_count()} cores",
+        device=device(),
         precision=influence.precision,
         grid_mm=influence.grid.spacing_mm,
         beamlet_mm=float(beamlets.width_u_mm[0]),

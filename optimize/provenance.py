@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -42,6 +44,11 @@ def source_commit() -> str | None:
 def software_version() -> str:
     """Version of the installed distribution."""
     return version("dosecalc")
+
+
+def device() -> str:
+    """What computes, in words."""
+    return f"CPU, {platform.machine()}, {os.cpu_count()} cores"
 
 
 def peak_rss_mb() -> float:

@@ -134,7 +134,8 @@ def grow_targets(
     made: dict[str, Structure] = {}
     if parts["GTV"]:
         made["GTV"] = regions.union("GTV", grid, *parts["GTV"], role="GTV")
-        notes.append(f"GTV: {_list(parts['GTV'])}.")
+        if _list(parts["GTV"]) != "GTV":
+            notes.append(f"GTV: {_list(parts['GTV'])}.")
     steps = (("GTV", "CTV", table.gtv_to_ctv_mm), ("CTV", "PTV", table.ctv_to_ptv_mm))
     for inner, outer, margin in steps:
         members = list(parts[outer])

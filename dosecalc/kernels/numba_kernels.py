@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from .error_function import erf
+
 Array = npt.NDArray[Any]
 
 # Sums over components and taps may be re-associated into vector lanes; nothing else is relaxed (NaN stays NaN).
@@ -142,13 +144,14 @@ def _scatter_parts(parts: Array, values: Array, iv: Array, iu: Array, fv: Array,
 @njit(cache=True)
 def _blurred_row(t: float, centre: Array, width: Array, sigma: float, result: Array) -> float:
     """One row of `blurred_squares` and its sum; beamlets that touch share the error function of their edge."""
+    scale = 1.0 / (math.sqrt(2.0) * sigma) if sigma > 0.0 else math.inf
     edge = value = total = 0.0
     for j in range(len(centre)):
         low = centre[j] - width[j] / 2
         high = centre[j] + width[j] / 2
         if j == 0 or abs(low - edge) > 1e-9:
-            value = _step(t - low, sigma)
-        above = _step(t - high, sigma)
+            value = _step(t - low, scale)
+        above = _step(t - high, scale)
         result[j] = 0.5 * (value - above)
         total += result[j]
         edge = high
@@ -157,11 +160,9 @@ def _blurred_row(t: float, centre: Array, width: Array, sigma: float, result: Ar
 
 
 @njit(cache=True)
-def _step(offset: float, sigma: float) -> float:
-    """erf(offset / (sqrt(2) sigma)); at 6 in its argument it is 1 to the last bit."""
-    if sigma == 0.0 or abs(offset) > 8.5 * sigma:
-        return float(np.sign(offset))
-    return math.erf(offset / (math.sqrt(2.0) * sigma))
+def _step(offset: float, scale: float) -> float:
+    """erf(offset * scale), a sharp step for a point source; 0 * inf would be NaN."""
+    return float(erf(offset * scale)) if offset != 0.0 else 0.0
 
 
 @njit(parallel=True, cache=True, fastmath=_LANES)

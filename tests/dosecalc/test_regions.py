@@ -62,7 +62,7 @@ def test_sphere_lies_where_it_was_drawn_on_a_turned_grid() -> None:
 
 
 def test_sphere_faults() -> None:
-    with pytest.raises(InputError, match="outside the image"):
+    with pytest.raises(InputError, match="covers nothing of the image"):
         regions.sphere((500, 0, 0), 20, CUBIC, name="GTV")
     with pytest.raises(InputError, match="positive"):
         regions.sphere(CENTRE, 0, CUBIC, name="GTV")

@@ -12,7 +12,7 @@ import optimize.job
 from optimize.arrangements import parse_beams
 
 from .conftest import Finished, Run
-from .small_case import ACCEPTED, Patient, write_protocol
+from .small_case import ACCEPTED, RUN_KEYS, Patient, write_protocol
 
 VERBS = [
     (),
@@ -106,7 +106,9 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     conflict = next(c for c in record["conflicts"] if c["id"] == "duodenum_max")
     assert conflict["structure"] == "Duodenum"
     assert conflict["needed_gy"] > conflict["limit_gy"] == 15.0
-    assert json.loads((out / "run.json").read_text())["exit_code"] == 20
+    run = json.loads((out / "run.json").read_text())
+    assert run["exit_code"] == 20
+    assert set(run) >= set(RUN_KEYS)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
         ({"target_sphere": "1,2,3"}, 2, ["'1,2,3'", "x,y,z,diameter"]),
         ({"target_sphere": "1,2,3,-4"}, 2, ["positive diameter"]),
         ({"target_sphere": "1,2,nan,4"}, 2, ["x,y,z,diameter"]),
-        ({"target_sphere": "900,0,0,20"}, 10, ["900", "outside the image", "LPS"]),
+        ({"target_sphere": "900,0,0,20"}, 10, ["900", "covers nothing of the image", "LPS"]),
         ({"target_sphere": "-90,-60,0,20"}, 10, ["outside the body", "LPS"]),
         ({"target_sphere": "0,0,-58,20"}, 10, ["outside the body"]),
         ({"structure_names": "labels.json"}, 10, ["NIfTI label maps only"]),

@@ -9,13 +9,7 @@ import numpy as np
 from optimize.planning import Plan
 from optimize.results import GoalResult
 
-from .small_case import ACCEPTED, BEAMS, DUODENUM_GY, FLOOR_GY, Patient, load_protocol, make_plan
-
-RUN_KEYS = (
-    "version", "commit", "input_sha256", "protocol_sha256", "machine", "backend", "device", "precision", "grid_mm",
-    "beamlet_mm", "beams", "threads", "solver", "seed", "timings_s", "peak_rss_mb", "overrides", "warnings",
-    "exit_code",
-)  # fmt: skip
+from .small_case import ACCEPTED, BEAMS, DUODENUM_GY, FLOOR_GY, RUN_KEYS, Patient, load_protocol, make_plan
 
 
 def goal_of(plan: Plan, goal_id: str) -> GoalResult:
