@@ -188,10 +188,11 @@ def _compare(
     for name in solvers:
         problem = master_problem(master, smoothness=smoothness)
         wall, cpu = time.perf_counter(), time.process_time()
+        value = None
         try:
             text = solve_with_fallback(problem, order=(name,), time_limit_s=COMPARISON_LIMIT_S).attempts[0][1]
+            value = float(problem.value)
         except OptimisationError as error:
             text = error.message
-        value = None if problem.value is None else float(problem.value)
         results[name] = (time.perf_counter() - wall, time.process_time() - cpu, value, text)
     return results
