@@ -15,7 +15,16 @@ from dosecalc.structures import Structure, StructureSet
 from protocols import Protocol
 
 from .derived import Source, derive_organs
-from .targets import Overlap, Target, draw_targets, grow_targets, without_prvs
+from .placement import placement_warnings
+from .targets import (
+    Overlap,
+    Target,
+    draw_targets,
+    grow_targets,
+    lesion_targets,
+    separate_lesions,
+    without_prvs,
+)
 
 _MADE_HERE = ("GTV", "CTV", "PTV", "PTV_opt", "Liver-GTV", "Liver-PTV")
 _WRAPS = ("Skin", "Chestwall")  # go round the trunk: every scan cuts them
@@ -38,6 +47,8 @@ class Anatomy:
         Structures whose goals must read NOT ASSESSED: a surrogate stands in for them.
     overlaps : tuple of Overlap
         Serial organs with their PRV inside the PTV.
+    lesions : tuple of str
+        The parts of PTV_opt, one for each of several lesions; empty for a single one.
     """
 
     structures: StructureSet
@@ -46,6 +57,7 @@ class Anatomy:
     cut: tuple[str, ...]
     report_only: tuple[str, ...]
     overlaps: tuple[Overlap, ...]
+    lesions: tuple[str, ...] = ()
 
 
 def needed_names(protocol: Protocol) -> tuple[str, ...]:
@@ -84,23 +96,28 @@ def prepare_anatomy(
     _check_inside_scan(ours["PTV"], ct)
     kept, moved = _set_aside(structures, {*ours, "PTV_opt", "Liver-GTV", "Liver-PTV"}, set(targets))
     ptv_opt, overlaps, overlap_warnings = without_prvs(ours, kept, fine, protocol)
+    parts, part_lines = lesion_targets(separate_lesions(drawn, fine), ptv_opt, body, fine, protocol)
     all_gtvs = [s for s in (*kept, *drawn.values()) if s.role == "GTV"]
     sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, ours["PTV"])
     organs = derive_organs(sources)
     cut = _cut(kept, ct, organs.origins)
     return Anatomy(
-        structures=kept.adding(*([body] if body.name not in kept else []), *ours.values(), ptv_opt, *organs.structures),
-        derived=(*notes, *lines, *organs.notes),
+        structures=kept.adding(
+            *([body] if body.name not in kept else []), *ours.values(), ptv_opt, *parts, *organs.structures
+        ),
+        derived=(*notes, *lines, *part_lines, *organs.notes),
         warnings=(
             *warnings,
             *_truncation(body, ct),
             *moved,
             *overlap_warnings,
+            *placement_warnings(ours, kept, ct, fine, protocol),
             *organs.warnings,
         ),
         cut=cut,
         report_only=organs.report_only,
         overlaps=overlaps,
+        lesions=tuple(part.name for part in parts),
     )
 
 

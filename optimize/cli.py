@@ -213,6 +213,10 @@ def evaluate_command(
     structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     protocol: ProtocolArg = "crlm_5fx",
+    lesion: Annotated[
+        list[str] | None,
+        typer.Option("--lesion", help="A part of the prescribed structure to be judged for itself; repeatable."),
+    ] = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     as_json: AsJson = False,
@@ -232,6 +236,7 @@ def evaluate_command(
         read_structures(structures, structure_names),
         chosen,
         accepted_missing=tuple(accept_missing or ()),
+        lesions=tuple(lesion or ()),
     )
     if as_json:
         _print_json(to_json(judged))

@@ -398,8 +398,16 @@ def _mean_bound(run: _Run, name: str, region: Region, limit_gy: float, scalar: s
 
 def _target_kept(run: _Run, last: StageResult) -> npt.NDArray[np.int64]:
     """Target voxels that must keep the prescription: all but the coldest share."""
-    region = run.goals.target
-    return kept_above(region, COLD_SHARE, last.dose_gy[region.positions], run.protected)
+    return _coldest_released(run, last.dose_gy[run.goals.target.positions])
+
+
+def _coldest_released(run: _Run, score: Array) -> npt.NDArray[np.int64]:
+    """Target voxels less the lowest-scored share of each lesion: a small one is not given up for a large one."""
+    target, kept = run.goals.target, []
+    for lesion in run.goals.lesions:
+        at = np.searchsorted(target.positions, lesion.positions)
+        kept.append(kept_above(lesion, COLD_SHARE, score[at], run.protected[at]))
+    return np.unique(np.concatenate(kept))
 
 
 def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
@@ -409,14 +417,14 @@ def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> 
     """
     region = run.goals.target
     if not last.prices:
-        return kept_above(region, COLD_SHARE, _room_mm(run, bounds), run.protected)
+        return _coldest_released(run, _room_mm(run, bounds))
     score = last.dose_gy[region.positions].copy()
     positions, price = last.prices.get("target", (np.zeros(0, np.int64), np.zeros(0)))
     if price.size and price.max() > 0:
         dear = np.isin(region.positions, positions)
         at = np.searchsorted(positions, region.positions[dear])
         score[dear] -= PRICE_WEIGHT * score[dear] * price[at] / price.max()
-    return kept_above(region, COLD_SHARE, score, run.protected)
+    return _coldest_released(run, score)
 
 
 def _room_mm(run: _Run, bounds: list[Bound]) -> Array:

@@ -14,6 +14,7 @@ from dosecalc.structures import StructureSet
 from protocols import Protocol, lq_validity
 from protocols.metrics import DoseAtVolume, MeanDose, Metric, StructureVolume
 
+from .bridging import bridging_lines
 from .judging import judge_goal
 from .metrics import NEAR_MAXIMUM, measure
 from .prescribed import basis_metric, prescription_reached, prescription_rows
@@ -31,6 +32,7 @@ def evaluate(
     *,
     accepted_missing: tuple[str, ...] = (),
     cut_structures: tuple[str, ...] = (),
+    lesions: tuple[str, ...] = (),
     certificate: Certificate | None = None,
 ) -> PlanEvaluation:
     """Judge a plan's dose.
@@ -48,6 +50,9 @@ def evaluate(
         Structures of mandatory goals that may be missing; their goals read NOT ASSESSED.
     cut_structures : tuple of str
         Structures that the scan cuts. Those that reach a face of the dose grid count as cut in any case.
+    lesions : tuple of str
+        The prescribed structure's parts, one for each of several lesions: each is judged for itself as well, and
+        the dose between them is told.
     certificate : Certificate, optional
         What the optimiser vouches for; passed through.
 
@@ -59,12 +64,12 @@ def evaluate(
     ------
     InputError
         A dose that is negative or not finite, a missing mandatory structure that was not accepted by name, a
-        target that is missing or cut, or a prescription basis that cannot be judged.
+        target or lesion that is missing or cut, or a prescription basis that cannot be judged.
     """
     regions = regions_on(dose, structures, cut_structures)
-    _require(regions, structures, protocol, accepted_missing)
-    reached = prescription_reached(regions, protocol)
-    goals = prescription_rows(regions, structures, protocol, reached, dose.grid) + tuple(
+    _require(regions, structures, protocol, accepted_missing, lesions)
+    reached = prescription_reached(regions, protocol, lesions)
+    goals = prescription_rows(regions, structures, protocol, reached, dose.grid, lesions) + tuple(
         judge_goal(goal, regions, accepted_missing) for goal in protocol.goals
     )
     rejected = any(goal.level == "mandatory" and goal.assessed and not goal.met for goal in goals)
@@ -75,17 +80,24 @@ def evaluate(
         goals=goals,
         structures=tuple(_summary(name, regions.get(name)) for name in structures.names),
         certificate=certificate or Certificate(),
-        warnings=_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
+        warnings=(
+            *_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
+            *bridging_lines(dose, {name: regions[name].indices for name in lesions}, reached.dose_gy),
+        ),
     )
 
 
 def _require(
-    regions: dict[str, Region], structures: StructureSet, protocol: Protocol, accepted: tuple[str, ...]
+    regions: dict[str, Region],
+    structures: StructureSet,
+    protocol: Protocol,
+    accepted: tuple[str, ...],
+    lesions: tuple[str, ...],
 ) -> None:
     """Refuse a plan whose targets or mandatory organs are not there, all in one error."""
     prescription = protocol.prescription
     basis_metric(prescription)
-    targets = tuple(dict.fromkeys((prescription.structure, prescription.hot_spot.structure)))
+    targets = tuple(dict.fromkeys((prescription.structure, prescription.hot_spot.structure, *lesions)))
     _refuse_missing([name for name in targets if name not in regions], structures, "Add the target structures.")
     if cut := [name for name in targets if regions[name].cut]:
         raise InputError(

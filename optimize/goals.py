@@ -59,6 +59,8 @@ class PlanGoals:
     ----------
     target, gtv, ptv : Region
         PTV_opt, union of GTVs, union of PTVs.
+    lesions : tuple of Region
+        The parts of `target` that must reach its dose each for itself; `target` alone for one lesion.
     outside : Region
         Body voxels that lie mostly outside the PTV.
     liver : Region or None
@@ -75,6 +77,7 @@ class PlanGoals:
     target: Region
     gtv: Region
     ptv: Region
+    lesions: tuple[Region, ...]
     outside: Region
     liver: Region | None
     limits: tuple[DoseVolumeLimit, ...]
@@ -90,7 +93,13 @@ class PlanGoals:
 
 
 def resolve_goals(
-    protocol: Protocol, structures: StructureSet, grid: Grid, voxels: Array, *, skip: frozenset[str] = frozenset()
+    protocol: Protocol,
+    structures: StructureSet,
+    grid: Grid,
+    voxels: Array,
+    *,
+    skip: frozenset[str] = frozenset(),
+    lesions: tuple[str, ...] = (),
 ) -> PlanGoals:
     """Turn the protocol's goals into limits on the operator's voxels.
 
@@ -105,6 +114,8 @@ def resolve_goals(
         The operator's voxels: ascending C-order indices of `grid`, covering every structure used.
     skip : frozenset of str
         Structures whose goals are not assessed (missing and accepted, report-only).
+    lesions : tuple of str
+        Parts of the prescribed structure, one for each of several lesions.
 
     Raises
     ------
@@ -132,6 +143,7 @@ def resolve_goals(
         target=region(rx.structure),
         gtv=region("GTV") if "GTV" in structures else Region("GTV", np.zeros(0, np.int64), np.zeros(0)),
         ptv=ptv,
+        lesions=tuple(region(name) for name in lesions or (rx.structure,)),
         outside=Region("Body-PTV", body.positions[outside], body.cc[outside]),
         liver=region("Liver-GTV") if "Liver-GTV" in structures else None,
         limits=tuple(limits),

@@ -145,7 +145,7 @@ def plan(
         )
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
-        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped)
+        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
         result = escalate(influence, goals, progress=progress)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
@@ -191,7 +191,14 @@ def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid:
 
 def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:
     """Every voxel of the body and of any structure that a goal names, ascending."""
-    named = {"Body", "PTV", "GTV", protocol.prescription.structure, *(g.structure for g in protocol.goals)}
+    named = {
+        "Body",
+        "PTV",
+        "GTV",
+        protocol.prescription.structure,
+        *anatomy.lesions,
+        *(g.structure for g in protocol.goals),
+    }
     covered = np.zeros(grid.size, bool)
     for name in named:
         if name in anatomy.structures:
@@ -220,6 +227,7 @@ def _judge(
         protocol,
         accepted_missing=(*accept_missing, *anatomy.report_only),
         cut_structures=anatomy.cut,
+        lesions=anatomy.lesions,
     )
     if result is None:
         return judged

@@ -38,13 +38,15 @@ def basis_metric(prescription: Prescription) -> Metric:
     return _BASIS[prescription.basis]
 
 
-def prescription_reached(regions: dict[str, Region], protocol: Protocol) -> PrescriptionReached:
-    """What the dose reached of the prescription, on its own basis."""
+def prescription_reached(
+    regions: dict[str, Region], protocol: Protocol, lesions: tuple[str, ...] = ()
+) -> PrescriptionReached:
+    """What the dose reached of the prescription, on its own basis; of several lesions each is listed as well."""
     wanted = protocol.prescription
     target, hottest = regions[wanted.structure], regions[wanted.hot_spot.structure]
     dose_gy = measure(basis_metric(wanted), target.dose_gy, target.cc)
     near_maximum = measure(NEAR_MAXIMUM, hottest.dose_gy, hottest.cc)
-    names = dict.fromkeys((wanted.structure, wanted.hot_spot.structure, "PTV", wanted.gtv_d98.structure))
+    names = dict.fromkeys((wanted.structure, wanted.hot_spot.structure, "PTV", wanted.gtv_d98.structure, *lesions))
     return PrescriptionReached(
         dose_gy=dose_gy,
         basis=wanted.basis,
@@ -82,6 +84,7 @@ def prescription_rows(
     protocol: Protocol,
     reached: PrescriptionReached,
     grid: Grid,
+    lesions: tuple[str, ...] = (),
 ) -> tuple[GoalResult, ...]:
     """What the prescription asks of the targets and the tissue around them, under ids that never change."""
     wanted = protocol.prescription
@@ -89,6 +92,7 @@ def prescription_rows(
     rows = [
         _dose_row("prescription_floor", "mandatory", wanted, wanted.floor, reached.dose_gy),
         _dose_row("prescription_target", "optimal", wanted, wanted.target, reached.dose_gy),
+        *_lesion_rows(regions, wanted, lesions),
         dataclasses.replace(judge_goal(wanted.gtv_d98, regions, ()), id="gtv_d98"),
         _hot_spot_row(regions, wanted, d95_gy),
     ]
@@ -96,6 +100,17 @@ def prescription_rows(
         rows.append(dataclasses.replace(judge_goal(wanted.ptv_mean_max, regions, ()), id="ptv_mean"))
     rows.append(_outside_row(regions, structures, wanted, d95_gy, grid))
     return tuple(rows)
+
+
+def _lesion_rows(regions: dict[str, Region], wanted: Prescription, lesions: tuple[str, ...]) -> list[GoalResult]:
+    """Floor and target for each of several lesions: their union may reach a dose that one of them does not."""
+    rows = []
+    for name in lesions:
+        reached_gy = measure(basis_metric(wanted), regions[name].dose_gy, regions[name].cc)
+        for what, level, bound in (("floor", "mandatory", wanted.floor), ("target", "optimal", wanted.target)):
+            row = _dose_row(f"prescription_{what}_{name}", level, wanted, bound, reached_gy)
+            rows.append(dataclasses.replace(row, structure=name))
+    return rows
 
 
 def _dose_row(row_id: str, level: str, wanted: Prescription, bound: SourcedDose, reached_gy: float) -> GoalResult:

@@ -151,6 +151,21 @@ def grow_targets(
     return made, notes
 
 
+def separate_lesions(drawn: dict[Target, Structure], grid: Grid) -> list[dict[Target, Structure]]:
+    """The targets, grouped: those that share volume belong to one lesion, in the order of their first target."""
+    lesions: list[dict[Target, Structure]] = []
+    for target, structure in drawn.items():
+        volume = regions.shares(structure, grid) > 0
+        met = [
+            lesion for lesion in lesions if any((volume & (regions.shares(s, grid) > 0)).any() for s in lesion.values())
+        ]
+        merged = {t: s for lesion in met for t, s in lesion.items()} | {target: structure}
+        first = lesions.index(met[0]) if met else len(lesions)
+        lesions = [lesion for lesion in lesions if lesion not in met]
+        lesions.insert(first, merged)
+    return lesions
+
+
 def _clipped(ptv: Structure, body: Structure, grid: Grid) -> tuple[Structure, float]:
     whole = regions.shares(ptv, grid)
     inside = np.minimum(whole, regions.shares(body, grid))
@@ -185,6 +200,35 @@ def without_prvs(
     if "GTV" in ours and (lost := _cc(np.minimum(regions.shares(ours["GTV"], grid), taken), grid)) > 0:
         warnings.append(f"GTV: {lost:.2f} cc of it lie inside the PRV of a serial organ, outside PTV_opt.")
     return regions.from_shares("PTV_opt", grid, left, "PTV"), tuple(overlaps), warnings
+
+
+def lesion_targets(
+    lesions: list[dict[Target, Structure]], ptv_opt: Structure, body: Structure, grid: Grid, protocol: Protocol
+) -> tuple[tuple[Structure, ...], list[str]]:
+    """The part of PTV_opt of each lesion, where there are several, and how each came about.
+
+    Raises
+    ------
+    InputError
+        Nothing of a lesion's PTV is left beside the PRVs.
+    """
+    if len(lesions) < 2:
+        return (), []
+    left = regions.shares(ptv_opt, grid)
+    made, notes = [], []
+    for lesion in lesions:
+        given = next(iter(lesion)).name
+        ptv = grow_targets(lesion, body, grid, protocol)[0]["PTV"]
+        own = np.minimum(regions.shares(ptv, grid), left)
+        if not own.any():
+            raise InputError(
+                "nothing of its PTV is left beside the PRVs of serial organs.",
+                where=f"target {given!r}",
+                remedy="Plan the other lesions without it, or check the organs.",
+            )
+        made.append(regions.from_shares(f"PTV_opt_{given}", grid, own, "PTV"))
+        notes.append(f"{made[-1].name}: the part of PTV_opt of {_list(list(lesion.values()))}.")
+    return tuple(made), notes
 
 
 def _cc(fraction: margins.Shares, grid: Grid) -> float:

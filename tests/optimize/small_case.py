@@ -159,7 +159,9 @@ def write_patient(folder: Path) -> Patient:
     return Patient(folder / "ct", folder / "rtstruct.dcm")
 
 
-def make_plan(patient: Patient, protocol: Protocol, machine: object) -> Plan:
+def make_plan(
+    patient: Patient, protocol: Protocol, machine: object, targets: tuple[Target, ...] = (Target("GTV"),)
+) -> Plan:
     """Read the phantom and plan it."""
     return plan(
         read_ct_series(patient.ct),
@@ -167,7 +169,7 @@ def make_plan(patient: Patient, protocol: Protocol, machine: object) -> Plan:
         protocol,
         machine,
         BEAMS,
-        targets=(Target("GTV"),),
+        targets=targets,
         accept_missing=ACCEPTED,
         backend="numpy",
     )

@@ -242,3 +242,34 @@ def test_needed_names() -> None:
     wanted = needed_names(PROTOCOL)
     assert {"Duodenum", "V_Portal", "Kidney_L", "Liver", "SpinalCord"} <= set(wanted)
     assert not {"Liver-GTV", "PTV_opt"} & set(wanted)
+
+
+def test_several_lesions_have_each_their_part_of_ptv_opt() -> None:
+    far = Target("far", centre_mm=(-25.0, 0.0, 36.0), diameter_mm=10.0)
+    anatomy = prepared(BODY, LIVER, GTV, DUODENUM, targets=(Target("GTV"), far))
+    assert anatomy.lesions == ("PTV_opt_GTV", "PTV_opt_far")
+    assert cc(anatomy, "PTV_opt_far") == pytest.approx(ball_cc(11), rel=0.03)
+    assert sum(cc(anatomy, name) for name in anatomy.lesions) == pytest.approx(cc(anatomy, "PTV_opt"), rel=1e-3)
+
+
+def test_targets_that_share_volume_are_one_lesion() -> None:
+    outer = ball("boost_margin", 16.0, "CTV", x=-20.0)
+    anatomy = prepared(BODY, LIVER, GTV, outer, targets=(Target("GTV"), Target("boost_margin", "CTV")))
+    assert anatomy.lesions == ()
+
+
+def test_a_target_in_lung_or_inside_an_organ_is_named_with_volumes() -> None:
+    """The GTV lies in the duodenum as far as the two balls of 12 and 10 mm, 15 mm apart, share volume."""
+    d, r, s = 15.0, 12.0, 10.0
+    lens = np.pi * (r + s - d) ** 2 * (d * d + 2 * d * (r + s) - 3 * (r - s) ** 2) / (12 * d) / 1000
+    hu = CT.values.copy()
+    hu[where(x=-20.0)[..., 0] < 0.0] = -800  # all to the right of the middle of the GTV
+    structures = StructureSet((BODY, LIVER, GTV, ball("Duodenum", s, x=-5.0)))
+    anatomy = prepare_anatomy(structures, Volume(CT_GRID, hu), GRID, LEAN, (Target("GTV"),))
+    inside = next(w for w in anatomy.warnings if "inside Duodenum" in w)
+    assert float(inside.split()[1]) == pytest.approx(lens, rel=0.1)
+    thin = next(w for w in anatomy.warnings if w.startswith("GTV:") and "lung or gas" in w)
+    assert float(thin.split()[1]) == pytest.approx(ball_cc(12) / 2, rel=0.1)
+    assert any(w.startswith("PTV:") and "lung or gas" in w for w in anatomy.warnings)
+    usual = prepared(BODY, LIVER, GTV)
+    assert not any("lung or gas" in w or "lie inside" in w for w in usual.warnings)

@@ -11,7 +11,7 @@ from dosecalc.density import to_density
 from dosecalc.errors import InfeasibleError
 from dosecalc.influence import DoseInfluence, dose_influence
 from optimize.escalate import LEVEL_TOLERANCE, escalate
-from optimize.goals import PlanGoals, resolve_goals
+from optimize.goals import PlanGoals, Region, resolve_goals
 from optimize.metrics import dose_at_volume
 from optimize.planning import Plan
 
@@ -91,3 +91,21 @@ def test_later_levels_keep_what_the_first_reached(problem) -> None:
     assert len(told) == len(result.levels)
     assert result.fluence.min() >= 0
     assert FLOOR_GY <= result.prescription_gy <= 60.0
+
+
+def test_each_lesion_reaches_the_dose_for_itself(problem) -> None:
+    """Cut in two, the part beside the duodenum may not be given up for the whole."""
+    influence, goals = problem
+    target = goals.target
+    x_mm = influence.grid.centres_mm(influence.voxels[target.positions])[:, 0]
+    near = x_mm >= np.quantile(x_mm, 0.85)
+    parts = tuple(Region(name, target.positions[m], target.cc[m]) for name, m in (("far", ~near), ("near", near)))
+
+    def reached(given: PlanGoals) -> list[float]:
+        dose = influence.at_reference().dose(escalate(influence, given).fluence)
+        return [dose_at_volume(dose[part.positions], part.cc, 0.95 * part.cc.sum()) for part in parts]
+
+    far, beside = reached(goals)
+    assert beside < 0.9 * far
+    far, beside = reached(dataclasses.replace(goals, lesions=parts, floor_gy=0.0))
+    assert beside == pytest.approx(far, rel=0.02)

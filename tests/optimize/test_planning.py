@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 
+from optimize.anatomy import Target
 from optimize.planning import Plan
 from optimize.results import GoalResult
 
@@ -85,3 +86,19 @@ def test_an_accepted_missing_structure_reads_not_assessed(planned: Plan) -> None
 def test_two_runs_give_the_same_plan(planned: Plan, patient: Patient) -> None:
     again = make_plan(patient, planned.protocol, planned.machine)
     np.testing.assert_array_equal(again.fluence, planned.fluence)
+
+
+def test_two_lesions_are_each_prescribed_and_judged(planned: Plan, patient: Patient) -> None:
+    small = Target("second", centre_mm=(-40.0, 5.0, 25.0), diameter_mm=10.0)
+    both = make_plan(patient, planned.protocol, planned.machine, (Target("GTV"), small))
+    judged = both.evaluation
+    assert both.anatomy.lesions == ("PTV_opt_GTV", "PTV_opt_second")
+    rows = {g.id: g for g in judged.goals}
+    for lesion in both.anatomy.lesions:
+        assert rows[f"prescription_floor_{lesion}"].level == "mandatory"
+        assert rows[f"prescription_floor_{lesion}"].met
+    # The union's D95 cannot fall below the lower of the two by more than its own definition allows.
+    lowest = min(rows[f"prescription_floor_{lesion}"].value or 0.0 for lesion in both.anatomy.lesions)
+    assert judged.prescription.dose_gy >= lowest - 1e-9
+    assert [b.structure for b in judged.prescription.bases][-2:] == list(both.anatomy.lesions)
+    assert any(w.startswith("PTV_opt_GTV and PTV_opt_second: the isodose of ") for w in judged.warnings)
