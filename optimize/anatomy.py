@@ -12,7 +12,7 @@ from dosecalc import names, regions
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Structure, StructureSet
-from protocols import Protocol
+from protocols import Protocol, names_in
 
 from .derived import Source, derive_organs
 from .placement import placement_warnings
@@ -63,8 +63,9 @@ class Anatomy:
 def needed_names(protocol: Protocol) -> tuple[str, ...]:
     """Names of the contours that a protocol can use: those of its goals and what they derive from."""
     goals = [goal.structure for goal in protocol.goals if goal.structure not in _MADE_HERE]
+    used = [name for entry in protocol.structures for name in names_in(entry.expression) if name not in _MADE_HERE]
     sources = ["Body", "Liver", "V_Portal", "Kidney_L", "Kidney_R", "Lung_L", "Lung_R"]
-    return tuple(dict.fromkeys([*goals, *protocol.planning.serial_organs, *sources]))
+    return tuple(dict.fromkeys([*goals, *used, *protocol.planning.serial_organs, *sources]))
 
 
 def prepare_anatomy(
@@ -98,7 +99,7 @@ def prepare_anatomy(
     ptv_opt, overlaps, overlap_warnings = without_prvs(ours, kept, fine, protocol)
     parts, part_lines = lesion_targets(separate_lesions(drawn, fine), ptv_opt, body, fine, protocol)
     all_gtvs = [s for s in (*kept, *drawn.values()) if s.role == "GTV"]
-    sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, ours["PTV"])
+    sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, {**ours, "PTV_opt": ptv_opt})
     organs = derive_organs(sources)
     cut = _cut(kept, ct, organs.origins)
     return Anatomy(

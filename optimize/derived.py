@@ -9,7 +9,7 @@ import numpy as np
 from dosecalc import margins, names, regions
 from dosecalc.grid import Grid
 from dosecalc.structures import Structure, StructureSet
-from protocols import Protocol
+from protocols import Expression, Named, Protocol, names_in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,8 @@ class Source:
     protocol : Protocol
     gtvs : list of Structure
         All of them, planned or not.
-    ptv : Structure
+    targets : dict
+        GTV, CTV, PTV and PTV_opt as far as they are defined; the last two always are.
     """
 
     structures: StructureSet
@@ -37,11 +38,12 @@ class Source:
     grid: Grid
     protocol: Protocol
     gtvs: list[Structure]
-    ptv: Structure
+    targets: dict[str, Structure]
 
     def lacks(self, name: str) -> bool:
-        """Whether a goal asks for a structure that nobody drew."""
-        return name not in self.structures and any(goal.structure == name for goal in self.protocol.goals)
+        """Whether a goal asks for a structure that nobody drew and the protocol does not define."""
+        given = name in self.structures or any(entry.name == name for entry in self.protocol.structures)
+        return not given and any(goal.structure == name for goal in self.protocol.goals)
 
     def drawn(self, *wanted: str) -> list[Structure]:
         """Those of the wanted structures that were drawn."""
@@ -77,6 +79,7 @@ def derive_organs(source: Source) -> Derived:
     _cortex(source, derived)
     _biliary_tract(source, derived)
     _rinds(source, derived)
+    _expressions(source, derived)
     return derived
 
 
@@ -88,7 +91,7 @@ def _livers(source: Source, derived: Derived) -> None:
         derived.add(regions.minus("Liver-GTV", grid, liver, *gtvs), f"liver {what}.", [liver])
         if not gtvs:
             derived.warnings.append("Liver-GTV: no GTV is known, so the target counts as liver.")
-        derived.add(regions.minus("Liver-PTV", grid, liver, source.ptv), "liver minus the PTV.", [liver])
+        derived.add(regions.minus("Liver-PTV", grid, liver, source.targets["PTV"]), "liver minus the PTV.", [liver])
 
 
 def _cortex(source: Source, derived: Derived) -> None:
@@ -143,6 +146,51 @@ def _rinds(source: Source, derived: Derived) -> None:
         derived.add(regions.from_shares("Chestwall", grid, wall * scanned), note, [])
         if not lungs:
             derived.warnings.append("Chestwall: no lung is contoured, so lung near the surface counts as chest wall.")
+
+
+def _expressions(source: Source, derived: Derived) -> None:
+    """What the protocol defines from other structures, in its order; each may use the ones before it."""
+    for entry in source.protocol.structures:
+        if entry.name in source.structures:
+            continue
+        made = {s.name: s for s in derived.structures}
+        known = {s.name: s for s in (*source.structures, source.body)} | source.targets | made
+        lacking = [name for name in names_in(entry.expression) if name not in known]
+        if lacking:
+            derived.warnings.append(
+                f"{entry.name}: not derived, there is no {' and no '.join(dict.fromkeys(lacking))}."
+            )
+            continue
+        fraction = _evaluated(entry.expression, known, source.grid)
+        if not fraction.any():
+            derived.warnings.append(f"{entry.name}: {entry.expression} has no voxel.")
+            continue
+        parents = [p for name in names_in(entry.expression) for p in derived.origins.get(name, (name,))]
+        drawn = source.drawn(*dict.fromkeys(parents))
+        derived.add(regions.from_shares(entry.name, source.grid, fraction), f"{entry.expression}.", drawn)
+
+
+def _evaluated(expression: Expression, known: dict[str, Structure], grid: Grid) -> margins.Shares:
+    """The shares of the voxels in an expression."""
+    if isinstance(expression, Named):
+        return regions.shares(known[expression.name], grid)
+    first, *others = (_evaluated(operand, known, grid) for operand in expression.operands)
+    mm = expression.margins_mm
+    match expression.function:
+        case "union":
+            return np.maximum.reduce([first, *others])
+        case "intersection":
+            return np.minimum.reduce([first, *others])
+        case "minus":
+            return regions.difference(first, *others)
+        case "grow":
+            return margins.grown(first, mm[0] if len(mm) == 1 else (mm[0], mm[1], mm[2], mm[3], mm[4], mm[5]), grid)
+        case "shrink":
+            return margins.shrunk(first, mm[0], grid)
+        case "rind":
+            return regions.difference(first, margins.shrunk(first, mm[0], grid))
+        case _:
+            return regions.difference(margins.grown(first, mm[1], grid), margins.grown(first, mm[0], grid))
 
 
 def _beyond_scan(body: margins.Shares, scanned: margins.Shares) -> margins.Shares:

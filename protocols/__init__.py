@@ -1,6 +1,7 @@
 """Prescriptions, goals and biological dose: declarations with sources, and pure formulas."""
 
 from .errors import ProtocolError
+from .expressions import Expression, Named, Operation, names_in, parse_expression
 from .goals import Goal, SourcedDose
 from .loading import available, json_schema, load
 from .metrics import (
@@ -16,18 +17,22 @@ from .metrics import (
 )
 from .prescription import HotSpot, OutsidePtv, Prescription
 from .radiobiology import bed, eqd2, lq_validity
-from .schema import SCHEMA_VERSION, Planning, Protocol
+from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol
 
 __all__ = [
     "SCHEMA_VERSION",
     "CriticalVolume",
+    "DerivedStructure",
     "DoseAtVolume",
+    "Expression",
     "Goal",
     "HotSpot",
     "MaxDose",
     "MeanDose",
     "Metric",
     "MinDose",
+    "Named",
+    "Operation",
     "OutsidePtv",
     "Planning",
     "Prescription",
@@ -42,5 +47,7 @@ __all__ = [
     "json_schema",
     "load",
     "lq_validity",
+    "names_in",
+    "parse_expression",
     "parse_metric",
 ]

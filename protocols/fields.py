@@ -17,6 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from .errors import ProtocolError
+from .expressions import FORMS as EXPRESSION_FORMS
+from .expressions import Expression, Named, Operation, parse_expression
 from .metrics import FORMS, Metric, parse_metric
 
 Status: TypeAlias = Literal["SEED", "VERIFIED", "VERIFIED_2ND", "COMPUTED", "REMEMBERED"]
@@ -59,6 +61,26 @@ MetricText = Annotated[
     PlainValidator(metric_of),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": list(FORMS)}),
+]
+
+
+def expression_of(value: object) -> Expression:
+    """The expression that a value from a file states; one that was read stays what it is."""
+    if isinstance(value, Named | Operation):
+        return value
+    if not isinstance(value, str):
+        raise fault(f"an expression is a text such as 'ring(PTV, 5, 20)', got {value!r}.")
+    try:
+        return parse_expression(value)
+    except ProtocolError as error:
+        raise fault(str(error)) from error
+
+
+ExpressionText = Annotated[
+    Expression,
+    PlainValidator(expression_of),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": list(EXPRESSION_FORMS.values())}),
 ]
 
 

@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, StrictInt, field_validator, model_validator
 
 from .errors import ProtocolError
-from .fields import UNREAD, Identifier, LevelBy, Name, Note, Positive, Strict, Text, fault
+from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Positive, Strict, Text, fault
 from .goals import Goal
 from .prescription import Prescription
 
 SCHEMA_VERSION = 1
+MADE_BY_THE_PLANNER = ("Body", "GTV", "CTV", "ITV", "PTV", "PTV_opt", "Liver-GTV", "Liver-PTV")
+"""Names that no protocol may define: they follow from targets, margins and the body's outline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ def _coverage_faults(named: list[str], values: list[str]) -> list[tuple[str, str
     return missing + repeated + [(key, "is no planning value") for key in named if key not in values]
 
 
+class DerivedStructure(Strict):
+    """A structure that the protocol defines from others; one that was drawn under its name takes its place."""
+
+    name: Name
+    expression: ExpressionText
+    source: Text
+
+
 class Protocol(Strict):
     """A complete planning protocol: prescription, goals and planning rules for one fraction number.
 
@@ -112,6 +122,7 @@ class Protocol(Strict):
     prescription: Prescription
     goals: tuple[Goal, ...] = Field(json_schema_extra={"minItems": 1})
     planning: Planning
+    structures: tuple[DerivedStructure, ...] = ()
 
     _provenance: Provenance = PrivateAttr(default_factory=Provenance)
 
@@ -122,6 +133,16 @@ class Protocol(Strict):
         if isinstance(goals, list | tuple) and not goals:
             raise fault("a protocol needs at least one goal.")
         return goals
+
+    @field_validator("structures")
+    @classmethod
+    def _defined_once(cls, structures: tuple[DerivedStructure, ...]) -> tuple[DerivedStructure, ...]:
+        repeated = sorted(name for name, count in Counter(s.name for s in structures).items() if count > 1)
+        if repeated:
+            raise fault(f"structures are defined more than once: {', '.join(repeated)}.")
+        if taken := [s.name for s in structures if s.name in MADE_BY_THE_PLANNER]:
+            raise fault(f"{', '.join(taken)} cannot be defined here: margins and targets do.")
+        return structures
 
     @model_validator(mode="after")
     def _ids_are_unique(self) -> Protocol:

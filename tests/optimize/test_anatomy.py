@@ -273,3 +273,29 @@ def test_a_target_in_lung_or_inside_an_organ_is_named_with_volumes() -> None:
     assert any(w.startswith("PTV:") and "lung or gas" in w for w in anatomy.warnings)
     usual = prepared(BODY, LIVER, GTV)
     assert not any("lung or gas" in w or "lie inside" in w for w in usual.warnings)
+
+
+def defined(**expressions: str) -> protocols.Protocol:
+    entries = tuple(
+        protocols.DerivedStructure(name=name, expression=text, source="a test") for name, text in expressions.items()
+    )
+    return LEAN.model_copy(update={"structures": entries})
+
+
+def test_a_protocol_defines_structures_by_expressions() -> None:
+    protocol = defined(
+        Rind="ring(GTV, 2, 8)", Rest="minus(Liver, grow(GTV, 8))", Both="union(Rind, GTV)", Far="grow(Nothing, 2)"
+    )
+    anatomy = prepared(BODY, ball("Liver", 34.0, x=-20.0), GTV, protocol=protocol)
+    assert cc(anatomy, "Rind") == pytest.approx(ball_cc(20) - ball_cc(14), rel=0.03)
+    assert cc(anatomy, "Rest") == pytest.approx(ball_cc(34) - ball_cc(20), rel=0.03)
+    assert cc(anatomy, "Both") == pytest.approx(ball_cc(20) - ball_cc(14) + ball_cc(12), rel=0.03)
+    assert "Rind: ring(GTV, 2, 8)." in anatomy.derived
+    assert "Far" not in anatomy.structures
+    assert "Far: not derived, there is no Nothing." in anatomy.warnings
+
+
+def test_a_drawn_structure_takes_the_place_of_its_definition() -> None:
+    drawn = ball("Rind", 6.0, x=20.0)
+    anatomy = prepared(BODY, LIVER, GTV, drawn, protocol=defined(Rind="ring(GTV, 2, 8)"))
+    assert cc(anatomy, "Rind") == pytest.approx(drawn.volume_cc, rel=1e-3)

@@ -308,3 +308,31 @@ def test_the_package_stands_below_the_dose_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def with_structure(tmp_path: Path, *entries: tuple[str, str]) -> Path:
+    """The shipped protocol with structures defined at its end."""
+    path = edited(tmp_path)
+    tables = [f'\n[[structures]]\nname = "{n}"\nexpression = "{e}"\nsource = "a test"\n' for n, e in entries]
+    path.write_text(path.read_text(encoding="utf-8") + "".join(tables), encoding="utf-8")
+    return path
+
+
+def test_a_structure_defined_by_an_expression(tmp_path: Path) -> None:
+    (entry,) = load(with_structure(tmp_path, ("Ring", "ring(PTV, 5, 20)"))).structures
+    assert (entry.name, str(entry.expression)) == ("Ring", "ring(PTV, 5, 20)")
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([("Ring", "rng(PTV, 5, 20)")], ["structures[0].expression", "rng(PTV, 5, 20)", "ring(A, inner_mm, outer_mm)"]),
+        ([("PTV", "grow(GTV, 5)")], ["structures", "PTV cannot be defined here"]),
+        ([("A", "grow(GTV, 5)"), ("A", "grow(GTV, 6)")], ["structures", "more than once: A"]),
+    ],
+)
+def test_a_faulty_definition_is_told_by_its_key(
+    tmp_path: Path, entries: list[tuple[str, str]], words: list[str]
+) -> None:
+    told = fault_of(with_structure(tmp_path, *entries))
+    assert all(word in told for word in words), told
