@@ -86,12 +86,23 @@ def derive_organs(source: Source) -> Derived:
 def _livers(source: Source, derived: Derived) -> None:
     """Liver without all GTVs (the organ that limits are set on), and without the PTV."""
     for liver in source.drawn("Liver"):
-        grid, gtvs = source.grid, source.gtvs
+        gtvs = source.gtvs
         what = f"minus {' and '.join(s.name for s in gtvs)}" if gtvs else "whole, as no GTV is known"
-        derived.add(regions.minus("Liver-GTV", grid, liver, *gtvs), f"liver {what}.", [liver])
+        _liver_without(source, derived, "Liver-GTV", liver, gtvs, f"liver {what}.")
         if not gtvs:
             derived.warnings.append("Liver-GTV: no GTV is known, so the target counts as liver.")
-        derived.add(regions.minus("Liver-PTV", grid, liver, source.targets["PTV"]), "liver minus the PTV.", [liver])
+        _liver_without(source, derived, "Liver-PTV", liver, [source.targets["PTV"]], "liver minus the PTV.")
+
+
+def _liver_without(
+    source: Source, derived: Derived, name: str, liver: Structure, taken: list[Structure], note: str
+) -> None:
+    grid = source.grid
+    rest = regions.difference(regions.shares(liver, grid), *(regions.shares(s, grid) for s in taken))
+    if rest.any():
+        derived.add(regions.from_shares(name, grid, rest), note, [liver])
+    else:
+        derived.warnings.append(f"{name}: nothing of the liver is left beside {' and '.join(s.name for s in taken)}.")
 
 
 def _cortex(source: Source, derived: Derived) -> None:

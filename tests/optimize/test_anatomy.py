@@ -299,3 +299,9 @@ def test_a_drawn_structure_takes_the_place_of_its_definition() -> None:
     drawn = ball("Rind", 6.0, x=20.0)
     anatomy = prepared(BODY, LIVER, GTV, drawn, protocol=defined(Rind="ring(GTV, 2, 8)"))
     assert cc(anatomy, "Rind") == pytest.approx(drawn.volume_cc, rel=1e-3)
+
+
+def test_a_target_that_takes_the_whole_liver_leaves_no_empty_structure() -> None:
+    whole = prepared(BODY, ball("Liver", 8.0, x=-20.0), GTV)
+    assert "Liver-GTV" not in whole.structures
+    assert "Liver-GTV: nothing of the liver is left beside GTV." in whole.warnings
