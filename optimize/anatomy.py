@@ -94,6 +94,7 @@ def prepare_anatomy(
     body, notes, warnings = _body(structures, ct)
     drawn, fine = draw_targets(targets, structures, body, grid, protocol)
     ours, lines = grow_targets(drawn, body, fine, protocol)
+    ours |= _as_drawn(drawn, structures)
     _check_inside_scan(ours["PTV"], ct)
     kept, moved = _set_aside(structures, {*ours, "PTV_opt", "Liver-GTV", "Liver-PTV"}, set(targets))
     ptv_opt, overlaps, overlap_warnings = without_prvs(ours, kept, fine, protocol)
@@ -143,6 +144,14 @@ def _truncation(body: Structure, ct: Volume) -> list[str]:
     if not sides:
         return []
     return [f"the field of view cuts the body ({', '.join(sides)}): tissue is missing to beams from there."]
+
+
+def _as_drawn(drawn: dict[Target, Structure], structures: StructureSet) -> dict[str, Structure]:
+    """A single GTV in its own contours: redrawn on a grid it would be written out with others than it came with."""
+    gtvs = [target for target in drawn if target.role == "GTV"]
+    if len(gtvs) != 1 or gtvs[0].name not in structures:
+        return {}
+    return {"GTV": Structure("GTV", "GTV", structures[gtvs[0].name].geometry)}
 
 
 def _set_aside(structures: StructureSet, made: set[str], targets: set[Target]) -> tuple[StructureSet, list[str]]:

@@ -305,3 +305,7 @@ def test_a_target_that_takes_the_whole_liver_leaves_no_empty_structure() -> None
     whole = prepared(BODY, ball("Liver", 8.0, x=-20.0), GTV)
     assert "Liver-GTV" not in whole.structures
     assert "Liver-GTV: nothing of the liver is left beside GTV." in whole.warnings
+
+
+def test_a_single_gtv_keeps_its_contours(usual: Anatomy) -> None:
+    assert usual.structures["GTV"].geometry is GTV.geometry
