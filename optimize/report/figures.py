@@ -43,8 +43,8 @@ WINDOW_HU, LEVEL_HU = 400.0, 40.0
 ISODOSE_PCT = (150, 125, 100, 80, 50, 30)
 WASH_FROM_PCT = 10.0
 """Below this share of the prescribed dose no colour is laid over the CT."""
-_WASH = colormaps["turbo"]
-_WASH_ALPHA = 0.42
+WASH_COLOURS = colormaps["turbo"]
+WASH_ALPHA = 0.42
 _GROUND = "black"
 _WASH_FINER = 4
 """Samples per voxel side in the colour wash, so that its border follows the dose and not the voxels."""
@@ -152,8 +152,8 @@ def _draw_images(ax: Axes, scene: Scene, plane: Plane) -> None:
     fine = zoom(section(scene.dose, plane), _WASH_FINER, order=1, mode="nearest", grid_mode=True)
     wash = np.ma.masked_less(fine, WASH_FROM_PCT / 100.0 * scene.reference_gy)
     ax.imshow(
-        wash, cmap=_WASH, norm=Normalize(0.0, scene.top_gy), extent=_extent(scene.dose, plane),
-        origin="lower", interpolation="bilinear", alpha=_WASH_ALPHA,
+        wash, cmap=WASH_COLOURS, norm=Normalize(0.0, scene.top_gy), extent=_extent(scene.dose, plane),
+        origin="lower", interpolation="bilinear", alpha=WASH_ALPHA,
     )  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def _draw_bar(figure: Figure, scene: Scene, left: float) -> None:
     low = WASH_FROM_PCT / 100.0 * scene.reference_gy
     scale = np.linspace(low, scene.top_gy, 256)[:, None]
     ax.imshow(
-        scale, cmap=_WASH, norm=Normalize(0.0, scene.top_gy), aspect="auto", origin="lower",
+        scale, cmap=WASH_COLOURS, norm=Normalize(0.0, scene.top_gy), aspect="auto", origin="lower",
         extent=(0.0, 1.0, low, scene.top_gy),
     )  # fmt: skip
     ax.axhline(scene.reference_gy, color="white", linewidth=2.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import numpy as np
 
 from dosecalc.structures import Voxels
 
+from ..conformity import conformity
 from ..dvh import Dvh, dvh
 from ..results import PlanEvaluation
 from . import summary, words
@@ -20,6 +23,7 @@ from .figures import ISODOSE_PCT, WASH_FROM_PCT, Outline, Scene, Shot, sections
 from .goal_rows import scorecard
 from .palette import colours
 from .planes import View, frame_around, plane_through
+from .stacks import Stack, stack
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -35,7 +39,9 @@ _CLOSE_MARGIN_MM = 35.0
 
 
 def render_report(plan: Plan) -> str:
-    """The report of a plan as one HTML page without scripts, links to other files or patient identity.
+    """The report of a plan as one HTML page without links to other files or patient identity.
+
+    Its one script moves the slice sliders; the page says its hash, and browsers run no other.
 
     Parameters
     ----------
@@ -61,7 +67,10 @@ def render_report(plan: Plan) -> str:
     )
     environment.filters["number"] = words.number
     environment.filters["plain"] = "{:g}".format
-    return environment.get_template("template.html.j2").render(_context(plan))
+    script = (_FOLDER / "stacks.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    context = _context(plan) | {"script": script, "script_hash": digest}
+    return environment.get_template("template.html.j2").render(context)
 
 
 def _context(plan: Plan) -> dict[str, Any]:
@@ -72,6 +81,8 @@ def _context(plan: Plan) -> dict[str, Any]:
     curves = _curves(plan, shown)
     targets = [name for name in shown if plan.anatomy.structures[name].role in _TARGET_ROLES]
     reached = judged.prescription
+    scene, body = _scene(plan, shown, colour), _body(plan)
+    ptv = shown[plan.protocol.prescription.hot_spot.structure]
     return {
         "protocol": plan.protocol,
         "machine": plan.machine,
@@ -92,7 +103,9 @@ def _context(plan: Plan) -> dict[str, Any]:
         "isocentre": ", ".join(words.number(c) for c in plan.beamlets.beams[0].isocentre_mm),
         "certificate": summary.certificate(judged),
         "overlaps": plan.anatomy.overlaps,
-        "sections": _sections(plan, shown, colour),
+        "sections": _sections(plan, shown, scene, body),
+        "stacks": _stacks(scene, body, ptv),
+        "conformity": conformity(plan.dose, body, ptv, reached.dose_gy),
         "isodoses": [(pct, pct / 100.0 * _reference_gy(judged)) for pct in ISODOSE_PCT],
         "wash_from_pct": WASH_FROM_PCT,
         "legend": [(name, colour[name]) for name in shown if name not in _NOT_OUTLINED],
@@ -127,22 +140,37 @@ def _curves(plan: Plan, shown: dict[str, Voxels]) -> dict[str, Dvh]:
     return {n: dvh(flat[v.indices], v.cc, BIN_GY) for n, v in shown.items() if n not in left_out}
 
 
-def _sections(plan: Plan, shown: dict[str, Voxels], colour: dict[str, str]) -> dict[str, Any]:
-    """Axial, coronal and sagittal images through the isocentre, and a strip of axial ones through the PTV."""
-    grid, centre = plan.dose.grid, plan.beamlets.beams[0].isocentre_mm
+def _scene(plan: Plan, shown: dict[str, Voxels], colour: dict[str, str]) -> Scene:
     # The last one drawn lies on top: targets.
     outlines = [_outline(n, v, colour[n], plan) for n, v in shown.items() if n not in _NOT_OUTLINED][::-1]
-    scene = Scene(plan.ct.volume, plan.dose, _reference_gy(plan.evaluation), tuple(outlines), centre)
+    centre = plan.beamlets.beams[0].isocentre_mm
+    return Scene(plan.ct.volume, plan.dose, _reference_gy(plan.evaluation), tuple(outlines), centre)
+
+
+def _body(plan: Plan) -> Voxels:
+    """The body's outline on the dose grid; no voxel where there is none."""
+    grid = plan.dose.grid
     external = [s for s in plan.anatomy.structures if s.role == "EXTERNAL"]
-    body = external[0].on(grid) if external else Voxels(grid, np.empty(0, np.int64), np.empty(0))
+    return external[0].on(grid) if external else Voxels(grid, np.empty(0, np.int64), np.empty(0))
+
+
+def _sections(plan: Plan, shown: dict[str, Voxels], scene: Scene, body: Voxels) -> dict[str, Any]:
+    """Axial, coronal and sagittal images through the isocentre, and a strip of axial ones through the PTV."""
     views: tuple[tuple[View, int], ...] = (("axial", 780), ("coronal", 640), ("sagittal", 520))
     shots = []
     for view, width in views:
         frame = frame_around(body, view, 40.0 if view == "axial" else 14.0)
         beams = plan.beamlets.beams if view == "axial" else ()
-        shots.append(Shot(plane_through(grid, view, centre), frame, width, beams, bar=view == "axial"))
+        plane = plane_through(plan.dose.grid, view, scene.isocentre_mm)
+        shots.append(Shot(plane, frame, width, beams, bar=view == "axial"))
     made = sections(scene, [*shots, *_strip(plan, shown)], _IMAGE_SCALE)
     return {"main": made[:3], "strip": made[3:]}
+
+
+def _stacks(scene: Scene, body: Voxels, ptv: Voxels) -> list[Stack]:
+    """Slices to leaf through in the three views."""
+    views: tuple[View, ...] = ("axial", "coronal", "sagittal")
+    return [stack(scene, view, frame_around(body, view, 6.0), ptv) for view in views]
 
 
 def _outline(name: str, voxels: Voxels, colour: str, plan: Plan) -> Outline:

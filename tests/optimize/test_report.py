@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -166,18 +167,46 @@ def test_hostile_names_come_out_as_text(page):
     assert TEMPLATE in page.text
     assert MATH in page.text
     assert "</script><b>bold</b>" in page.text
-    assert not [tag for tag, _ in page.elements if tag in ("script", "iframe", "object", "embed", "form")]
+    assert not [tag for tag, _ in page.elements if tag in ("iframe", "object", "embed", "form")]
+    assert [attrs for tag, attrs in page.elements if tag == "script"] == [{}]  # the sliders', without a source
     assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
 
 
 def test_the_page_needs_nothing_from_outside(html, page):
     sources = [image["src"] for image in page.rows("img")]
     assert len(sources) >= 5
-    assert all(source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources)
+    assert all(re.match(r"data:image/(png|webp|svg\+xml);base64,", source) for source in sources)
     assert all(link["href"].startswith("#") for link in page.rows("a"))
     assert not page.rows("link")
     assert not re.search(r"@import|url\(", html)
     assert len(html) < 3e6
+
+
+def test_the_browser_runs_no_script_but_the_sliders(html):
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert "default-src 'none'" in html
+
+
+def test_every_plane_around_the_ptv_can_be_looked_at(page):
+    """The PTV's planes and 25 mm beyond, as far as the dose grid goes; one of each view shows without the script."""
+    images = [image for image in page.rows("img") if str(image["src"]).startswith("data:image/webp")]
+    sliders = [row for row in page.rows("input") if row["type"] == "range"]
+    assert len(sliders) == 3
+    assert sum(int(row["max"]) + 1 for row in sliders) == len(images)
+    assert len([image for image in images if "hidden" not in image]) == 3
+    ptv = DOSE_GRID.centres_mm(np.flatnonzero(MASKS["PTV"][1]))
+    grid = DOSE_GRID.centres_mm()
+    for axis, view in ((2, "Axial, z"), (1, "Coronal, y"), (0, "Sagittal, x")):
+        shown = [float(str(i["alt"]).split("= ")[1].split()[0].replace("\N{MINUS SIGN}", "-"))
+                 for i in images if str(i["alt"]).startswith(view)]  # fmt: skip
+        low = max(ptv[:, axis].min() - 25.0, grid[:, axis].min())
+        high = min(ptv[:, axis].max() + 25.0, grid[:, axis].max())
+        half = DOSE_GRID.spacing_mm[axis] / 2 + 0.05
+        assert shown == sorted(shown)
+        assert abs(shown[0] - low) <= half
+        assert abs(shown[-1] - high) <= half
 
 
 def test_nothing_identifies_the_patient(html):

@@ -1,0 +1,50 @@
+"""Indices of conformity on doses whose isodose volumes are balls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dosecalc.grid import Grid, Volume
+from dosecalc.structures import Voxels
+from optimize.conformity import conformity
+
+GRID = Grid((-44.5, -44.5, -44.5), (1.0, 1.0, 1.0), (90, 90, 90))
+distance_mm = np.linalg.norm(GRID.centres_mm(), axis=1)
+BODY = Voxels(GRID, np.arange(GRID.size), np.full(GRID.size, GRID.voxel_cc))
+
+
+def ball(radius_mm: float) -> Voxels:
+    inside = np.flatnonzero(distance_mm < radius_mm)
+    return Voxels(GRID, inside, np.full(inside.size, GRID.voxel_cc))
+
+
+def found(ptv_mm: float, isodose_mm: float, half_mm: float) -> dict[str, float | None]:
+    """Indices of a ball in a dose that falls in steps at two radii, and along the radius beyond."""
+    dose = np.where(distance_mm < isodose_mm, 50.0, np.where(distance_mm < half_mm, 25.0, 20.0 - 0.2 * distance_mm))
+    rows = conformity(Volume(GRID, dose.reshape(GRID.shape)), BODY, ball(ptv_mm), 50.0)
+    return {row.name: row.value for row in rows}
+
+
+def test_isodose_larger_than_the_target() -> None:
+    values = found(14.0, 17.0, 24.0)
+    assert values["Paddick conformity"] == pytest.approx((14 / 17) ** 3, rel=0.03)
+    assert values["RTOG conformity"] == pytest.approx((17 / 14) ** 3, rel=0.03)
+    assert values["R50%"] == pytest.approx((24 / 14) ** 3, rel=0.03)
+    assert values["Gradient index"] == pytest.approx((24 / 17) ** 3, rel=0.03)
+    # Ball of 14 mm and 20 mm beyond: the dose falls by 0.2 Gy per mm there.
+    assert values["D2cm"] == pytest.approx(100 * (20 - 0.2 * 34) / 50, abs=1.0)
+    assert values["Homogeneity"] == 0.0
+
+
+def test_isodose_smaller_than_the_target() -> None:
+    values = found(17.0, 14.0, 24.0)
+    assert values["Paddick conformity"] == pytest.approx((14 / 17) ** 3, rel=0.03)
+    assert values["RTOG conformity"] == pytest.approx((14 / 17) ** 3, rel=0.03)
+    # Half of the reached dose at 24 mm: cold target voxels carry 25 Gy, half of 50.
+    assert values["Homogeneity"] == pytest.approx((50 - 25) / 50)
+
+
+def test_no_dose_no_index() -> None:
+    dose = Volume(GRID, np.zeros(GRID.shape))
+    assert conformity(dose, BODY, ball(10.0), 0.0) == ()
