@@ -24,6 +24,7 @@ from .report import render_report
 from .results import to_json
 
 REJECTED_SUFFIX = ".rejected"
+INCOMPLETE_SUFFIX = ".incomplete"
 OUTPUTS = ("report.html", "rtdose.dcm", "rtstruct.dcm", "evaluation.json", "dvh.csv", "run.json", "fluence.npz")
 
 
@@ -91,7 +92,8 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputError
-        The folder exists, or cannot be written.
+        The folder exists or cannot be written, or the report cannot be drawn: all else is then in
+        ``OUT.incomplete``.
     """
     path = Path(out)
     if plan.evaluation.status != "ok":
@@ -112,8 +114,25 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
         comment = f"{plan.protocol.name}, fluence plan, research only"
         write_rtdose(folder / "rtdose.dcm", plan.dose, plan.ct, comment=comment)
         write_rtstruct(folder / "rtstruct.dcm", plan.anatomy.structures, plan.ct)
-        (folder / "report.html").write_text(render_report(plan), encoding="utf-8")
+        try:
+            page = render_report(plan)
+        except Exception as error:
+            raise _without_report(folder, path, error) from error
+        (folder / "report.html").write_text(page, encoding="utf-8")
     return path
+
+
+def _without_report(folder: Path, path: Path, error: Exception) -> OutputError:
+    """Keep what took minutes to compute when the report of it cannot be drawn."""
+    whole = path.absolute()
+    kept = whole.with_name(whole.name + INCOMPLETE_SUFFIX)
+    shutil.rmtree(kept, ignore_errors=True)
+    folder.rename(kept)
+    return OutputError(
+        f"the report cannot be drawn ({type(error).__name__}: {error}); everything else is in {kept.name}.",
+        where=str(path),
+        remedy="Use the other files, and report this fault.",
+    )
 
 
 def save_infeasible(

@@ -138,7 +138,7 @@ def test_overwrite_replaces_the_whole_folder(planned: Plan, tmp_path: Path) -> N
     assert [p.name for p in tmp_path.iterdir()] == ["plan"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("broken"), OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_failure_in_the_middle_changes_nothing(
     planned: Plan, folder: Path, tmp_path: Path, monkeypatch, error: BaseException, existing: bool
@@ -148,10 +148,10 @@ def test_a_failure_in_the_middle_changes_nothing(
         save_infeasible(out, {"status": "infeasible"}, {"exit_code": 20})
     before = snapshot(out) if existing else {}
 
-    def fail(plan: Plan) -> str:
+    def fail(*given: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(optimize.saving, "render_report", fail)
+    monkeypatch.setattr(optimize.saving, "write_rtdose", fail)
     with pytest.raises(OutputError if isinstance(error, OSError) else type(error)) as raised:
         save_plan(planned, out, overwrite=existing)
     if isinstance(error, OSError):
@@ -209,3 +209,14 @@ def test_a_swap_that_fails_puts_the_old_result_back(planned: Plan, tmp_path: Pat
     with pytest.raises(OutputError, match="Input/output error"):
         save_plan(planned, out, overwrite=True)
     assert snapshot(out) == before
+
+
+def test_a_report_that_cannot_be_drawn_does_not_lose_the_plan(planned: Plan, tmp_path: Path, monkeypatch) -> None:
+    def fail(plan: Plan) -> str:
+        raise ZeroDivisionError("broken")
+
+    monkeypatch.setattr(optimize.saving, "render_report", fail)
+    with pytest.raises(OutputError, match=r"ZeroDivisionError: broken.*plan\.incomplete"):
+        save_plan(planned, tmp_path / "plan")
+    assert [p.name for p in tmp_path.iterdir()] == ["plan.incomplete"]
+    assert {p.name for p in (tmp_path / "plan.incomplete").iterdir()} == FILES - {"report.html"}
