@@ -246,19 +246,26 @@ def evaluate_command(
 
 @app.command("inspect")
 def inspect_command(
-    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file.")],
+    path: Annotated[Path | None, typer.Argument(help="A folder, searched with all folders in it, or one file.")] = None,
+    ct: Annotated[
+        Path | None, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file, to be read whole.")
+    ] = None,
     structures: Annotated[Path | None, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")] = None,
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what was read: grid, HU range, and every structure with its volume, TG-263 name and what the scan cuts."""
+    """Before planning: series, geometry, structures with volumes and TG-263 names, and every problem found."""
     from .inspection import inspect_input, print_inspection
+    from .survey import print_survey, survey
 
-    found = inspect_input(ct, structures, structure_names)
-    if as_json:
-        _print_json(found)
-    else:
-        print_inspection(out_console, found)
+    if (path is None) == (ct is None):
+        raise UsageError("give either a PATH to look through, or --ct with the structures that go with it.")
+    if path is not None:
+        found = survey(path)
+        _print_json(found) if as_json else print_survey(out_console, found)
+    elif ct is not None:
+        found = inspect_input(ct, structures, structure_names)
+        _print_json(found) if as_json else print_inspection(out_console, found)
 
 
 @protocols_app.command("list")

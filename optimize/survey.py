@@ -1,0 +1,170 @@
+"""What a folder holds, before anything is computed: series, structure sets, doses, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from rich.console import Console
+
+from dosecalc import names
+from dosecalc.dicom import read_rtdose
+from dosecalc.dicom.files import existing, is_dicom, read_dataset
+from dosecalc.errors import DosecalcError, InputError
+from dosecalc.grid import Grid
+from dosecalc.reading import read_ct_series, read_structures
+from dosecalc.structures import StructureSet
+
+from .tables import print_table
+
+Headers = list[tuple[Path, pydicom.Dataset]]
+_NIFTI = (".nii", ".nii.gz")
+_UID_DIGITS = 6
+
+
+def survey(path: str | Path) -> dict[str, Any]:
+    """List every series below a path, the structures of every structure set, and every problem in words.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder, searched with all folders in it, or one file.
+
+    Returns
+    -------
+    dict
+        ``series``, ``structures`` and ``problems``, each a list; ``other_files`` counts what is neither DICOM nor
+        NIfTI. Names and numbers of the patient are left out.
+
+    Raises
+    ------
+    InputError
+        There is nothing there that can be read.
+    """
+    root = existing(path)
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    images = [p for p in files if p.name.lower().endswith(_NIFTI)]
+    problems: list[str] = []
+    headers: Headers = []
+    for file in (p for p in files if p not in images and is_dicom(p)):
+        if (header := _try(problems, partial(read_dataset, file, pixels=False))) is not None:
+            headers.append((file, header))
+    found: dict[str, Any] = {"series": [], "structures": []}
+    groups: dict[tuple[str, str], Headers] = defaultdict(list)
+    for file, header in headers:
+        groups[str(header.get("Modality", "?")), str(header.get("SeriesInstanceUID", ""))].append((file, header))
+    scans = {uid: group for (modality, uid), group in groups.items() if modality == "CT"}
+    grids = {uid: _scan(group, len(scans), problems) for uid, group in scans.items()}
+    for (modality, uid), group in groups.items():
+        found["series"].append(_series(modality, uid, group))
+        for file, header in group:
+            if modality == "RTSTRUCT":
+                found["structures"] += _structure_set(file, header, scans, grids, problems)
+            elif modality == "RTDOSE":
+                _try(problems, partial(read_rtdose, file))
+    for file in images:
+        image = _try(problems, partial(read_ct_series, file))
+        found["series"].append(_image(file, None if image is None else image.volume.grid))
+    if not found["series"]:
+        raise InputError("holds no DICOM or NIfTI file that can be read.", where=str(path), remedy="Check the path.")
+    return found | {"problems": problems, "other_files": len(files) - len(headers) - len(images)}
+
+
+def print_survey(console: Console, found: dict[str, Any]) -> None:
+    """The same as tables, problems last."""
+    shown = [{k: v for k, v in row.items() if k != "slice_gaps_mm"} for row in found["series"]]
+    print_table(console, "Series", shown)
+    if found["structures"]:
+        print_table(console, "Structures", found["structures"])
+    if found["other_files"]:
+        console.print(f"files that are neither DICOM nor NIfTI: {found['other_files']}", highlight=False)
+    console.print(f"problems: {len(found['problems']) or 'none found'}", highlight=False)
+    for problem in found["problems"]:
+        console.print(f"  - {problem}", highlight=False, markup=False)
+
+
+def _try(problems: list[str], action: Callable[[], Any]) -> Any:
+    """The result, or None with the refusal among the problems."""
+    try:
+        return action()
+    except DosecalcError as error:
+        problems.append(str(error))
+        return None
+
+
+def _scan(group: Headers, scans: int, problems: list[str]) -> Grid | None:
+    """The grid of a CT series as the planner would read it."""
+    folders = {file.parent for file, _ in group}
+    if len(folders) > 1:
+        listed = ", ".join(sorted(folder.name for folder in folders))
+        problems.append(f"CT series {_short(group[0][1])}: its images lie in several folders ({listed}).")
+        return None
+    series = _try(problems, partial(read_ct_series, folders.pop()))
+    return None if series is None else series.volume.grid
+
+
+def _short(header: pydicom.Dataset) -> str:
+    return "..." + str(header.get("SeriesInstanceUID", ""))[-_UID_DIGITS:]
+
+
+def _series(modality: str, uid: str, group: Headers) -> dict[str, Any]:
+    header = group[0][1]
+    heights = sorted(float(h.ImagePositionPatient[2]) for _, h in group if h.get("ImagePositionPatient"))
+    spacing = [f"{float(v):g}" for v in header.get("PixelSpacing", [])]
+    gaps = {round(high - low, 3) for low, high in pairwise(heights)}
+    return {
+        "modality": modality,
+        "series": _short(header),
+        "files": len(group),
+        "position": str(header.get("PatientPosition", "") or ""),
+        "spacing_mm": " x ".join([*spacing, *([f"{min(gaps):g}"] if gaps else [])]),
+        "slice_gaps_mm": ", ".join(f"{gap:g}" for gap in sorted(gaps)[:4]),
+        "z_mm": f"{heights[0]:g} to {heights[-1]:g}" if heights else "",
+        "where": str(group[0][0].parent.name if len(group) > 1 else group[0][0].name),
+    }
+
+
+def _image(file: Path, grid: Grid | None) -> dict[str, Any]:
+    spacing = " x ".join(f"{v:g}" for v in grid.spacing_mm) if grid else ""
+    low = grid.origin_mm[2] if grid else 0.0
+    high = low + (grid.shape[0] - 1) * grid.spacing_mm[2] if grid else 0.0
+    return {
+        "modality": "NIfTI",
+        "series": "",
+        "files": 1,
+        "position": "",
+        "spacing_mm": spacing,
+        "slice_gaps_mm": f"{grid.spacing_mm[2]:g}" if grid else "",
+        "z_mm": f"{low:g} to {high:g}" if grid else "",
+        "where": file.name,
+    }
+
+
+def _structure_set(
+    file: Path, header: pydicom.Dataset, scans: dict[str, Headers], grids: dict[str, Grid | None], problems: list[str]
+) -> list[dict[str, Any]]:
+    read: StructureSet | None = _try(problems, partial(read_structures, file))
+    if read is None:
+        return []
+    frames = {uid: str(group[0][1].get("FrameOfReferenceUID", "")) for uid, group in scans.items()}
+    own = [uid for uid, frame in frames.items() if frame == read.frame_of_reference_uid]
+    if frames and not own:
+        problems.append(f"{file.name}: its frame of reference is that of no CT series here.")
+    grid = grids[own[0]] if own else None
+    problems.extend(f"{file.name}: {name!r} is listed without geometry." for name in read.absent)
+    return [_structure(s.name, s.role, s.volume_cc, list(s.on(grid).faces_touched) if grid else []) for s in read]
+
+
+def _structure(name: str, role: str, volume_cc: float, cut: list[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "tg263": names.canonical_name(name) or "",
+        "role": role,
+        "volume_cc": round(volume_cc, 3),
+        "cut_by_scan": cut,
+    }
