@@ -24,6 +24,7 @@ from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at
+from .entries import entry_warnings
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .goals import resolve_goals
@@ -138,6 +139,7 @@ def plan(
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid)
+        anatomy = _with_entries(anatomy, beamlets, ct.volume, machine)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         density = to_density(ct.volume, machine.calibration)
         influence = dose_influence(
@@ -187,6 +189,14 @@ def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid:
     small = float(ptv.cc.sum()) < rules.small_ptv_cc
     width = rules.small_ptv_beamlet_mm if small else rules.beamlet_mm
     return aim(beams_at(angles, (centre[0], centre[1], centre[2])), at=ptv, width_mm=width)
+
+
+def _with_entries(anatomy: Anatomy, beamlets: Beamlets, ct: Volume, machine: BeamModel) -> Anatomy:
+    """The anatomy with warnings of beams that enter where the scan ends or through something beside the body."""
+    body = anatomy.structures["Body"]
+    ptv = anatomy.structures["PTV"].on(ct.grid)
+    told = entry_warnings(beamlets.beams, ct, body, ct.grid.centres_mm(ptv.indices), machine.sad_mm)
+    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *told))
 
 
 def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:

@@ -1,0 +1,84 @@
+"""Where beams enter: through the end of the scan, or through something beside the body such as an arm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc.beams import Beam
+from dosecalc.grid import Volume
+from dosecalc.structures import Structure
+
+Array = npt.NDArray[Any]
+
+STEP_MM = 2.0
+"""Between samples along a ray."""
+MOST_RAYS = 300
+TISSUE_HU = -300.0
+"""As for the outline of the body: between fat and air."""
+OBJECT_MM = 15.0
+"""Tissue beside the body along a ray that counts as an object: a couch top's shells are thinner, an arm is thicker."""
+WORTH_SAYING = 0.01
+"""Share of a beam's rays below which nothing is said."""
+
+
+def entry_warnings(beams: tuple[Beam, ...], ct: Volume, body: Structure, ptv_mm: Array, sad_mm: float) -> list[str]:
+    """One sentence for each beam of which some rays enter where the scan ends, or cross an object on their way.
+
+    Parameters
+    ----------
+    beams : tuple of Beam
+    ct : Volume
+        HU.
+    body : Structure
+        The body's outline.
+    ptv_mm : (n, 3)
+        Points of the target in LPS mm; at most `MOST_RAYS` of them, evenly taken, are looked at.
+    sad_mm : float
+    """
+    points = ptv_mm[:: max(1, len(ptv_mm) // MOST_RAYS)]
+    inside = np.zeros(ct.grid.size, bool)
+    voxels = body.on(ct.grid)
+    inside[voxels.indices[voxels.cc >= 0.5 * ct.grid.voxel_cc]] = True
+    tissue = ct.values.reshape(-1) > TISSUE_HU
+    told = []
+    for beam in beams:
+        flat, scanned = _samples(ct, points, np.asarray(beam.source_mm(sad_mm)))
+        within = inside[flat] & scanned
+        last = scanned.sum(axis=1) - 1
+        truncated = within[np.arange(len(points)), np.maximum(last, 0)].mean()
+        beyond = scanned & (np.cumsum(within[:, ::-1], axis=1)[:, ::-1] == 0)
+        crossed = (STEP_MM * (tissue[flat] & beyond).sum(axis=1) >= OBJECT_MM).mean()
+        name = f"beam {beam.gantry_deg:g} degrees" + (f", couch {beam.couch_deg:g}" if beam.couch_deg else "")
+        if truncated >= WORTH_SAYING:
+            told.append(
+                f"{name}: {truncated:.0%} of its rays enter the body where the scan or its field of view ends; "
+                "tissue is missing to them, and their dose is too high."
+            )
+        if crossed >= WORTH_SAYING:
+            told.append(
+                f"{name}: {crossed:.0%} of its rays cross something beside the body, such as an arm or a couch."
+            )
+    return told
+
+
+def _samples(ct: Volume, points: Array, source: Array) -> tuple[Array, Array]:
+    """Flat voxel indices (rays, samples) on the way from each point to the source, and which lie in the scan.
+
+    A grid is convex: the samples in the scan are the first ones of each ray.
+    """
+    grid = ct.grid
+    reach = float(np.linalg.norm(np.asarray(grid.spacing_mm) * grid.shape[::-1]))
+    way = source - points
+    length = np.linalg.norm(way, axis=1)
+    steps = np.arange(0.0, reach, STEP_MM)
+    places = points[:, None, :] + way[:, None, :] * (steps[None, :, None] / length[:, None, None])
+    index = np.floor(grid.index_coordinates(places.reshape(-1, 3)) + 0.5).astype(np.int64)
+    index = index.reshape(*places.shape)
+    counts = np.array(grid.shape[::-1])
+    scanned = np.all((index >= 0) & (index < counts), axis=-1) & (steps[None, :] <= length[:, None])
+    clipped = np.clip(index, 0, counts - 1)
+    flat = (clipped[..., 2] * counts[1] + clipped[..., 1]) * counts[0] + clipped[..., 0]
+    return flat, scanned
