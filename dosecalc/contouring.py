@@ -1,4 +1,4 @@
-"""Occupancy to contours: the outline at half occupancy, slice by slice."""
+"""Occupancy to contours: in each slice the outline that encloses the slice's area."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .grid import IDENTITY
+from .rasterise import signed_area
 from .structures import Contours, Occupancy, Structure
 
-# a hair under one half, so that voxels that are exactly half full do not put the outline through pixel
-# centres, where rings may touch themselves
-LEVEL = 0.5 - 1e-4
+LOWEST, HIGHEST = 0.02, 0.98  # levels that an outline may lie at
+HALVINGS = 10  # of the range of levels: a thousandth
 NOTICE_SHARE = 0.05  # volume change by outlining that is worth a word
 
 _log = logging.getLogger(__name__)
 
 
 def as_contours(structure: Structure) -> Contours:
-    """The structure's contours; an occupancy is outlined at half occupancy in each of its slices.
+    """The structure's contours; an occupancy is outlined in each of its slices.
+
+    The outline lies at the level of occupancy, near one half, at which it encloses the area that the slice holds:
+    at one half itself small round structures would lose their ends.
 
     Holes are rings of their own inside their outer ring (exclusive or), not keyholes.
 
     Raises
     ------
     InputError
-        The grid is oblique, or no voxel is half full.
+        The grid is oblique, or no voxel holds enough to be outlined.
     """
     if isinstance(structure.geometry, Contours):
         return structure.geometry
@@ -45,17 +48,36 @@ def _outlined(name: str, occupancy: Occupancy) -> Contours:
     if grid.direction != IDENTITY:
         raise InputError(f"outlines need axes along x, y, z, got {grid.direction}.", where=where)
     z, polygons = [], []
-    for k in np.flatnonzero(occupancy.fraction.reshape(grid.shape[0], -1).max(axis=1) >= LEVEL):
+    for k in np.flatnonzero(occupancy.fraction.reshape(grid.shape[0], -1).max(axis=1) > LOWEST):
         for ring in _rings(occupancy.fraction[k]):
             z.append(grid.origin_mm[2] + float(k) * grid.spacing_mm[2])
             polygons.append(ring * grid.spacing_mm[:2] + grid.origin_mm[:2])
     if not polygons:
-        raise InputError("no voxel is half full, so there is nothing to outline.", where=where)
+        raise InputError("no voxel holds enough of it to be outlined.", where=where)
     return Contours(tuple(z), tuple(polygons), slab_mm=grid.spacing_mm[2])
 
 
 def _rings(fraction: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float64]]:
-    """Open rings, (n, 2) in pixel indices (x, y), around everything above the level in one slice."""
-    padded = np.pad(fraction.astype(np.float64), 1)  # closes outlines at the border of the slice
-    lines = contourpy.contour_generator(z=padded).lines(LEVEL)
-    return [line[:-1] - 1.0 for line in lines if len(line) > 3]
+    """Open rings, (n, 2) in pixel indices (x, y), that together enclose the area of one slice."""
+    rows, columns = np.flatnonzero(fraction.any(axis=1)), np.flatnonzero(fraction.any(axis=0))
+    part = fraction[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    padded = np.pad(part.astype(np.float64), 1)  # closes outlines at the border of the slice
+    generator = contourpy.contour_generator(z=padded)
+    wanted, low, high = float(padded.sum()), LOWEST, HIGHEST
+    best: list[npt.NDArray[np.float64]] = []
+    least = np.inf
+    for _ in range(HALVINGS):
+        level = 0.5 * (low + high)
+        # Rings around holes run the other way, so their areas count as negative.
+        lines = [np.asarray(line)[:-1] for line in generator.lines(_off_the_grid(level)) if len(line) > 3]
+        area = abs(sum(signed_area(line) for line in lines))
+        if lines and abs(area - wanted) < least:
+            best, least = lines, abs(area - wanted)
+        low, high = (level, high) if area > wanted else (low, level)
+    corner = np.array([columns[0] - 1.0, rows[0] - 1.0])
+    return [line + corner for line in best]
+
+
+def _off_the_grid(level: float) -> float:
+    """A hair beside levels that voxels hold exactly, which would put rings through pixel centres."""
+    return level - 1e-4

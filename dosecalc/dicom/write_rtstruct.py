@@ -26,7 +26,7 @@ _COLOURS = ((230, 80, 60), (70, 160, 240), (90, 200, 90), (240, 180, 40), (190, 
 
 
 def write_rtstruct(path: str | Path, structures: StructureSet, ct: CtSeries) -> None:
-    """Write all structures; contours as they are, occupancies outlined at half occupancy in each slice.
+    """Write all structures; contours as they are, occupancies outlined in each slice so that its area is kept.
 
     Several rings of one plane, holes included, are written as separate CLOSED_PLANAR contours, which combine
     by exclusive or; no keyholes are made. Vertices keep 10 significant digits.

@@ -8,6 +8,7 @@ import pytest
 from dosecalc.contouring import as_contours
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid
+from dosecalc.regions import sphere
 from dosecalc.structures import Contours, Occupancy, Structure, StructureSet, role_from_name
 
 GRID = Grid((-30.0, -40.0, -20.0), (2.0, 2.5, 3.0), (14, 30, 40))
@@ -98,11 +99,20 @@ def test_role_from_the_start_of_a_name(name, role):
     assert role_from_name(name) == role
 
 
+@pytest.mark.parametrize("diameter_mm", [8.0, 12.0, 30.0])
+def test_a_small_ball_keeps_its_volume_in_outlines(diameter_mm):
+    """At half occupancy a ball loses its ends: one of 22 mm on voxels of 2.5 mm lost 8 %."""
+    grid = Grid((-20.0, -20.0, -20.0), (2.5, 2.5, 2.5), (17, 17, 17))
+    drawn = sphere((0.7, 1.1, -0.4), diameter_mm, grid, name="small")
+    outlined = Structure("small", "GTV", as_contours(drawn))
+    assert outlined.volume_cc == pytest.approx(np.pi / 6 * diameter_mm**3 / 1000, rel=0.01)
+
+
 @pytest.mark.parametrize("hole_mm", [0.0, 9.0])
 def test_outlining_an_occupancy_keeps_its_volume_and_hole(hole_mm):
     solid = ball(hole_mm=hole_mm)
     outlined = Structure("Liver", "ORGAN", as_contours(solid))
-    assert outlined.volume_cc == pytest.approx(solid.volume_cc, rel=0.02)
+    assert outlined.volume_cc == pytest.approx(solid.volume_cc, rel=0.003)
     share = np.zeros(GRID.size)
     voxels = outlined.on(GRID)
     share[voxels.indices] = voxels.cc / GRID.voxel_cc
@@ -118,7 +128,7 @@ def test_outlining_half_full_voxels_stays_valid():
     assert Structure("Box", "ORGAN", as_contours(half)).volume_cc == pytest.approx(half.volume_cc, rel=0.05)
 
 
-def test_nothing_half_full_cannot_be_outlined():
-    thin = Structure("Thin", "ORGAN", Occupancy(GRID, np.full(GRID.shape, 0.2, np.float32)))
-    with pytest.raises(InputError, match=r"'Thin'.*half full"):
+def test_next_to_nothing_cannot_be_outlined():
+    thin = Structure("Thin", "ORGAN", Occupancy(GRID, np.full(GRID.shape, 0.01, np.float32)))
+    with pytest.raises(InputError, match=r"'Thin'.*holds enough"):
         as_contours(thin)

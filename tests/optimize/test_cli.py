@@ -87,8 +87,8 @@ def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path:
     assert judged.code == 0, judged.err
     again, saved = json.loads(judged.out), json.loads((out / "evaluation.json").read_text())
     assert [g["id"] for g in again["goals"]] == [g["id"] for g in saved["goals"]]
-    # Written structures are outlines at half occupancy, so a D95 in a steep gradient moves a little.
-    assert again["prescription"]["dose_gy"] == pytest.approx(saved["prescription"]["dose_gy"], rel=0.1)
+    # Derived structures are written as outlines, so a D95 in a steep gradient moves a little.
+    assert again["prescription"]["dose_gy"] == pytest.approx(saved["prescription"]["dose_gy"], rel=0.02)
 
 
 def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
