@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -45,6 +47,9 @@ class Organ:
     surrogates: tuple[str, ...] = ()
 
 
+Table: TypeAlias = dict[str, Organ]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
     """Structures under TG-263 names, and what was done to get there.
@@ -68,15 +73,76 @@ class Match:
     unmatched: tuple[str, ...]
 
 
-def canonical_name(name: str) -> str | None:
+def canonical_name(name: str, table: Table | None = None) -> str | None:
     """The TG-263 name of the organ that a name stands for, or None; case and separators do not count."""
-    return _names_by_key().get(_key(name))
+    return (_shipped_keys() if table is None else _names_by_key(table)).get(_key(name))
 
 
 def surrogates(name: str) -> tuple[str, ...]:
     """Names of structures that may stand in for an organ for information, never for judging it."""
-    organ = _table().get(name)
+    organ = shipped_table().get(name)
     return organ.surrogates if organ else ()
+
+
+@cache
+def shipped_table() -> Table:
+    """The table beside this file."""
+    text = (files(__package__) / "aliases.toml").read_text("utf-8")
+    return {
+        name: Organ(name, **{key: tuple(values) for key, values in entry.items()})
+        for name, entry in tomllib.loads(text).items()
+    }
+
+
+def read_table(path: str | Path) -> Table:
+    """The shipped table with a user's own names laid over it.
+
+    The file has the form of the shipped one: tables such as ``[Liver]`` with ``aliases = [...]`` or ``parts = [...]``.
+    A name that it gives to an organ is taken from any other.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read; all its faults together.
+    """
+    try:
+        given = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot be read as TOML: {error}.", where=str(path), remedy="Check path and syntax."
+        ) from error
+    faults = [fault for name, entry in given.items() for fault in _entry_faults(name, entry)]
+    claimed = [(_key(alias), name) for name, entry in given.items() if not faults for alias in entry.get("aliases", ())]
+    for key in dict.fromkeys(key for key, _ in claimed):
+        owners = dict.fromkeys(name for other, name in claimed if other == key)
+        if len(owners) > 1:
+            faults.append(f"one name is given to {' and '.join(owners)}")
+    if faults:
+        raise InputError(f"{'; '.join(faults)}.", where=str(path), remedy='Write [Liver] and aliases = ["My liver"].')
+    return _laid_over(given, {key for key, _ in claimed})
+
+
+def _entry_faults(name: str, entry: object) -> list[str]:
+    if not isinstance(entry, dict):
+        return [f"{name}: expected a table"]
+    known = ("aliases", "parts")
+    return [
+        f"{name}.{key}: {'expected a list of names' if key in known else 'is unknown, there are ' + ', '.join(known)}"
+        for key, value in entry.items()
+        if key not in known or not isinstance(value, list) or not all(isinstance(v, str) and v.strip() for v in value)
+    ]
+
+
+def _laid_over(given: dict[str, dict[str, list[str]]], claimed: set[str]) -> Table:
+    table = {
+        name: replace(organ, aliases=tuple(a for a in organ.aliases if _key(a) not in claimed))
+        for name, organ in shipped_table().items()
+    }
+    for name, entry in given.items():
+        organ = table.get(name, Organ(name))
+        aliases, parts = (*organ.aliases, *entry.get("aliases", ())), (*organ.parts, *entry.get("parts", ()))
+        table[name] = replace(organ, aliases=aliases, parts=parts)
+    return table
 
 
 def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -85,7 +151,7 @@ def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(by_key[key] for key in difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.6))
 
 
-def match(structures: StructureSet, wanted: Iterable[str], grid: Grid) -> Match:
+def match(structures: StructureSet, wanted: Iterable[str], grid: Grid, *, table: Table | None = None) -> Match:
     """Bring structures to TG-263 names and join the parts of wanted organs.
 
     Parameters
@@ -95,6 +161,8 @@ def match(structures: StructureSet, wanted: Iterable[str], grid: Grid) -> Match:
         Names that the protocol asks for, organs or targets.
     grid : Grid
         The CT's: parts are joined on its voxels.
+    table : dict of str to Organ, optional
+        From `read_table`; the shipped one by default.
 
     Raises
     ------
@@ -103,8 +171,11 @@ def match(structures: StructureSet, wanted: Iterable[str], grid: Grid) -> Match:
     """
     wanted = tuple(dict.fromkeys(wanted))
     organs = [s for s in structures if s.role not in _TARGET_ROLES]
-    owners = _owners(organs, wanted)
-    joined = {name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners))}
+    table = shipped_table() if table is None else table
+    owners = _owners(organs, wanted, table)
+    joined = {
+        name: parts for name in wanted if name not in owners and (parts := _parts_of(name, organs, owners, table))
+    }
     used = {part.name for parts in joined.values() for part in parts if part.name not in _final(owners)}
     titles = {owner.name: name for name, owner in owners.items()}
     kept = [_titled(s, titles.get(s.name, s.name)) for s in structures if s.name not in used]
@@ -124,31 +195,31 @@ def _key(name: str) -> str:
 
 
 @cache
-def _table() -> dict[str, Organ]:
-    text = (files(__package__) / "aliases.toml").read_text("utf-8")
-    return {
-        name: Organ(name, **{key: tuple(values) for key, values in entry.items()})
-        for name, entry in tomllib.loads(text).items()
-    }
+def _shipped_keys() -> dict[str, str]:
+    return _names_by_key(shipped_table())
 
 
-@cache
-def _names_by_key() -> dict[str, str]:
+def _names_by_key(table: Table) -> dict[str, str]:
     """TG-263 name by the key of each name and alias; no alias may stand for two organs."""
     by_key: dict[str, str] = {}
-    for organ in _table().values():
+    for organ in table.values():
         for alias in (organ.name, *organ.aliases):
             if by_key.setdefault(_key(alias), organ.name) != organ.name:
-                raise InputError(f"{alias!r} stands for two organs.", where="aliases.toml")
+                raise InputError(
+                    f"{alias!r} stands for both {by_key[_key(alias)]} and {organ.name}.",
+                    where="aliases",
+                    remedy="Give a name to one organ only.",
+                )
     return by_key
 
 
-def _owners(organs: list[Structure], wanted: tuple[str, ...]) -> dict[str, Structure]:
+def _owners(organs: list[Structure], wanted: tuple[str, ...], table: Table) -> dict[str, Structure]:
     """The one structure behind each name: TG-263 names, and wanted names that the table does not know."""
-    own = {_key(name): name for name in wanted if canonical_name(name) is None}
+    titles = _names_by_key(table)
+    own = {_key(name): name for name in wanted if _key(name) not in titles}
     claims: dict[str, list[Structure]] = {}
     for structure in organs:
-        name = canonical_name(structure.name) or own.get(_key(structure.name))
+        name = titles.get(_key(structure.name)) or own.get(_key(structure.name))
         if name is not None:
             claims.setdefault(name, []).append(structure)
     for name, claimants in claims.items():
@@ -162,9 +233,9 @@ def _owners(organs: list[Structure], wanted: tuple[str, ...]) -> dict[str, Struc
     return {name: claimants[0] for name, claimants in claims.items() if len(claimants) == 1}
 
 
-def _parts_of(name: str, organs: list[Structure], owners: dict[str, Structure]) -> tuple[Structure, ...]:
+def _parts_of(name: str, organs: list[Structure], owners: dict[str, Structure], table: Table) -> tuple[Structure, ...]:
     """The structures that together make an organ, down to the parts of its parts."""
-    organ = _table().get(name)
+    organ = table.get(name)
     by_key = {_key(s.name): s for s in organs}
     found: list[Structure] = []
     for part in organ.parts if organ else ():
@@ -173,7 +244,7 @@ def _parts_of(name: str, organs: list[Structure], owners: dict[str, Structure]) 
         elif _key(part) in by_key:
             found.append(by_key[_key(part)])
         else:
-            found += _parts_of(part, organs, owners)
+            found += _parts_of(part, organs, owners, table)
     return tuple(found)
 
 

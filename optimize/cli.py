@@ -56,6 +56,9 @@ AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
 ]
+AliasesArg = Annotated[
+    Path | None, typer.Option("--aliases", help='TOML of your names of organs: [Liver] and aliases = ["My liver"].')
+]
 AcceptLimit = Annotated[
     list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
 ]
@@ -123,6 +126,7 @@ def plan_command(
     precision: PrecisionArg = "float32",
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
+    aliases: AliasesArg = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -142,6 +146,7 @@ def plan_command(
         accept_limit=tuple(accept_limit or ()),
         overwrite=overwrite,
         out=out,
+        aliases=aliases,
     )
 
 
@@ -163,6 +168,7 @@ def _plan(
     overwrite: bool,
     out: Path,
     dose_grid_mm: float | None = None,
+    aliases: Path | None = None,
 ) -> None:
     """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
     begin = time.perf_counter()
@@ -191,6 +197,7 @@ def _plan(
         out=out,
         overwrite=overwrite,
         dose_grid_mm=dose_grid_mm,
+        aliases=aliases,
     )
     plan, folder = run_job(job, _progress)
     print_scorecard(out_console, plan.evaluation)
@@ -219,21 +226,27 @@ def evaluate_command(
     ] = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
+    aliases: AliasesArg = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a dose against a protocol. Derived structures (PTV_opt, Liver-GTV, ...) must be in the structure set."""
     import protocols
+    from dosecalc import names
     from dosecalc.dicom import read_rtdose
     from dosecalc.reading import read_structures
 
+    from .anatomy import needed_names
     from .evaluate import evaluate
     from .results import to_json
     from .scorecard import print_scorecard
 
     chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
+    given = read_rtdose(dose)
+    table = None if aliases is None else names.read_table(aliases)
+    matched = names.match(read_structures(structures, structure_names), needed_names(chosen), given.grid, table=table)
     judged = evaluate(
-        read_rtdose(dose),
-        read_structures(structures, structure_names),
+        given,
+        matched.structures,
         chosen,
         accepted_missing=tuple(accept_missing or ()),
         lesions=tuple(lesion or ()),

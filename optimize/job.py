@@ -15,6 +15,7 @@ from dosecalc.backend import select_backend
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.influence import Precision
 from dosecalc.machine import load_machine
+from dosecalc.names import read_table
 from dosecalc.reading import read_ct_series, read_structures
 
 from .anatomy import Target
@@ -45,6 +46,7 @@ class Job:
     out: Path
     overwrite: bool
     dose_grid_mm: float | None = None
+    aliases: Path | None = None
 
 
 def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
@@ -82,6 +84,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             precision=cast(Precision, job.precision),
             accept_missing=job.accept_missing,
             dose_grid_mm=job.dose_grid_mm,
+            aliases=None if job.aliases is None else read_table(job.aliases),
             input_sha256=hashes,
             progress=progress,
         )
@@ -172,7 +175,7 @@ def _save_infeasible(
 
 
 def _input_hashes(job: Job) -> dict[str, str]:
-    named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names}
+    named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
     return {name: file_sha256(path) for name, path in named.items() if path is not None}
 
 

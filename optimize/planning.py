@@ -83,6 +83,7 @@ def plan(
     precision: Precision = "float32",
     accept_missing: tuple[str, ...] = (),
     dose_grid_mm: float | None = None,
+    aliases: names.Table | None = None,
     input_sha256: dict[str, str] | None = None,
     progress: Progress = lambda text: None,
 ) -> Plan:
@@ -108,6 +109,8 @@ def plan(
         Mandatory structures that may be missing; their goals read NOT ASSESSED.
     dose_grid_mm : float, optional
         Spacing of the dose grid instead of the protocol's; recorded as an override.
+    aliases : dict, optional
+        Names of organs, from `dosecalc.names.read_table`; the shipped ones by default.
     input_sha256 : dict, optional
         Hashes of the input files, for the run record.
     progress : callable, optional
@@ -130,7 +133,7 @@ def plan(
     with watch.step("anatomy"):
         grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
-        matched = names.match(structures, needed_names(protocol), ct.volume.grid)
+        matched = names.match(structures, needed_names(protocol), ct.volume.grid, table=aliases)
         for line in _match_lines(matched):
             progress(line)
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)

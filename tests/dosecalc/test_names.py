@@ -49,7 +49,7 @@ def test_canonical_name(given: str, tg263: str | None) -> None:
 
 
 def test_left_is_never_right() -> None:
-    for organ in names._table().values():
+    for organ in names.shipped_table().values():
         for alias in (*organ.aliases, *organ.parts):
             words = alias.lower().replace("_", " ").split()
             if organ.name.endswith("_L"):
@@ -123,7 +123,7 @@ def test_near_names() -> None:
 
 
 def test_table_knows_every_part_name_once() -> None:
-    for organ in names._table().values():
+    for organ in names.shipped_table().values():
         assert len(set(organ.parts)) == len(organ.parts)
         for other in organ.surrogates:
             assert names.canonical_name(other) is None
@@ -138,6 +138,50 @@ def test_suggested_names_of_a_label_file() -> None:
     lobes_and_chambers = {"lung_lower_lobe_left", "lung_lower_lobe_right", "heart_myocardium"}
     for name, tg263 in suggested.items():
         if name in lobes_and_chambers:
-            assert name in names._table()[tg263].parts
+            assert name in names.shipped_table()[tg263].parts
         else:
             assert names.canonical_name(name) == tg263
+
+
+def table_of(tmp_path: Path, text: str) -> names.Table:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return names.read_table(path)
+
+
+def test_a_user_adds_names_and_takes_them_from_others(tmp_path: Path) -> None:
+    table = table_of(tmp_path, '[Liver]\naliases = ["Foie", "PV"]\n[Bowel_Bag]\naliases = ["Sac"]\n')
+    assert names.canonical_name("PV") == "V_Portal"
+    assert names.canonical_name("pv", table) == "Liver"
+    assert names.canonical_name("foie", table) == "Liver"
+    assert names.canonical_name("sac", table) == "Bowel_Bag"
+    assert names.canonical_name("Portal vein", table) == "V_Portal"
+    assert names.canonical_name("foie") is None  # the shipped table stays as it is
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[Liver\n", ["mine.toml", "TOML"]),
+        (
+            '[Liver]\nalias = ["a"]\n[Colon]\naliases = "b"\n',
+            ["Liver.alias", "aliases, parts", "Colon.aliases", "list"],
+        ),
+        ('[Liver]\naliases = ["X"]\n[Colon]\naliases = ["x"]\n', ["one name is given to Liver and Colon"]),
+        ('Liver = "Foie"\n', ["Liver: expected a table"]),
+    ],
+)
+def test_faults_of_a_user_table_are_told_together(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as refusal:
+        table_of(tmp_path, text)
+    assert all(word in str(refusal.value) for word in words), str(refusal.value)
+
+
+def test_matching_with_a_user_table(tmp_path: Path) -> None:
+    table = table_of(tmp_path, '[Liver]\naliases = ["Foie"]\n')
+    fraction = np.zeros((4, 4, 4), np.float32)
+    fraction[1:3, 1:3, 1:3] = 1
+    grid = Grid((0.0, 0.0, 0.0), (2.0, 2.0, 2.0), (4, 4, 4))
+    structures = StructureSet((Structure("Foie", "ORGAN", Occupancy(grid, fraction)),))
+    assert names.match(structures, ["Liver"], grid).missing == ("Liver",)
+    assert names.match(structures, ["Liver"], grid, table=table).renamed == (("Foie", "Liver"),)
