@@ -242,6 +242,7 @@ def _judge(
         cut_structures=anatomy.cut,
         lesions=anatomy.lesions,
     )
+    judged = _with_stand_ins(judged, anatomy.report_only)
     if result is None:
         return judged
     excess = [-g.slack for g in judged.goals if g.level == "mandatory" and g.unit == "Gy" and g.slack is not None]
@@ -249,6 +250,15 @@ def _judge(
         gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
     return dataclasses.replace(judged, certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings))
+
+
+def _with_stand_ins(judged: PlanEvaluation, report_only: tuple[str, ...]) -> PlanEvaluation:
+    """The evaluation without the word "missing" for a structure that something stands in for."""
+    note = "NOT ASSESSED: only a stand-in is contoured, which is reported and not judged"
+    goals = tuple(dataclasses.replace(g, note=note) if g.structure in report_only else g for g in judged.goals)
+    missing = tuple(f"{name}: missing;" for name in report_only)
+    warnings = tuple(w for w in judged.warnings if not w.startswith(missing)) if missing else judged.warnings
+    return dataclasses.replace(judged, goals=goals, warnings=warnings)
 
 
 def _record(

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from optimize.anatomy import Target
-from optimize.planning import Plan
+from optimize.planning import Plan, _with_stand_ins
 from optimize.results import GoalResult
 
 from .small_case import ACCEPTED, BEAMS, DUODENUM_GY, FLOOR_GY, RUN_KEYS, Patient, load_protocol, make_plan
@@ -102,3 +102,15 @@ def test_two_lesions_are_each_prescribed_and_judged(planned: Plan, patient: Pati
     assert judged.prescription.dose_gy >= lowest - 1e-9
     assert [b.structure for b in judged.prescription.bases][-2:] == list(both.anatomy.lesions)
     assert any(w.startswith("PTV_opt_GTV and PTV_opt_second: the isodose of ") for w in judged.warnings)
+
+
+def test_a_structure_with_a_stand_in_is_not_called_missing(planned: Plan) -> None:
+    assert any(w.startswith("Stomach: missing;") for w in planned.evaluation.warnings)
+    judged = _with_stand_ins(planned.evaluation, ("Stomach",))
+    assert not any(w.startswith("Stomach: missing;") for w in judged.warnings)
+    assert {g.note for g in judged.goals if g.structure == "Stomach"} == {
+        "NOT ASSESSED: only a stand-in is contoured, which is reported and not judged"
+    }
+    assert [g for g in judged.goals if g.structure != "Stomach"] == [
+        g for g in planned.evaluation.goals if g.structure != "Stomach"
+    ]
