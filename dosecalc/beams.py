@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from .errors import InputError
-from .geometry import beam_to_lps, source_position_mm
+from .geometry import beam_to_lps, check_position
 from .grid import Grid, Triple
 from .structures import Contours, Structure, Voxels
 
@@ -20,12 +20,13 @@ MAX_BEAMLETS_PER_FIELD = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One beam direction (IEC 61217 angles in degrees, isocentre in LPS mm)."""
+    """One beam direction: IEC 61217 angles in degrees, isocentre in LPS mm, and how the patient lies under it."""
 
     gantry_deg: float
     couch_deg: float = 0.0
     collimator_deg: float = 0.0
     isocentre_mm: Triple = (0.0, 0.0, 0.0)
+    patient_position: str = "HFS"
 
     def __post_init__(self) -> None:
         for name in ("gantry_deg", "couch_deg", "collimator_deg"):
@@ -37,15 +38,16 @@ class Beam:
         if len(centre) != 3 or not all(map(math.isfinite, centre)):
             raise InputError(f"isocentre_mm must be three finite LPS coordinates, got {self.isocentre_mm!r}.")
         object.__setattr__(self, "isocentre_mm", centre)
+        check_position(self.patient_position)
 
     @property
     def axes(self) -> npt.NDArray[np.float64]:
         """(3, 3) float64; columns are Xb, Yb and Zb (towards the source) in LPS."""
-        return beam_to_lps(self.gantry_deg, self.couch_deg, self.collimator_deg)
+        return beam_to_lps(self.gantry_deg, self.couch_deg, self.collimator_deg, self.patient_position)
 
     def source_mm(self, sad_mm: float) -> npt.NDArray[np.float64]:
         """LPS position of the source, (3,) in mm."""
-        return source_position_mm(self.gantry_deg, self.couch_deg, self.isocentre_mm, sad_mm)
+        return np.asarray(self.isocentre_mm) + sad_mm * self.axes[:, 2]
 
     def project(
         self, points_mm: npt.NDArray[np.float64], sad_mm: float

@@ -21,12 +21,14 @@ from scipy import ndimage
 
 from .errors import DosecalcError, InputError, ResourceError, UnsafeInputError
 from .grid import Grid, Volume
+from .orientation import to_lps
 from .structures import ROLES, Occupancy, Structure, StructureSet, check_name, role_from_name
 
 VOXEL_LIMIT = 512 * 512 * 4000  # a few metres of fine slices; a small compressed file may claim any number
 LABEL_LIMIT = 65535
-OBLIQUE_LIMIT = 1e-3  # as direction cosine: 0.4 mm over 400 mm
 AFFINE_TOLERANCE_MM = 1e-3
+VOXEL_TOLERANCE = 0.02  # of a voxel: positions are stored in single precision
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +51,9 @@ def read_nifti_volume(path: str | Path) -> Volume:
     return Volume(grid, np.ascontiguousarray(values, dtype=np.float32))
 
 
-def read_nifti_labels(path: str | Path, names: str | Path | Mapping[str, Any]) -> StructureSet:
+def read_nifti_labels(
+    path: str | Path, names: str | Path | Mapping[str, Any], *, scan: Grid | None = None
+) -> StructureSet:
     """Structures of a label map; each is an occupancy cropped to its box.
 
     Parameters
@@ -60,6 +64,8 @@ def read_nifti_labels(path: str | Path, names: str | Path | Mapping[str, Any]) -
         JSON file, or its content: {"1": "Liver"}, {"Liver": 1}, or {"labels": {"1": {"name": "Liver"}}},
         where a label may also state its "role". Without a role, GTV, CTV, ITV and PTV are taken from the
         start of the name.
+    scan : Grid, optional
+        The CT's: voxels of the map must be voxels of it.
 
     Returns
     -------
@@ -69,11 +75,13 @@ def read_nifti_labels(path: str | Path, names: str | Path | Mapping[str, Any]) -
     Raises
     ------
     InputError
-        As `read_nifti_volume`; values that are not labels, labels without a name, names used twice.
+        As `read_nifti_volume`; values that are not labels, labels without a name, names used twice, other voxels than
+        the scan's.
     """
     file = Path(path)
     table = _names(names)
     grid, values = _lps(file)
+    notices = [] if scan is None else _check_voxels(grid, scan, file)
     labels = _whole_numbers(values, file)
     counts = np.bincount(labels.ravel())
     present = [int(label) for label in np.flatnonzero(counts) if label]
@@ -90,7 +98,28 @@ def read_nifti_labels(path: str | Path, names: str | Path | Mapping[str, Any]) -
         _log.info("%d names have no voxels: %s.", len(absent), ", ".join(absent))
     boxes = ndimage.find_objects(labels)
     structures = (Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present)
-    return StructureSet(tuple(structures), absent=absent)
+    return StructureSet(tuple(structures), absent=absent, notices=tuple(notices))
+
+
+def _check_voxels(grid: Grid, scan: Grid, path: Path) -> list[str]:
+    """Refuse a map whose voxels are not voxels of the scan; say so where it covers a part of it only."""
+    first = scan.index_coordinates(grid.origin_mm)[0]
+    same = np.allclose(grid.spacing_mm, scan.spacing_mm, rtol=1e-4)
+    if not same or np.abs(first - np.round(first)).max() > VOXEL_TOLERANCE:
+        raise InputError(
+            f"lies on other voxels than the CT: {_told(grid)}; the CT has {_told(scan)}.",
+            where=str(path),
+            remedy="Use the map that was made on this CT; --resample-labels accepts the other voxels.",
+        )
+    if grid.shape == scan.shape and not np.round(first).any():
+        return []
+    ours, its = (" x ".join(map(str, g.shape[::-1])) for g in (grid, scan))
+    return [f"label map: covers {ours} voxels, the CT {its}."]
+
+
+def _told(grid: Grid) -> str:
+    spacing, origin = (" x ".join(f"{v:.6g}" for v in values) for values in (grid.spacing_mm, grid.origin_mm))
+    return f"{' x '.join(map(str, grid.shape[::-1]))} of {spacing} mm from ({origin.replace(' x ', ', ')})"
 
 
 def _cropped(grid: Grid, labels: npt.NDArray[np.int32], label: int, box: tuple[slice, ...]) -> Occupancy:
@@ -112,24 +141,15 @@ def _lps(path: Path) -> tuple[Grid, npt.NDArray[Any]]:
         if int(np.prod(shape, dtype=object)) > VOXEL_LIMIT:
             raise UnsafeInputError(f"claims {shape} voxels, more than a scan can have.", where=str(path))
         _check_header(image, path)
-        image = nibabel.as_closest_canonical(image)
-        values = np.asanyarray(image.dataobj).reshape(image.shape[:3])
+        values = np.asanyarray(image.dataobj).reshape(shape)
         affine = np.asarray(image.affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or spacing.min() <= 0:
         raise InputError("its affine is not finite or singular.", where=str(path))
-    if np.abs(affine[:3, :3] / spacing - np.eye(3)).max() > OBLIQUE_LIMIT:
-        raise InputError(
-            f"its axes are oblique (direction cosines {np.round(affine[:3, :3] / spacing, 4).tolist()}).",
-            where=str(path),
-            remedy="Resample it to axes along x, y, z.",
-        )
-    # the canonical array runs to the right and to anterior; LPS runs the other way, so its first voxel is the
-    # last
-    last = affine[:3, 3] + spacing * (np.array(values.shape) - 1)
-    origin = (-float(last[0]), -float(last[1]), float(affine[2, 3]))
-    grid = Grid(origin, tuple(spacing.tolist()), values.shape[::-1])
-    return grid, values[::-1, ::-1, :].transpose(2, 1, 0)
+    try:
+        return to_lps(_RAS_TO_LPS @ affine[:3, 3], (_RAS_TO_LPS @ affine[:3, :3] / spacing).T, spacing, values.T)
+    except InputError as error:
+        raise InputError(error.message, where=str(path), remedy=error.remedy) from error
 
 
 def _check_header(image: Any, path: Path) -> None:

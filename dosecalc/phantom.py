@@ -77,8 +77,10 @@ def synthetic_patient(seed: int = 0) -> SyntheticPatient:
     return SyntheticPatient(Volume(GRID, _with_noise(hu, seed)), StructureSet(structures), TARGET_NAME)
 
 
-def write_synthetic_patient(folder: str | Path, seed: int = 0) -> SyntheticPatient:
+def write_synthetic_patient(folder: str | Path, seed: int = 0, *, patient_position: str = "HFS") -> SyntheticPatient:
     """Write the patient as DICOM: folder/ct/*.dcm and folder/rtstruct.dcm; returns what was written.
+
+    The anatomy is the same in every patient position; how the images are turned, and where gantry angles point, is not.
 
     Raises
     ------
@@ -89,7 +91,9 @@ def write_synthetic_patient(folder: str | Path, seed: int = 0) -> SyntheticPatie
 
     patient = synthetic_patient(seed)
     folder = Path(folder)
-    series = write_ct_series(folder / "ct", patient.ct, patient_name="Synthetic^Abdomen")
+    series = write_ct_series(
+        folder / "ct", patient.ct, patient_name="Synthetic^Abdomen", patient_position=patient_position
+    )
     write_rtstruct(folder / "rtstruct.dcm", patient.structures, series)
     return patient
 

@@ -7,7 +7,6 @@ of one plane combine by exclusive or, which for nested polygons means: even dept
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +26,6 @@ COORDINATE_LIMIT_MM = 5000.0  # no scanner reaches further: a larger number is a
 SPLIT_RATIO = 2.5  # a gap this many times its neighbours' separates two parts; a smaller one is bridged
 _NESTED = 1e-3  # share of the smaller polygon's area by which nesting may be inexact
 _NOISE = 1e-10  # rounding left by the running sums, as a share of a pixel
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,10 +57,8 @@ def contour_slabs(
     z_mm: Sequence[float],
     polygons_mm: Sequence[Floats],
     slab_mm: float | None,
-    *,
-    aloud: bool = False,
-) -> tuple[Slab, ...]:
-    """Checked slabs, by ascending z, of a structure's contours.
+) -> tuple[tuple[Slab, ...], tuple[str, ...]]:
+    """Checked slabs, by ascending z, of a structure's contours, and what is said about planes that seem missing.
 
     Parameters
     ----------
@@ -75,8 +70,6 @@ def contour_slabs(
         x, y vertices in mm.
     slab_mm : float or None
         Thickness that each contour was drawn for, if the input states it.
-    aloud : bool
-        Log a warning for planes that seem to be missing.
 
     Raises
     ------
@@ -88,11 +81,12 @@ def contour_slabs(
         raise InputError("has no contours.", where=f"structure {name!r}", remedy="Draw it or leave it out.")
     planes = _by_plane(z_mm, polygons_mm)
     z = np.array([plane for plane, _ in planes])
-    low, high = _slab_faces(name, z, slab_mm, aloud=aloud)
-    return tuple(
+    low, high, told = _slab_faces(name, z, slab_mm)
+    slabs = (
         Slab(float(z[i]), float(low[i]), float(high[i]), _oriented(name, float(z[i]), planes[i][1]))
         for i in range(len(planes))
     )
+    return tuple(slabs), tuple(told)
 
 
 def slabs_on(name: str, slabs: Sequence[Slab], grid: Grid) -> Sparse:
@@ -178,13 +172,13 @@ def _by_plane(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> list[tupl
     return planes
 
 
-def _slab_faces(name: str, z: Floats, slab_mm: float | None, *, aloud: bool) -> tuple[Floats, Floats]:
+def _slab_faces(name: str, z: Floats, slab_mm: float | None) -> tuple[Floats, Floats, list[str]]:
     """Low and high face of each slab: halfway to the neighbouring plane, symmetric at the ends of a part."""
     gaps = np.diff(z)
     if slab_mm is not None and (not len(gaps) or abs(slab_mm - gaps.min()) <= PLANE_TOLERANCE_MM):
-        if aloud and len(gaps) and gaps.max() > slab_mm + 2 * PLANE_TOLERANCE_MM:
-            _warn_gaps(name, z, gaps > slab_mm + 2 * PLANE_TOLERANCE_MM, "left empty, as its slab thickness says")
-        return z - slab_mm / 2, z + slab_mm / 2
+        empty = gaps > slab_mm + 2 * PLANE_TOLERANCE_MM
+        told = _about_gaps(name, z, empty, "left empty, as its slab thickness says")
+        return z - slab_mm / 2, z + slab_mm / 2, told
     if not len(gaps):
         raise InputError(
             f"has contours on one plane only (z = {z[0]:g} mm), so its thickness is unknown.",
@@ -195,19 +189,18 @@ def _slab_faces(name: str, z: Floats, slab_mm: float | None, *, aloud: bool) -> 
     typical = np.maximum(padded[:-2], padded[2:])
     typical[typical == 0.0] = float(np.median(gaps)) if slab_mm is None else slab_mm
     split = gaps > SPLIT_RATIO * typical
-    if aloud:
-        _warn_gaps(name, z, split, "left empty: it separates two parts")
-        _warn_gaps(name, z, ~split & (gaps > 1.5 * typical), "bridged from its two neighbours")
+    told = _about_gaps(name, z, split, "left empty: it separates two parts")
+    told += _about_gaps(name, z, ~split & (gaps > 1.5 * typical), "bridged from its two neighbours")
     half = np.where(split, np.nan, gaps / 2)
     below, above = np.concatenate([[np.nan], half]), np.concatenate([half, [np.nan]])
     alone = float(np.median(gaps[~split])) / 2 if (~split).any() else float(typical.min()) / 2
     below, above = np.where(np.isnan(below), above, below), np.where(np.isnan(above), below, above)
-    return z - np.where(np.isnan(below), alone, below), z + np.where(np.isnan(above), alone, above)
+    return z - np.where(np.isnan(below), alone, below), z + np.where(np.isnan(above), alone, above), told
 
 
-def _warn_gaps(name: str, z: Floats, which: npt.NDArray[np.bool_], what: str) -> None:
-    for i in np.flatnonzero(which):
-        _log.warning("structure %r: no contour between z = %g and %g mm; %s.", name, z[i], z[i + 1], what)
+def _about_gaps(name: str, z: Floats, which: npt.NDArray[np.bool_], what: str) -> list[str]:
+    places = [f"{z[i]:g} and {z[i + 1]:g} mm" for i in np.flatnonzero(which)]
+    return [f"{name}: no contour between z = {place}; {what}." for place in places]
 
 
 def _oriented(name: str, z: float, polygons: list[Floats]) -> tuple[Floats, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from .dicom import CtSeries, read_rtstruct, synthetic_series
 from .dicom import read_ct_series as read_dicom_series
 from .dicom.files import existing, list_files, read_dataset
 from .errors import InputError
+from .geometry import check_position
 from .grid import Volume
 from .nifti import read_nifti_labels, read_nifti_volume
 from .structures import StructureSet
@@ -28,8 +30,16 @@ def read_ct(path: str | Path) -> Volume:
     return read_ct_series(path).volume
 
 
-def read_ct_series(path: str | Path) -> CtSeries:
+def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_position: str | None = None) -> CtSeries:
     """A CT with what is needed to write objects for it; for NIfTI with new UIDs and no patient data.
+
+    Parameters
+    ----------
+    path : str or Path
+    resample_slices : bool
+        Interpolate between unequally spaced DICOM slices instead of refusing them.
+    patient_position : str, optional
+        How the patient lay, where the input does not say: "HFS", "FFP", ...
 
     Raises
     ------
@@ -37,15 +47,17 @@ def read_ct_series(path: str | Path) -> CtSeries:
         As `read_ct`.
     """
     if _is_nifti(path):
-        return synthetic_series(read_nifti_volume(path))
-    return read_dicom_series(path)
+        check_position(patient_position)
+        return synthetic_series(read_nifti_volume(path), patient_position=patient_position or "")
+    return read_dicom_series(path, resample_slices=resample_slices, patient_position=patient_position)
 
 
 def read_structures(
     path: str | Path,
     names: str | Path | Mapping[str, Any] | None = None,
     *,
-    frame_of_reference_uid: str | None = None,
+    ct: CtSeries | None = None,
+    resample_labels: bool = False,
 ) -> StructureSet:
     """Structures of an RT Structure Set (a file, or a folder with one among others), or of a NIfTI label map.
 
@@ -54,14 +66,16 @@ def read_structures(
     path : str or Path
     names : str, Path or mapping, optional
         Label names of a label map, see `dosecalc.nifti.read_nifti_labels`; needed there, refused elsewhere.
-    frame_of_reference_uid : str, optional
-        Frame of reference of the CT, checked against that of an RT Structure Set.
+    ct : CtSeries, optional
+        The scan that they must belong to: its frame of reference for an RT Structure Set, its voxels for a label map.
+    resample_labels : bool
+        Accept a label map on other voxels than the CT's; each voxel of it keeps its volume.
 
     Raises
     ------
     InputError
         See `dosecalc.dicom.read_rtstruct` and `dosecalc.nifti.read_nifti_labels`; none or several structure
-        sets.
+        sets; structures of another scan.
     """
     if _is_nifti(path):
         if names is None:
@@ -70,10 +84,11 @@ def read_structures(
                 where=str(path),
                 remedy="Give a JSON of label names.",
             )
-        return read_nifti_labels(path, names)
+        labels = read_nifti_labels(path, names, scan=None if ct is None or resample_labels else ct.volume.grid)
+        return replace(labels, frame_of_reference_uid=None if ct is None else ct.frame_of_reference_uid)
     if names is not None:
         raise InputError("label names apply to NIfTI label maps only.", where=str(path), remedy="Leave them out.")
-    return read_rtstruct(_structure_file(existing(path)), frame_of_reference_uid=frame_of_reference_uid)
+    return read_rtstruct(_structure_file(existing(path)), ct=ct)
 
 
 def _structure_file(path: Path) -> Path:

@@ -115,6 +115,8 @@ class Structure:
     role : str
         "GTV", "ITV", "CTV", "PTV", "ORGAN" or "EXTERNAL".
     geometry : Contours or Occupancy
+    notices : tuple of str
+        What was made of planes that seem to be missing.
 
     Raises
     ------
@@ -125,6 +127,7 @@ class Structure:
     name: str
     role: str
     geometry: Contours | Occupancy
+    notices: tuple[str, ...] = field(init=False, repr=False)
     _slabs: tuple[Slab, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -132,12 +135,14 @@ class Structure:
         if self.role not in ROLES:
             raise InputError(f"role is {self.role!r}, expected one of {', '.join(ROLES)}.", where=self._where)
         slabs: tuple[Slab, ...] = ()
+        notices: tuple[str, ...] = ()
         if isinstance(self.geometry, Contours):
             shape = self.geometry
-            slabs = contour_slabs(self.name, shape.z_mm, shape.polygons_mm, shape.slab_mm, aloud=True)
+            slabs, notices = contour_slabs(self.name, shape.z_mm, shape.polygons_mm, shape.slab_mm)
         elif not self.geometry.fraction.any():
             raise InputError("has no voxels.", where=self._where, remedy="Draw it or leave it out.")
         object.__setattr__(self, "_slabs", slabs)
+        object.__setattr__(self, "notices", notices)
 
     @property
     def volume_cc(self) -> float:
@@ -177,11 +182,14 @@ class StructureSet:
     frame_of_reference_uid : str, optional
     absent : tuple of str
         Names that the input lists without any geometry.
+    notices : tuple of str
+        What reading did that a user must know.
     """
 
     structures: tuple[Structure, ...]
     frame_of_reference_uid: str | None = None
     absent: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "structures", tuple(self.structures))

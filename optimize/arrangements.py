@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 
 from dosecalc.beams import Beam
-from dosecalc.errors import UsageError
+from dosecalc.dicom import CtSeries
+from dosecalc.errors import InputError, UsageError
+from dosecalc.geometry import PATIENT_POSITIONS, angles_of_direction, beam_to_lps
 from dosecalc.grid import Triple
 
 Angles = tuple[float, float, float]
@@ -36,7 +38,7 @@ TEMPLATES: dict[str, tuple[Angles, ...]] = {
 }
 
 
-def parse_beams(text: str) -> tuple[Angles, ...]:
+def parse_beams(text: str, patient_position: str = "HFS") -> tuple[Angles, ...]:
     """Gantry, couch and collimator angles of an arrangement.
 
     Parameters
@@ -44,6 +46,10 @@ def parse_beams(text: str) -> tuple[Angles, ...]:
     text : str
         ``N`` (that many equispaced gantry angles from 0), ``g[:couch[:collimator]],...`` in degrees, or a template
         name. A single whole number is a count; one single beam is written with its couch, ``90:0``.
+    patient_position : str
+        A template names sides of the patient, and its angles are those of a patient head first supine; in another
+        position they become the angles of the same directions in the patient. Angles that are written out are the
+        machine's, as they are.
 
     Raises
     ------
@@ -52,7 +58,7 @@ def parse_beams(text: str) -> tuple[Angles, ...]:
     """
     text = text.strip()
     if text in TEMPLATES:
-        return TEMPLATES[text]
+        return tuple(_turned(angles, patient_position) for angles in TEMPLATES[text])
     if text.isdigit():
         count = int(text)
         if not 1 <= count <= MAX_BEAMS:
@@ -66,9 +72,39 @@ def parse_beams(text: str) -> tuple[Angles, ...]:
     return tuple(_angles(part) for part in text.split(","))
 
 
-def beams_at(angles: tuple[Angles, ...], isocentre_mm: Triple) -> tuple[Beam, ...]:
+def beams_at(angles: tuple[Angles, ...], isocentre_mm: Triple, patient_position: str = "HFS") -> tuple[Beam, ...]:
     """Beams of an arrangement around one isocentre."""
-    return tuple(Beam(g, c, k, isocentre_mm) for g, c, k in angles)
+    return tuple(Beam(g, c, k, isocentre_mm, patient_position) for g, c, k in angles)
+
+
+def planning_position(ct: CtSeries) -> tuple[str, tuple[str, ...]]:
+    """The patient position that gantry angles are meant for, and what must be said about it.
+
+    Raises
+    ------
+    InputError
+        DICOM images that state none, or one without a meaning for a linac.
+    """
+    if ct.patient_position in PATIENT_POSITIONS:
+        return ct.patient_position, ()
+    if ct.is_dicom:
+        stated = f"state PatientPosition {ct.patient_position!r}" if ct.patient_position else "state no PatientPosition"
+        raise InputError(
+            f"the CT images {stated}, and gantry angles have no meaning in the patient without it.",
+            remedy=f"Give --patient-position, one of {', '.join(PATIENT_POSITIONS)}.",
+        )
+    return "HFS", (
+        "beam angles are meant for a patient head first supine: the CT image's format does not state the position "
+        "(--patient-position states it).",
+    )
+
+
+def _turned(angles: Angles, patient_position: str) -> Angles:
+    """Angles of the same direction in a patient who lies otherwise than head first supine."""
+    if patient_position == "HFS":
+        return angles
+    gantry, couch, collimator = angles
+    return (*angles_of_direction(beam_to_lps(gantry, couch)[:, 2], patient_position), collimator)
 
 
 def _angles(part: str) -> Angles:

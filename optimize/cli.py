@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.markup import escape
 
 from dosecalc.errors import DosecalcError, UsageError, VerificationError
 from protocols.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from .job import Job
 
 app = typer.Typer(
     name="dosecalc",
@@ -59,6 +62,16 @@ AcceptMissing = Annotated[
 AliasesArg = Annotated[
     Path | None, typer.Option("--aliases", help='TOML of your names of organs: [Liver] and aliases = ["My liver"].')
 ]
+PatientPosition = Annotated[
+    str | None,
+    typer.Option("--patient-position", help="How the patient lay, if the CT does not say: HFS, HFP, FFS, HFDR, ..."),
+]
+ResampleSlices = Annotated[
+    bool, typer.Option("--resample-slices", help="Interpolate between unequally spaced CT slices; recorded.")
+]
+ResampleLabels = Annotated[
+    bool, typer.Option("--resample-labels", help="Accept a label map on other voxels than the CT's; recorded.")
+]
 AcceptLimit = Annotated[
     list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
 ]
@@ -74,6 +87,7 @@ def demo_command(
     """Make a synthetic patient as DICOM, read it back, plan it with crlm_5fx, and write plan and report."""
     from dosecalc.phantom import write_synthetic_patient
 
+    from .job import Job, parse_targets
     from .saving import refuse_outputs
 
     refuse_outputs(out, overwrite=overwrite)
@@ -82,22 +96,18 @@ def demo_command(
         patient = write_synthetic_patient(Path(scratch))
         _progress(f"synthetic patient written as DICOM in {time.perf_counter() - begin:.1f} s; reading it back")
         _plan(
-            ct=Path(scratch) / "ct",
-            structures=Path(scratch) / "rtstruct.dcm",
-            structure_names=None,
-            targets=[patient.target_name],
-            roles=["GTV"],
-            spheres=[],
-            protocol="crlm_5fx",
-            machine="generic_6mv",
-            beams=beams,
-            backend=backend,
-            precision="float32",
-            accept_missing=(),
-            accept_limit=(),
-            overwrite=overwrite,
-            out=out,
-            dose_grid_mm=DEMO_GRID_MM,
+            Job(
+                ct=Path(scratch) / "ct",
+                structures=Path(scratch) / "rtstruct.dcm",
+                targets=parse_targets([patient.target_name], ["GTV"], []),
+                protocol="crlm_5fx",
+                machine="generic_6mv",
+                beams=beams,
+                backend=backend,
+                out=out,
+                overwrite=overwrite,
+                dose_grid_mm=DEMO_GRID_MM,
+            )
         )
 
 
@@ -127,78 +137,51 @@ def plan_command(
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     aliases: AliasesArg = None,
+    patient_position: PatientPosition = None,
+    resample_slices: ResampleSlices = False,
+    resample_labels: ResampleLabels = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
+    from .job import Job, parse_targets
+
     _plan(
-        ct=ct,
-        structures=structures,
-        structure_names=structure_names,
-        targets=target or [],
-        roles=target_role or [],
-        spheres=target_sphere or [],
-        protocol=protocol,
-        machine=machine,
-        beams=beams,
-        backend=backend,
-        precision=precision,
-        accept_missing=tuple(accept_missing or ()),
-        accept_limit=tuple(accept_limit or ()),
-        overwrite=overwrite,
-        out=out,
-        aliases=aliases,
+        Job(
+            ct=ct,
+            structures=structures,
+            structure_names=structure_names,
+            targets=parse_targets(target or [], target_role or [], target_sphere or []),
+            protocol=protocol,
+            machine=machine,
+            beams=beams,
+            backend=backend,
+            precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
+            accept_missing=tuple(accept_missing or ()),
+            accept_limit=tuple(accept_limit or ()),
+            out=out,
+            overwrite=overwrite,
+            aliases=aliases,
+            patient_position=patient_position,
+            resample_slices=resample_slices,
+            resample_labels=resample_labels,
+        )
     )
 
 
-def _plan(
-    *,
-    ct: Path,
-    structures: Path,
-    structure_names: Path | None,
-    targets: list[str],
-    roles: list[str],
-    spheres: list[str],
-    protocol: str,
-    machine: str,
-    beams: str | None,
-    backend: str,
-    precision: str,
-    accept_missing: tuple[str, ...],
-    accept_limit: tuple[str, ...],
-    overwrite: bool,
-    out: Path,
-    dose_grid_mm: float | None = None,
-    aliases: Path | None = None,
-) -> None:
+def _plan(job: Job) -> None:
     """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
     begin = time.perf_counter()
     from dosecalc.backend import compiled_here, select_backend
 
-    from .saving import refuse_outputs
-
-    refuse_outputs(out, overwrite=overwrite)
-    chosen = select_backend(backend)
     from .arrangements import parse_beams
-    from .job import Job, parse_targets, run_job
+    from .job import run_job
+    from .saving import refuse_outputs
     from .scorecard import print_scorecard, timing_line
 
-    job = Job(
-        ct=ct,
-        structures=structures,
-        structure_names=structure_names,
-        targets=parse_targets(targets, roles, spheres),
-        protocol=protocol,
-        machine=machine,
-        angles=None if beams is None else parse_beams(beams),
-        backend=backend,
-        precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
-        accept_missing=accept_missing,
-        accept_limit=accept_limit,
-        out=out,
-        overwrite=overwrite,
-        dose_grid_mm=dose_grid_mm,
-        aliases=aliases,
-    )
+    refuse_outputs(job.out, overwrite=job.overwrite)
+    chosen = select_backend(job.backend)
+    if job.beams is not None:
+        parse_beams(job.beams)
     plan, folder = run_job(job, _progress)
     print_scorecard(out_console, plan.evaluation)
     out_console.print(timing_line(plan.provenance), highlight=False)
@@ -241,9 +224,10 @@ def evaluate_command(
     from .scorecard import print_scorecard
 
     chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
-    given = read_rtdose(dose)
+    read = read_structures(structures, structure_names)
+    given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
-    matched = names.match(read_structures(structures, structure_names), needed_names(chosen), given.grid, table=table)
+    matched = names.match(read, needed_names(chosen), given.grid, table=table)
     judged = evaluate(
         given,
         matched.structures,

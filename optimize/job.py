@@ -19,7 +19,7 @@ from dosecalc.names import read_table
 from dosecalc.reading import read_ct_series, read_structures
 
 from .anatomy import Target
-from .arrangements import Angles, parse_beams
+from .arrangements import Angles, parse_beams, planning_position
 from .planning import Plan, plan
 from .problem import BLAS_THREADS
 from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
@@ -30,23 +30,37 @@ from .solvers import DEFAULT_ORDER
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Paths and choices of one plan; see `dosecalc plan --help`. Without angles, the protocol's template is used."""
+    """Paths and choices of one plan; see `dosecalc plan --help`. Without beams, the protocol's template is used."""
 
     ct: Path
     structures: Path
-    structure_names: Path | None
     targets: tuple[Target, ...]
     protocol: str
     machine: str
-    angles: tuple[Angles, ...] | None
-    backend: str
-    precision: str
-    accept_missing: tuple[str, ...]
-    accept_limit: tuple[str, ...]
     out: Path
-    overwrite: bool
+    structure_names: Path | None = None
+    beams: str | None = None
+    backend: str = "auto"
+    precision: str = "float32"
+    accept_missing: tuple[str, ...] = ()
+    accept_limit: tuple[str, ...] = ()
+    overwrite: bool = False
     dose_grid_mm: float | None = None
     aliases: Path | None = None
+    patient_position: str | None = None
+    resample_slices: bool = False
+    resample_labels: bool = False
+
+    @property
+    def reading_overrides(self) -> tuple[str, ...]:
+        """What the readers were asked to accept, in words."""
+        position = self.patient_position
+        told = (
+            (position is not None, f"patient position {position} stated by the user"),
+            (self.resample_slices, "unequally spaced slices may be interpolated"),
+            (self.resample_labels, "a label map on other voxels than the CT's is accepted"),
+        )
+        return tuple(text for asked, text in told if asked)
 
 
 def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
@@ -64,13 +78,14 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     """
     begin = time.perf_counter()
     protocol = protocols.load(job.protocol, accept_limits=job.accept_limit)
-    angles = job.angles or parse_beams(protocol.planning.beams)
+    beams = job.beams or protocol.planning.beams
+    parse_beams(beams)
     machine = load_machine(job.machine)
-    ct = read_ct_series(job.ct)
-    progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm")
-    found = read_structures(
-        job.structures, job.structure_names, frame_of_reference_uid=_frame(job.ct, ct.frame_of_reference_uid)
-    )
+    ct = read_ct_series(job.ct, resample_slices=job.resample_slices, patient_position=job.patient_position)
+    position, _ = planning_position(ct)
+    progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm, {position}")
+    angles = parse_beams(beams, position)
+    found = read_structures(job.structures, job.structure_names, ct=ct, resample_labels=job.resample_labels)
     hashes = _input_hashes(job)
     try:
         made = plan(
@@ -86,10 +101,11 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             dose_grid_mm=job.dose_grid_mm,
             aliases=None if job.aliases is None else read_table(job.aliases),
             input_sha256=hashes,
+            reading_overrides=job.reading_overrides,
             progress=progress,
         )
     except InfeasibleError as error:
-        _save_infeasible(job, protocol, angles, hashes, error, time.perf_counter() - begin)
+        _save_infeasible(job, protocol, (position, angles), hashes, error, time.perf_counter() - begin)
         raise
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
@@ -133,11 +149,12 @@ def _sphere(text: str, number: int) -> Target:
 def _save_infeasible(
     job: Job,
     protocol: protocols.Protocol,
-    angles: tuple[Angles, ...],
+    arrangement: tuple[str, tuple[Angles, ...]],
     hashes: dict[str, str],
     error: InfeasibleError,
     seconds: float,
 ) -> None:
+    position, angles = arrangement
     grid_mm = job.dose_grid_mm or protocol.planning.dose_grid_mm
     evaluation = {
         "schema_version": SCHEMA_VERSION,
@@ -161,13 +178,14 @@ def _save_infeasible(
         "precision": job.precision,
         "grid_mm": [grid_mm] * 3,
         "beamlet_mm": protocol.planning.beamlet_mm,
+        "patient_position": position,
         "beams": [dict(zip(("gantry_deg", "couch_deg", "collimator_deg"), a, strict=True)) for a in angles],
         "threads": BLAS_THREADS,
         "solver": ", ".join(DEFAULT_ORDER),
         "seed": 0,
         "timings_s": {"total": seconds},
         "peak_rss_mb": peak_rss_mb(),
-        "overrides": list(overrides(protocol, job.accept_missing, grid_mm)),
+        "overrides": [*job.reading_overrides, *overrides(protocol, job.accept_missing, grid_mm)],
         "warnings": [],
         "exit_code": error.exit_code,
     }
@@ -177,11 +195,6 @@ def _save_infeasible(
 def _input_hashes(job: Job) -> dict[str, str]:
     named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
     return {name: file_sha256(path) for name, path in named.items() if path is not None}
-
-
-def _frame(ct: Path, uid: str) -> str | None:
-    """The frame of reference that an RTSTRUCT must share; a NIfTI image has none of its own."""
-    return None if ct.name.lower().endswith((".nii", ".nii.gz")) else uid
 
 
 def _triple(values: tuple[float, float, float]) -> str:

@@ -23,7 +23,7 @@ from dosecalc.structures import StructureSet
 from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
-from .arrangements import Angles, beams_at
+from .arrangements import Angles, beams_at, planning_position
 from .entries import entry_warnings
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
@@ -85,6 +85,7 @@ def plan(
     dose_grid_mm: float | None = None,
     aliases: names.Table | None = None,
     input_sha256: dict[str, str] | None = None,
+    reading_overrides: tuple[str, ...] = (),
     progress: Progress = lambda text: None,
 ) -> Plan:
     """Optimise and judge a plan.
@@ -113,6 +114,8 @@ def plan(
         Names of organs, from `dosecalc.names.read_table`; the shipped ones by default.
     input_sha256 : dict, optional
         Hashes of the input files, for the run record.
+    reading_overrides : tuple of str
+        What the user asked the readers to accept, in words, for the run record.
     progress : callable, optional
         Told in a line what is being done.
 
@@ -130,6 +133,7 @@ def plan(
         No solver succeeded.
     """
     watch = Stopwatch()
+    position, position_notices = planning_position(ct)
     with watch.step("anatomy"):
         grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
@@ -137,11 +141,13 @@ def plan(
         for line in _match_lines(matched):
             progress(line)
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
+        told = (*position_notices, *ct.notices, *structures.notices, *anatomy.warnings)
+        anatomy = dataclasses.replace(anatomy, warnings=told)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
         _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
-        beamlets = _aim(anatomy, protocol, beams, grid)
+        beamlets = _aim(anatomy, protocol, beams, grid, position)
         anatomy = _with_entries(anatomy, beamlets, ct.volume, machine)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         density = to_density(ct.volume, machine.calibration)
@@ -157,7 +163,8 @@ def plan(
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
     with watch.step("evaluation"):
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
-    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accept_missing, input_sha256)
+    accepted = (*reading_overrides, *overrides(protocol, accept_missing, influence.grid.spacing_mm[0]))
+    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
@@ -183,7 +190,7 @@ def _match_lines(match: names.Match) -> list[str]:
     return lines + [f"names: {name} joined from {', '.join(parts)}" for name, parts in match.joined]
 
 
-def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid: Grid) -> Beamlets:
+def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid: Grid, position: str) -> Beamlets:
     if not angles:
         raise UsageError("a plan needs at least one beam.")
     ptv = anatomy.structures["PTV"].on(grid)
@@ -191,7 +198,7 @@ def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid:
     rules = protocol.planning
     small = float(ptv.cc.sum()) < rules.small_ptv_cc
     width = rules.small_ptv_beamlet_mm if small else rules.beamlet_mm
-    return aim(beams_at(angles, (centre[0], centre[1], centre[2])), at=ptv, width_mm=width)
+    return aim(beams_at(angles, (centre[0], centre[1], centre[2]), position), at=ptv, width_mm=width)
 
 
 def _with_entries(anatomy: Anatomy, beamlets: Beamlets, ct: Volume, machine: BeamModel) -> Anatomy:
@@ -269,7 +276,7 @@ def _record(
     result: Escalation,
     anatomy: Anatomy,
     evaluation: PlanEvaluation,
-    accept_missing: tuple[str, ...],
+    accepted: tuple[str, ...],
     input_sha256: dict[str, str] | None,
 ) -> Provenance:
     beamlets = influence.beamlets
@@ -287,6 +294,7 @@ def _record(
         precision=influence.precision,
         grid_mm=influence.grid.spacing_mm,
         beamlet_mm=float(beamlets.width_u_mm[0]),
+        patient_position=beamlets.beams[0].patient_position,
         beams=tuple(_beam_record(beamlets, b) for b in range(len(beamlets.beams))),
         threads=result.threads,
         solver=", ".join(dict.fromkeys(level.solver for level in result.levels)),
@@ -294,7 +302,7 @@ def _record(
         levels=tuple(dataclasses.asdict(level) for level in result.levels),
         timings_s=dict(watch.seconds),
         peak_rss_mb=peak_rss_mb(),
-        overrides=overrides(protocol, accept_missing, influence.grid.spacing_mm[0]),
+        overrides=accepted,
         derived=anatomy.derived,
         warnings=evaluation.warnings,
         exit_code=0 if evaluation.status == "ok" else 22,

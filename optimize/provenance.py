@@ -98,6 +98,7 @@ class Provenance:
     backend, backend_reason, device, precision : str
     grid_mm : (x, y, z)
     beamlet_mm : float
+    patient_position : str
     beams : tuple of dict
         Gantry, couch, collimator, isocentre and number of beamlets.
     threads : int
@@ -125,6 +126,7 @@ class Provenance:
     precision: str
     grid_mm: tuple[float, float, float]
     beamlet_mm: float
+    patient_position: str
     beams: tuple[dict[str, object], ...]
     threads: int
     solver: str

@@ -14,7 +14,7 @@ from dosecalc import margins, regions
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Triple
 from dosecalc.structures import Structure, StructureSet
-from protocols import Protocol
+from protocols import Protocol, SidedMargin
 
 TARGET_ROLES = ("GTV", "ITV", "CTV", "PTV")
 # Partial volumes of target and body along a shared border differ by rounding and contour detail.
@@ -78,7 +78,7 @@ def draw_targets(
         raise InputError("no target was named.", remedy="Name a target structure or draw a sphere.")
     table = protocol.planning
     coarse = np.maximum.reduce([regions.shares(_drawn(t, structures, grid), grid) for t in targets])
-    reach_mm = table.gtv_to_ctv_mm + table.ctv_to_ptv_mm + table.prv_margin_mm
+    reach_mm = max(_sides(table.gtv_to_ctv_mm)) + max(_sides(table.ctv_to_ptv_mm)) + table.prv_margin_mm
     x, y, z = grid.spacing_mm
     fine = margins.box_around(coarse, reach_mm, grid).resampled((x / 2, y / 2, z / 2))
     drawn = {target: _drawn(target, structures, fine) for target in targets}
@@ -140,10 +140,10 @@ def grow_targets(
     for inner, outer, margin in steps:
         members = list(parts[outer])
         sources = ([made[inner]] if inner in made else []) + (parts["ITV"] if inner == "CTV" else [])
-        members += [regions.grow(s, margin, grid, name=outer, role=outer) for s in sources]
+        members += [regions.grow(s, _sides(margin), grid, name=outer, role=outer) for s in sources]
         if members:
             made[outer] = regions.union(outer, grid, *members, role=outer)
-            grown = [f"{_list(sources)} + {margin:g} mm"] if sources else []
+            grown = [f"{_list(sources)} + {_margin_text(margin)}"] if sources else []
             notes.append(f"{outer}: {', '.join([*grown, *([_list(parts[outer])] if parts[outer] else [])])}.")
     made["PTV"], clipped_cc = _clipped(made["PTV"], body, grid)
     if clipped_cc > _OUTSIDE_CC:
@@ -229,6 +229,16 @@ def lesion_targets(
         made.append(regions.from_shares(f"PTV_opt_{given}", grid, own, "PTV"))
         notes.append(f"{made[-1].name}: the part of PTV_opt of {_list(list(lesion.values()))}.")
     return tuple(made), notes
+
+
+def _sides(margin_mm: float | SidedMargin) -> tuple[float, float, float, float, float, float]:
+    return margin_mm.sides if isinstance(margin_mm, SidedMargin) else (margin_mm,) * 6
+
+
+def _margin_text(margin_mm: float | SidedMargin) -> str:
+    if not isinstance(margin_mm, SidedMargin):
+        return f"{margin_mm:g} mm"
+    return f"({', '.join(f'{value:g} {side}' for side, value in margin_mm)}) mm"
 
 
 def _cc(fraction: margins.Shares, grid: Grid) -> float:

@@ -17,7 +17,7 @@ from .metrics import (
 )
 from .prescription import HotSpot, OutsidePtv, Prescription
 from .radiobiology import bed, eqd2, lq_validity
-from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol
+from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol, SidedMargin
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -38,6 +38,7 @@ __all__ = [
     "Prescription",
     "Protocol",
     "ProtocolError",
+    "SidedMargin",
     "SourcedDose",
     "StructureVolume",
     "VolumeAtDose",

@@ -35,12 +35,31 @@ class Choice(Strict):
     note: Note = ""
 
 
+Margin = Annotated[float, Field(strict=True, ge=0, le=50)]
+
+
+class SidedMargin(Strict):
+    """A margin in mm towards each side of the patient, whatever the position on the couch."""
+
+    right: Margin
+    left: Margin
+    anterior: Margin
+    posterior: Margin
+    inferior: Margin
+    superior: Margin
+
+    @property
+    def sides(self) -> tuple[float, float, float, float, float, float]:
+        """Towards -x, +x, -y, +y, -z and +z of DICOM patient coordinates."""
+        return self.right, self.left, self.anterior, self.posterior, self.inferior, self.superior
+
+
 class Planning(Strict):
     """How a plan under this protocol is made; every value is covered by one entry of `choices`.
 
     Attributes
     ----------
-    gtv_to_ctv_mm, ctv_to_ptv_mm : float
+    gtv_to_ctv_mm, ctv_to_ptv_mm : float or SidedMargin
         Margins of the target.
     prv_margin_mm : float
         Margin around each of `serial_organs`; PTV_opt is the PTV without these volumes.
@@ -58,9 +77,9 @@ class Planning(Strict):
         The planning rules that this protocol states.
     """
 
-    gtv_to_ctv_mm: Annotated[float, Field(strict=True, ge=0, le=50)]
-    ctv_to_ptv_mm: Annotated[float, Field(strict=True, ge=0, le=50)]
-    prv_margin_mm: Annotated[float, Field(strict=True, ge=0, le=50)]
+    gtv_to_ctv_mm: Margin | SidedMargin
+    ctv_to_ptv_mm: Margin | SidedMargin
+    prv_margin_mm: Margin
     serial_organs: tuple[Name, ...]
     dose_grid_mm: Positive
     verify_grid_mm: Positive

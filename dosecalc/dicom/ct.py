@@ -4,63 +4,82 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.uid import CTImageStorage
+from pydicom.uid import generate_uid
 
 from ..errors import InputError
+from ..geometry import check_position
 from ..grid import Grid, Volume
-from .files import existing, list_files, number, numbers, parsing, read_dataset, required
+from ..orientation import is_oblique, to_lps
+from .files import existing, list_files, parsing, read_dataset, required
+from .frames import Frame, frames_of
+from .pixels import AIR_HU, hounsfield_units, is_lossy
 from .series import CtSeries, PatientStudy
 
-POSITION_TOLERANCE_MM = 0.01
-AIR_HU = -1000.0
-PADDING_LIMIT_HU = -900.0  # padding stands for "not scanned"; above this it would erase tissue
-_COSINE_TOLERANCE = 1e-4
-_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+STEP_TOLERANCE_MM = 0.06
+"""Between a slice and its place in an equally spaced stack: positions are often rounded to 0.1 mm."""
+SHIFT_TOLERANCE_MM = 0.05
+"""Between the slices of a stack within their planes."""
+LARGEST_GAP_MM = 10.0
+"""Slices further apart are never filled by interpolation."""
 
 _log = logging.getLogger(__name__)
-Slices = list[tuple[Path, pydicom.Dataset]]
+Headers = list[tuple[Path, pydicom.Dataset]]
 
 
-def read_ct_series(path: str | Path) -> CtSeries:
+def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_position: str | None = None) -> CtSeries:
     """The CT series in a folder, or the one that a file belongs to.
+
+    Slices may run along any of the patient's axes, in either sense; where they lie is read from their geometry alone.
 
     Parameters
     ----------
     path : str or Path
         Folder that holds one CT series (other modalities are left alone), or one of its files where the
         folder holds several series.
+    resample_slices : bool
+        Interpolate linearly between unequally spaced slices, up to `LARGEST_GAP_MM`, instead of refusing them.
+    patient_position : str, optional
+        Stands in where the images state none; refused where they state another.
 
     Returns
     -------
     CtSeries
-        Volume of HU, float32, on a grid in LPS mm with ascending z.
+        Volume of HU, float32, on a grid in LPS mm with axes along x, y and z.
 
     Raises
     ------
     InputError
-        No CT or several series, a missing, unequal or repeated slice, a tilted or oblique scan, a patient
-        position other than head first supine, no rescale slope or intercept, compressed or damaged files.
+        No CT or several series, a missing, unequal or repeated slice, a tilted or oblique scan, no rescale slope or
+        intercept, damaged files.
     """
     place = existing(path)
     folder = place if place.is_dir() else place.parent
     wanted = None if place.is_dir() else str(required(read_dataset(place), "SeriesInstanceUID", place))
     with parsing(folder):
-        slices = _sorted_by_z(_without_localisers(_one_series(folder, wanted)))
-        grid = _grid(slices)
-        values = np.empty(grid.shape, dtype=np.float32)
-        for k, (file, header) in enumerate(slices):
-            values[k] = _hu(read_dataset(file), header, file)
-        return _with_identity(slices, Volume(grid, values))
+        headers = _one_series(folder, wanted)
+        notices: list[str] = []
+        frames = _sorted(_without_localisers([f for file, header in headers for f in frames_of(header, file)], notices))
+        position = _patient_position(frames, patient_position)
+        values = _values(frames, notices)
+        stack = np.array([frame.position_mm @ frames[0].normal for frame in frames])
+        if _is_unequal(stack):
+            stack, values = _evenly(stack, values, frames, notices, allowed=resample_slices)
+        grid, values = _oriented(frames[0], stack, values)
+        series = _with_identity(frames, Volume(grid, np.ascontiguousarray(values)), position, notices)
+    for notice in series.notices:
+        _log.warning("%s", notice)
+    return series
 
 
-def _one_series(folder: Path, wanted: str | None) -> Slices:
+def _one_series(folder: Path, wanted: str | None) -> Headers:
     """Headers of the CT images of one series."""
-    series: dict[str, Slices] = defaultdict(list)
+    series: dict[str, Headers] = defaultdict(list)
     for file in list_files(folder):
         header = read_dataset(file, pixels=False)
         if header.get("Modality") == "CT":
@@ -79,39 +98,49 @@ def _one_series(folder: Path, wanted: str | None) -> Slices:
     return next(iter(series.values()))
 
 
-def _without_localisers(images: Slices) -> Slices:
-    for file, header in images:
-        if str(required(header, "SOPClassUID", file)) != CTImageStorage:
-            raise InputError(
-                f"is a {header.SOPClassUID.name}, expected CT Image Storage.",
-                where=str(file),
-                remedy="Export the scan as single-slice CT images.",
-            )
-    slices = [(f, h) for f, h in images if "LOCALIZER" not in (h.get("ImageType") or ())]
-    if len(slices) < len(images):
-        _log.warning("left %d localiser image(s) out of the CT series.", len(images) - len(slices))
+def _without_localisers(frames: list[Frame], notices: list[str]) -> list[Frame]:
+    slices = [frame for frame in frames if "LOCALIZER" not in frame.image_type]
+    if len(slices) < len(frames):
+        notices.append(f"CT: left {len(frames) - len(slices)} localiser image(s) out of the series.")
     if len(slices) < 2:
-        where = str(images[0][0].parent)
-        raise InputError(f"the CT series has {len(slices)} axial image(s), at least 2 are needed.", where=where)
+        where = str(frames[0].file.parent)
+        raise InputError(f"the CT series has {len(slices)} slice(s), at least 2 are needed.", where=where)
     return slices
 
 
-def _sorted_by_z(slices: Slices) -> Slices:
-    """Slices by ascending z, after the checks that make z the only thing in which they differ."""
-    for file, header in slices:
-        _check_position(header, file)
-    first_file, first = slices[0]
-    for keyword, tolerance in (("PixelSpacing", 1e-4), ("Rows", 0), ("Columns", 0)):
-        expected = numbers(first, keyword, first_file)
-        for file, header in slices:
-            got = numbers(header, keyword, file)
-            if got.shape != expected.shape or np.abs(got - expected).max() > tolerance:
-                _refuse_mixture(keyword, got.tolist(), expected.tolist(), file, first_file)
-    frame = required(first, "FrameOfReferenceUID", first_file)
-    for file, header in slices:
-        if required(header, "FrameOfReferenceUID", file) != frame:
-            _refuse_mixture("FrameOfReferenceUID", "another one", "the same in all", file, first_file)
-    return sorted(slices, key=lambda item: numbers(item[1], "ImagePositionPatient", item[0], 3)[2])
+def _sorted(frames: list[Frame]) -> list[Frame]:
+    """Slices along their common normal, after the checks that make this the only thing in which they differ."""
+    first = frames[0]
+    for name, tolerance in (("axes", 1e-4), ("spacing_mm", 1e-4), ("shape", 0)):
+        expected = np.asarray(getattr(first, name))
+        for frame in frames:
+            got = np.asarray(getattr(frame, name))
+            if np.abs(got - expected).max() > tolerance:
+                _refuse_mixture(_KEYWORDS[name], got.tolist(), expected.tolist(), frame.file, first.file)
+    for keyword in ("FrameOfReferenceUID", "PatientPosition", "StudyInstanceUID"):
+        for frame in frames:
+            if frame.header.get(keyword) != first.header.get(keyword):
+                _refuse_mixture(keyword, "another one", "the same in all", frame.file, first.file)
+    axes = np.vstack([first.axes, first.normal])
+    if is_oblique(axes):
+        raise InputError(
+            f"ImageOrientationPatient is {np.round(first.axes, 5).ravel().tolist()}: oblique slices are not supported.",
+            where=str(first.file),
+            remedy="Resample the scan to slices along the patient's axes.",
+        )
+    frames = sorted(frames, key=lambda frame: float(frame.position_mm @ first.normal))
+    shifts = np.array([first.axes @ frame.position_mm for frame in frames])
+    if np.ptp(shifts, axis=0).max() > SHIFT_TOLERANCE_MM:
+        raise InputError(
+            f"the slices are shifted against each other by up to {np.ptp(shifts, axis=0).max():.3g} mm within their "
+            "planes (a tilted scan?).",
+            where=str(first.file.parent),
+            remedy="Use an untilted scan.",
+        )
+    return frames
+
+
+_KEYWORDS = {"axes": "ImageOrientationPatient", "spacing_mm": "PixelSpacing", "shape": "the number of Rows, Columns"}
 
 
 def _refuse_mixture(keyword: str, got: object, expected: object, file: Path, first: Path) -> None:
@@ -122,113 +151,96 @@ def _refuse_mixture(keyword: str, got: object, expected: object, file: Path, fir
     )
 
 
-def _check_position(header: pydicom.Dataset, file: Path) -> None:
-    """Axial slices without tilt of a patient lying head first supine; nothing is assumed."""
-    position = header.get("PatientPosition")
-    if position != "HFS":
-        found = f"PatientPosition is {position!r}" if position else "PatientPosition is missing"
+def _patient_position(frames: list[Frame], given: str | None) -> str:
+    """What the images state, or what the user says where they state nothing; never assumed."""
+    check_position(given)
+    stated = str(frames[0].header.get("PatientPosition") or "").strip()
+    if given is not None and stated and stated != given:
         raise InputError(
-            f"{found}, only HFS (head first supine) is supported.",
-            where=str(file),
-            remedy="Use a scan in HFS; a missing position is never assumed.",
+            f"PatientPosition is {stated!r}, but {given!r} was given.",
+            where=str(frames[0].file),
+            remedy="Leave the option out; what the images state is used.",
         )
-    cosines = numbers(header, "ImageOrientationPatient", file, 6)
-    if np.abs(cosines - _AXIAL).max() > _COSINE_TOLERANCE:
-        raise InputError(
-            f"ImageOrientationPatient is {cosines.tolist()}, only axial slices {list(_AXIAL)} are supported.",
-            where=str(file),
-            remedy="Resample the scan to axial slices.",
-        )
-    tilt = float(header.get("GantryDetectorTilt") or 0.0)
-    if abs(tilt) > _COSINE_TOLERANCE:
-        raise InputError(
-            f"the scan was made with a gantry tilt of {tilt:g} degrees, 0 is needed.",
-            where=str(file),
-            remedy="Use an untilted scan.",
-        )
+    return stated or given or ""
 
 
-def _grid(slices: Slices) -> Grid:
-    """Grid of sorted slices; PixelSpacing is row spacing (y), column spacing (x): PS3.3 section 10.7.1.3."""
-    positions = np.array([numbers(h, "ImagePositionPatient", f, 3) for f, h in slices])
-    folder = str(slices[0][0].parent)
-    if np.ptp(positions[:, :2], axis=0).max() > POSITION_TOLERANCE_MM:
-        raise InputError(
-            "the slices are shifted against each other in x or y (a tilted scan?).",
-            where=folder,
-            remedy="Resample the scan to axial slices.",
-        )
-    gaps = np.diff(positions[:, 2])
+def _values(frames: list[Frame], notices: list[str]) -> npt.NDArray[np.float32]:
+    """(slices, rows, columns) HU in the order of the frames; each file is read once."""
+    values = np.empty((len(frames), *frames[0].shape), dtype=np.float32)
+    padded = lossy = 0
+    by_file = sorted(range(len(frames)), key=lambda k: (str(frames[k].file), frames[k].index))
+    for file, group in groupby(by_file, key=lambda k: frames[k].file):
+        places = list(group)
+        dataset = read_dataset(file)
+        lossy += is_lossy(dataset)
+        images = hounsfield_units(dataset, [frames[k] for k in places])
+        for k, (hu, count) in zip(places, images, strict=True):
+            values[k] = hu
+            padded += count
+    if padded:
+        notices.append(f"CT: {padded} padded pixels read as air ({AIR_HU:g} HU).")
+    if lossy:
+        notices.append(f"CT: {lossy} file(s) went through lossy compression, which has changed their HU.")
+    return values
+
+
+def _is_unequal(stack_mm: npt.NDArray[np.float64]) -> bool:
+    even = np.linspace(stack_mm[0], stack_mm[-1], len(stack_mm))
+    return bool(np.abs(stack_mm - even).max() > STEP_TOLERANCE_MM or np.diff(stack_mm).min() < STEP_TOLERANCE_MM)
+
+
+def _evenly(
+    stack_mm: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float32],
+    frames: list[Frame],
+    notices: list[str],
+    *,
+    allowed: bool,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """Slices at the smallest distance found, interpolated; refused unless the user asked for it."""
+    gaps = np.diff(stack_mm)
     typical = float(np.median(gaps))
-    wrong = np.flatnonzero(np.abs(gaps - typical) > POSITION_TOLERANCE_MM)
-    if len(wrong) or typical <= POSITION_TOLERANCE_MM:
-        z = positions[wrong[0] if len(wrong) else 0, 2]
-        gap = gaps[wrong[0] if len(wrong) else 0]
-        kind = "repeated slices" if gap <= POSITION_TOLERANCE_MM else "a missing slice or unequal spacing"
+    worst = int(np.argmin(gaps) if gaps.min() < STEP_TOLERANCE_MM else np.argmax(np.abs(gaps - typical)))
+    name, where = frames[worst].file.name, str(frames[0].file.parent)
+    place = f"{name} (at {_place(frames[worst])})"
+    told = f"{gaps[worst]:.4g} mm behind {place}, where the others are {typical:.4g} mm apart"
+    if gaps.min() < STEP_TOLERANCE_MM:
+        raise InputError(f"repeated slices: {told}.", where=where, remedy="Export one reconstruction only.")
+    if not allowed or gaps.max() > LARGEST_GAP_MM:
+        limit = f", gaps up to {LARGEST_GAP_MM:g} mm," if gaps.max() > LARGEST_GAP_MM else ""
         raise InputError(
-            f"{kind}: {gap:.4g} mm above z = {z:g} mm, where the others are {typical:.4g} mm apart.",
-            where=folder,
-            remedy="Export the complete series, or resample it to equal spacing.",
+            f"a missing slice or unequal spacing: {told}.",
+            where=where,
+            remedy=f"Export the complete series; if it was scanned like this{limit} --resample-slices interpolates.",
         )
-    file, header = slices[0]
-    spacing_y, spacing_x = numbers(header, "PixelSpacing", file, 2)
-    spacing_z = (positions[-1, 2] - positions[0, 2]) / len(gaps)
-    shape = (len(slices), int(header.Rows), int(header.Columns))
-    return Grid(tuple(positions[0].tolist()), (float(spacing_x), float(spacing_y), float(spacing_z)), shape)
-
-
-def _hu(dataset: pydicom.Dataset, header: pydicom.Dataset, file: Path) -> npt.NDArray[np.float32]:
-    """(ny, nx) float32 HU of one slice; padding becomes air."""
-    slope, intercept = number(dataset, "RescaleSlope", file), number(dataset, "RescaleIntercept", file)
-    kind = dataset.get("RescaleType", "HU") or "HU"
-    if slope == 0 or kind != "HU":
-        raise InputError(f"RescaleSlope is {slope:g} and RescaleType {kind!r}, expected HU.", where=str(file))
-    stored = _stored_values(dataset, file)
-    hu = (stored * np.float64(slope) + intercept).astype(np.float32)
-    padding = dataset.get("PixelPaddingValue")
-    if padding is None:
-        return hu
-    low, high = sorted(
-        _as_stored(int(value), dataset) for value in (padding, dataset.get("PixelPaddingRangeLimit", padding))
+    step = float(gaps.min())
+    count = int(np.floor((stack_mm[-1] - stack_mm[0]) / step + 1e-3)) + 1
+    even = stack_mm[0] + step * np.arange(count)
+    above = np.clip(np.searchsorted(stack_mm, even), 1, len(stack_mm) - 1)
+    share = ((even - stack_mm[above - 1]) / gaps[above - 1]).astype(np.float32)[:, None, None]
+    made = values[above - 1] * (1 - share) + values[above] * share
+    notices.append(
+        f"CT: {len(stack_mm)} slices {gaps.min():.4g} to {gaps.max():.4g} mm apart were interpolated to {count} slices "
+        f"{step:.4g} mm apart."
     )
-    padded = (stored >= low) & (stored <= high)
-    if padded.any():
-        if max(low * slope, high * slope) + intercept > PADDING_LIMIT_HU:
-            raise InputError("the padding value is a HU of tissue.", where=str(file), remedy="Correct the header.")
-        _log.warning("%s: %d padded pixels read as air (%g HU).", file.name, int(padded.sum()), AIR_HU)
-        hu[padded] = AIR_HU
-    return hu
+    return even, made
 
 
-def _as_stored(value: int, dataset: pydicom.Dataset) -> int:
-    """A padding value as the pixels hold it: some files state it unsigned for signed pixels."""
-    return value - 65536 if int(dataset.PixelRepresentation) and value > 32767 else value
+def _place(frame: Frame) -> str:
+    axis = int(np.argmax(np.abs(frame.normal)))
+    return f"{'xyz'[axis]} = {frame.position_mm[axis]:g} mm"
 
 
-def _stored_values(dataset: pydicom.Dataset, file: Path) -> npt.NDArray[np.int32]:
-    """(ny, nx) stored values with unused high bits removed (PS3.5 section 8.1.1)."""
-    allocated, stored_bits, signed, samples = (
-        int(number(dataset, keyword, file))
-        for keyword in ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
-    )
-    high_bit = int(dataset.get("HighBit", stored_bits - 1))
-    if allocated != 16 or not 1 <= stored_bits <= 16 or high_bit != stored_bits - 1 or samples != 1:
-        raise InputError(
-            f"has {allocated} bits per pixel ({stored_bits} stored, high bit {high_bit}, {samples} samples), "
-            "expected 16 bits of one sample.",
-            where=str(file),
-        )
-    data, shape = required(dataset, "PixelData", file), (int(dataset.Rows), int(dataset.Columns))
-    needed = 2 * shape[0] * shape[1]
-    if not needed <= len(data) <= needed + 1:
-        raise InputError(f"has {len(data)} bytes of pixel data, {needed} are needed.", where=str(file))
-    raw = np.frombuffer(data, dtype="<i2" if signed else "<u2", count=shape[0] * shape[1])
-    unused = 16 - stored_bits
-    return ((raw << unused) >> unused).astype(np.int32).reshape(shape)
+def _oriented(
+    first: Frame, stack_mm: npt.NDArray[np.float64], values: npt.NDArray[np.float32]
+) -> tuple[Grid, npt.NDArray[np.float32]]:
+    step = (stack_mm[-1] - stack_mm[0]) / (len(stack_mm) - 1)
+    return to_lps(first.position_mm, np.vstack([first.axes, first.normal]), (*first.spacing_mm, step), values)
 
 
-def _with_identity(slices: Slices, volume: Volume) -> CtSeries:
-    file, header = slices[0]
+def _with_identity(frames: list[Frame], volume: Volume, position: str, notices: list[str]) -> CtSeries:
+    """The series as later objects refer to it."""
+    file, header = frames[0].file, frames[0].header
     patient = PatientStudy(
         *(
             str(header.get(keyword, "") or "")
@@ -238,12 +250,20 @@ def _with_identity(slices: Slices, volume: Volume) -> CtSeries:
             )
         ),
     )  # fmt: skip
+    frame = str(header.get("FrameOfReferenceUID") or "")
+    if not frame:
+        notices.append("CT: states no frame of reference; structures are accepted if they refer to its images.")
+    uids = tuple(str(required(f.header, "SOPInstanceUID", f.file)) for f in frames)
+    normal = frames[0].normal
+    axial = abs(normal[2]) > 0.5 and len(set(uids)) == len(uids) == volume.grid.shape[0]
     return CtSeries(
         volume,
-        str(required(header, "FrameOfReferenceUID", file)),
+        frame or str(generate_uid()),
         str(required(header, "StudyInstanceUID", file)),
         str(required(header, "SeriesInstanceUID", file)),
-        tuple(str(required(h, "SOPInstanceUID", f)) for f, h in slices),
-        str(header.PatientPosition),
+        (uids if normal[2] > 0 else uids[::-1]) if axial else (),
+        position,
         patient,
+        states_frame=bool(frame),
+        notices=tuple(notices),
     )

@@ -1,4 +1,4 @@
-"""Safe reading of DICOM files: complete, uncompressed, and with one kind of error.
+"""Safe reading of DICOM files: complete, of limited size, and with one kind of error.
 
 pydicom accepts files that end early and hands out what it has found so far; a contour or a slice would go
 missing without a word. So the element structure is walked to the end of the file first.
@@ -6,20 +6,23 @@ missing without a word. So the element structure is walked to the end of the fil
 
 from __future__ import annotations
 
+import io
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from ..errors import DosecalcError, InputError, ResourceError, UnsafeInputError
 
 DICM_OFFSET = 128  # preamble, DICOM PS3.10 section 7.1
+INFLATION_ALLOWANCE, INFLATION_RATIO = 16 * 2**20, 30  # bytes, and per byte: contours deflate to a tenth
 MAX_DEPTH = 32  # sequences nest 6 deep in RT objects; hostile files nest thousands
 _UNDEFINED = 0xFFFFFFFF
 _LONG_VR = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -33,8 +36,23 @@ def is_dicom(path: Path) -> bool:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """DICOM files directly in a folder, by name; others are left out."""
-    return [p for p in sorted(folder.iterdir()) if p.is_file() and is_dicom(p)]
+    """DICOM files directly in a folder, by name; others are left out.
+
+    Raises
+    ------
+    InputError
+        A file is named as DICOM but does not start as DICOM does: a slice would go missing.
+    """
+    files = [p for p in sorted(folder.iterdir()) if p.is_file()]
+    found = [p for p in files if is_dicom(p)]
+    for path in files:
+        if path.suffix.lower() in (".dcm", ".dicom", ".ima") and path not in found:
+            raise InputError(
+                "is named as a DICOM file but does not start as one (preamble and DICM).",
+                where=str(path),
+                remedy="Export or convert it again, or move it out of the folder.",
+            )
+    return found
 
 
 def existing(path: str | Path) -> Path:
@@ -63,7 +81,7 @@ def parsing(path: Path) -> Iterator[None]:
 
 
 def read_dataset(path: Path, *, pixels: bool = True) -> pydicom.Dataset:
-    """The dataset of one complete, uncompressed little-endian file.
+    """The dataset of one complete little-endian file; compressed pixels stay compressed.
 
     Parameters
     ----------
@@ -74,9 +92,9 @@ def read_dataset(path: Path, *, pixels: bool = True) -> pydicom.Dataset:
     Raises
     ------
     InputError
-        Not DICOM, cut short, or compressed.
+        Not DICOM, cut short, or big endian.
     UnsafeInputError
-        Deflated, or nested too deeply.
+        Nested too deeply, or deflated to a size that no scan has.
     """
     existing(path)
     with parsing(path):
@@ -84,21 +102,42 @@ def read_dataset(path: Path, *, pixels: bool = True) -> pydicom.Dataset:
             raise InputError("is not a DICOM file.", where=str(path), remedy="Check the path.")
         meta = pydicom.filereader.read_file_meta_info(path)
         syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "")))
-        if syntax.is_transfer_syntax and syntax.is_deflated:
-            raise UnsafeInputError(
-                "is deflated, which may hide any size.",
-                where=str(path),
-                remedy="Export it without compression.",
-            )
-        if syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
+        if not syntax.is_transfer_syntax or not syntax.is_little_endian:
             raise InputError(
-                f"has transfer syntax {syntax.name or 'none'}, expected uncompressed little endian.",
+                f"has transfer syntax {syntax.name or 'none'}, expected little endian.",
                 where=str(path),
-                remedy="Export or convert it without compression.",
+                remedy="Export or convert it as explicit or implicit little endian.",
             )
+        if syntax.is_deflated:
+            data = _inflated(path)
+            _check_complete(data, path, explicit=True)
+            return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
         if pixels:
-            _check_complete(path, explicit=syntax == ExplicitVRLittleEndian)
+            _check_complete(path.read_bytes(), path, explicit=not syntax.is_implicit_VR)
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
+
+
+def _inflated(path: Path) -> bytes:
+    """The file as if it had been written without deflation (PS3.5 section A.5), within a limit for its size."""
+    data = path.read_bytes()
+    start = DICM_OFFSET + 4 + 12 + struct.unpack_from("<I", data, DICM_OFFSET + 12)[0]
+    limit = INFLATION_ALLOWANCE + INFLATION_RATIO * len(data)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = inflater.decompress(data[start:], limit)
+    if inflater.unconsumed_tail:
+        raise UnsafeInputError(
+            f"inflates to more than {limit // 2**20} MiB, from {len(data) / 2**20:.3g} MiB.",
+            where=str(path),
+            remedy="Export it without compression.",
+        )
+    if not inflater.eof:
+        _refuse_cut(path)
+    meta = pydicom.filereader.read_file_meta_info(path)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header = io.BytesIO()
+    header.write(data[: DICM_OFFSET + 4])
+    pydicom.filewriter.write_file_meta_info(header, meta)
+    return header.getvalue() + body
 
 
 def required(dataset: pydicom.Dataset, keyword: str, path: Path) -> Any:
@@ -141,9 +180,8 @@ def decimals(dataset: pydicom.Dataset, keyword: str, path: Path) -> npt.NDArray[
     return values
 
 
-def _check_complete(path: Path, *, explicit: bool) -> None:
+def _check_complete(data: bytes, path: Path, *, explicit: bool) -> None:
     """Refuse a file whose element structure does not end exactly where the file ends."""
-    data = path.read_bytes()
     offset = DICM_OFFSET + 4
     try:
         # the meta group is explicit little endian and starts with its own length, PS3.10 section 7.1
@@ -152,11 +190,15 @@ def _check_complete(path: Path, *, explicit: bool) -> None:
     except (struct.error, EOFError):
         offset = -1
     if offset != len(data):
-        raise InputError(
-            "is cut short or damaged: its elements do not end where the file ends.",
-            where=str(path),
-            remedy="Copy or export the file again.",
-        )
+        _refuse_cut(path)
+
+
+def _refuse_cut(path: Path) -> NoReturn:
+    raise InputError(
+        "is cut short or damaged: its elements do not end where the file ends.",
+        where=str(path),
+        remedy="Copy or export the file again.",
+    )
 
 
 def _walk(data: bytes, offset: int, *, explicit: bool, depth: int) -> int:

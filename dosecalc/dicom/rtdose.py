@@ -11,10 +11,12 @@ from pydicom.uid import RTDoseStorage, generate_uid
 
 from ..errors import InputError
 from ..grid import IDENTITY, Grid, Volume
+from ..orientation import to_lps
 from .files import existing, number, numbers, parsing, read_dataset, required
 from .series import CtSeries
 from .writing import RESEARCH_NOTE, decimal, new_object, reference, save
 
+WHOLE_COURSE = ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW")
 RT_PLAN_STORAGE = "1.2.840.10008.5.1.4.1.1.481.5"
 _FRAME_OFFSETS = 0x3004000C  # GridFrameOffsetVector
 _STEPS = 2**32 - 1
@@ -114,14 +116,20 @@ def _dataset(
     return dataset
 
 
-def read_rtdose(path: str | Path) -> Volume:
-    """Physical dose in Gy, float64, on an axial grid with ascending z.
+def read_rtdose(path: str | Path, *, frame_of_reference_uid: str | None = None) -> Volume:
+    """Physical dose of a whole course in Gy, float64, on a grid with axes along x, y and z.
+
+    Parameters
+    ----------
+    path : str or Path
+    frame_of_reference_uid : str, optional
+        Of the structures or CT that the dose must share it with.
 
     Raises
     ------
     InputError
-        Not an RT Dose, units other than GY, a dose type other than PHYSICAL, oblique or unequal planes, pixel
-        data of the wrong length.
+        Not an RT Dose, units other than GY, a dose type other than PHYSICAL, the dose of a part of the course, another
+        frame of reference, oblique or unequal planes, pixel data of the wrong length.
     """
     file = existing(path)
     with parsing(file):
@@ -130,30 +138,45 @@ def read_rtdose(path: str | Path) -> Volume:
             got = required(dataset, keyword, file)
             if got != expected:
                 raise InputError(f"{keyword} is {got!r}, expected {expected!r}.", where=str(file))
-        grid, descending = _grid(dataset, file)
-        values = _stored(dataset, grid.shape, file) * number(dataset, "DoseGridScaling", file)
-    return Volume(grid, values[::-1] if descending else values)
+        summed = required(dataset, "DoseSummationType", file)
+        if summed not in WHOLE_COURSE:
+            raise InputError(
+                f"DoseSummationType is {summed!r}: the dose of a part of the course.",
+                where=str(file),
+                remedy=f"Export the dose of the plan ({', '.join(WHOLE_COURSE)}).",
+            )
+        if frame_of_reference_uid is not None and dataset.get("FrameOfReferenceUID") != frame_of_reference_uid:
+            raise InputError(
+                "its frame of reference is not that of the structures.",
+                where=str(file),
+                remedy="Use the dose that was computed on this scan, or register them first.",
+            )
+        grid, values = _oriented(dataset, file)
+        return Volume(grid, values * number(dataset, "DoseGridScaling", file))
 
 
-def _grid(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, bool]:
-    """Grid with ascending z, and whether the frames come in descending order."""
-    cosines = numbers(dataset, "ImageOrientationPatient", file, 6)
-    if np.abs(cosines - (1, 0, 0, 0, 1, 0)).max() > 1e-4:
-        raise InputError(f"ImageOrientationPatient is {cosines.tolist()}, expected axial planes.", where=str(file))
-    x, y, z = numbers(dataset, "ImagePositionPatient", file, 3)
-    dy, dx = numbers(dataset, "PixelSpacing", file, 2)
+def _oriented(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, npt.NDArray[np.float64]]:
+    """Grid and stored values along x, y and z, whatever way planes, rows and columns run."""
+    cosines = numbers(dataset, "ImageOrientationPatient", file, 6).reshape(2, 3)
+    position = numbers(dataset, "ImagePositionPatient", file, 3)
+    row_mm, column_mm = numbers(dataset, "PixelSpacing", file, 2)
     frames = int(number(dataset, "NumberOfFrames", file))
     offsets = numbers(dataset, "GridFrameOffsetVector", file, frames)
-    # offsets either start at 0, or are the z of the planes themselves (PS3.3 section C.8.8.3.2)
-    if abs(offsets[0]) > _TOLERANCE_MM and abs(offsets[0] - z) > _TOLERANCE_MM:
-        raise InputError(f"GridFrameOffsetVector starts at {offsets[0]:g}, expected 0 or {z:g}.", where=str(file))
+    normal = np.cross(*cosines)
+    height = float(position @ normal)
+    # offsets either start at 0, or are the place of the planes along z themselves (PS3.3 section C.8.8.3.2)
+    if abs(offsets[0]) > _TOLERANCE_MM and abs(offsets[0] - height) > _TOLERANCE_MM:
+        raise InputError(f"GridFrameOffsetVector starts at {offsets[0]:g}, expected 0 or {height:g}.", where=str(file))
     steps = np.diff(offsets)
     if not len(steps) or np.ptp(steps) > _TOLERANCE_MM or abs(steps[0]) < _TOLERANCE_MM:
         raise InputError("the dose planes are not equally spaced, or only one is there.", where=str(file))
-    span = float(offsets[-1] - offsets[0])
+    step = float(offsets[-1] - offsets[0]) / len(steps)
     shape = (frames, int(number(dataset, "Rows", file)), int(number(dataset, "Columns", file)))
-    spacing = (float(dx), float(dy), abs(span) / len(steps))
-    return Grid((float(x), float(y), float(z + min(span, 0.0))), spacing, shape), span < 0
+    axes = np.vstack([cosines, np.sign(step) * normal])
+    try:
+        return to_lps(position, axes, (column_mm, row_mm, abs(step)), _stored(dataset, shape, file))
+    except InputError as error:
+        raise InputError(error.message, where=str(file), remedy=error.remedy) from error
 
 
 def _stored(dataset: pydicom.Dataset, shape: tuple[int, int, int], file: Path) -> npt.NDArray[np.float64]:

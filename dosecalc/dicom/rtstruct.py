@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pydicom
 from ..errors import InputError
 from ..structures import Contours, Structure, StructureSet, role_from_name
 from .files import decimals, existing, number, parsing, read_dataset, required
+from .series import CtSeries
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
 _PLANE_TOLERANCE_MM = 0.01
@@ -22,18 +24,19 @@ _log = logging.getLogger(__name__)
 Ring = tuple[float, npt.NDArray[np.float64]]
 
 
-def read_rtstruct(path: str | Path, *, frame_of_reference_uid: str | None = None) -> StructureSet:
+def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureSet:
     """Structures of an RT Structure Set.
 
     Roles come from RTROIInterpretedType; only where that is missing, GTV, CTV, ITV and PTV are taken from the
-    start of the name. Other types become "ORGAN", with a warning. ROIs without closed contours are named in a
-    warning and listed as `absent`.
+    start of the name. Other types become "ORGAN", with a notice. ROIs without closed contours are named in a
+    notice and listed as `absent`.
 
     Parameters
     ----------
     path : str or Path
-    frame_of_reference_uid : str, optional
-        Frame of reference of the CT; structures of another one are refused.
+    ct : CtSeries, optional
+        The scan that the structures must belong to: they share its frame of reference, or refer to its images where it
+        states none.
 
     Returns
     -------
@@ -51,24 +54,34 @@ def read_rtstruct(path: str | Path, *, frame_of_reference_uid: str | None = None
         if dataset.get("Modality") != "RTSTRUCT":
             raise InputError(f"Modality is {dataset.get('Modality')!r}, expected 'RTSTRUCT'.", where=str(file))
         rois = _rois(dataset, file)
-        frame = _frame(rois, frame_of_reference_uid, file)
-        rings, slabs = _contours(dataset, rois, file)
-        roles = _roles(dataset, rois, file)
+        notices: list[str] = []
+        frame = _frame(rois, file)
+        if ct is not None:
+            _check_belongs(dataset, frame, ct, file, notices)
+        rings, slabs = _contours(dataset, rois, file, notices)
+        roles = _roles(dataset, rois, file, notices)
     common = _common_gap(rings)
     structures, absent = [], []
     for roi, item in rois.items():
         name = str(item.ROIName)
         if not rings[roi]:
-            _log.warning("structure %r has no closed contours and is left out.", name)
+            notices.append(f"{name}: has no closed contours and is left out.")
             absent.append(name)
             continue
         slab = slabs[roi]
         if slab is None and len({z for z, _ in rings[roi]}) == 1 and common is not None:
-            _log.warning("structure %r is drawn on one plane; taken as %g mm thick like the others.", name, common)
+            notices.append(
+                f"{name}: is drawn on one plane; taken as {common:g} mm thick, the distance of others' planes."
+            )
             slab = common
         geometry = Contours(tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi]), slab_mm=slab)
         structures.append(Structure(name, roles[roi], geometry))
-    return StructureSet(tuple(structures), frame, tuple(absent))
+    notices += [notice for structure in structures for notice in structure.notices]
+    for notice in notices:
+        _log.warning("%s", notice)
+    # the CT's own frame is new where it states none: what was found to belong to it lies in it
+    shared = ct.frame_of_reference_uid if ct is not None else frame
+    return StructureSet(tuple(structures), shared, tuple(absent), tuple(notices))
 
 
 def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
@@ -87,23 +100,44 @@ def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
     return dict(zip(numbers_, items, strict=True))
 
 
-def _frame(rois: dict[int, pydicom.Dataset], expected: str | None, file: Path) -> str:
+def _frame(rois: dict[int, pydicom.Dataset], file: Path) -> str:
     """The one frame of reference of all ROIs."""
     frames = {str(required(item, "ReferencedFrameOfReferenceUID", file)) for item in rois.values()}
     if len(frames) > 1:
         raise InputError(f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file))
-    frame = frames.pop()
-    if expected is not None and frame != expected:
-        raise InputError(
-            "its frame of reference is not that of the CT.",
-            where=str(file),
-            remedy="Use the structure set that was drawn on this CT, or register them first.",
-        )
-    return frame
+    return frames.pop()
+
+
+def _check_belongs(dataset: pydicom.Dataset, frame: str, ct: CtSeries, file: Path, notices: list[str]) -> None:
+    """Refuse structures of another scan; what cannot be told is said."""
+    if not ct.is_dicom:
+        notices.append("structures: a NIfTI image has no frame of reference; that they belong to it is not checked.")
+        return
+    if ct.states_frame and frame == ct.frame_of_reference_uid:
+        return
+    if not ct.states_frame and ct.series_instance_uid in set(_referenced_series(dataset)):
+        return
+    fault = (
+        "its frame of reference is not that of the CT."
+        if ct.states_frame
+        else "it does not refer to the CT series, which states no frame of reference by which it could belong."
+    )
+    raise InputError(
+        fault,
+        where=str(file),
+        remedy="Use the structure set that was drawn on this CT, or register them first.",
+    )
+
+
+def _referenced_series(dataset: pydicom.Dataset) -> Iterator[str]:
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                yield str(series.get("SeriesInstanceUID"))
 
 
 def _contours(
-    dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path
+    dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path, notices: list[str]
 ) -> tuple[dict[int, list[Ring]], dict[int, float | None]]:
     """Closed contours and stated slab thickness of each ROI."""
     rings: dict[int, list[Ring]] = defaultdict(list)
@@ -118,7 +152,7 @@ def _contours(
         name = str(rois[roi].ROIName)
         thicknesses = set()
         for contour in item.get("ContourSequence") or ():
-            ring = _ring(contour, name, file)
+            ring = _ring(contour, name, file, notices)
             if ring is not None:
                 rings[roi].append(ring)
                 thicknesses.add(float(contour.get("ContourSlabThickness") or 0.0))
@@ -127,12 +161,12 @@ def _contours(
     return rings, slabs
 
 
-def _ring(contour: pydicom.Dataset, name: str, file: Path) -> Ring | None:
-    """Plane and vertices of one closed contour; None, with a warning, for a point or an open line."""
+def _ring(contour: pydicom.Dataset, name: str, file: Path, notices: list[str]) -> Ring | None:
+    """Plane and vertices of one closed contour; None, with a notice, for a point or an open line."""
     where = f"{file}, structure {name!r}"
     kind = str(required(contour, "ContourGeometricType", file))
     if kind not in CLOSED:
-        _log.warning("structure %r: a contour of type %s has no volume and is left out.", name, kind[:20])
+        notices.append(f"{name}: a contour of type {kind[:20]} has no volume and is left out.")
         return None
     data = decimals(contour, "ContourData", file)
     count = int(number(contour, "NumberOfContourPoints", file))
@@ -149,7 +183,9 @@ def _ring(contour: pydicom.Dataset, name: str, file: Path) -> Ring | None:
     return float(points[0, 2]), points[:, :2]
 
 
-def _roles(dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path) -> dict[int, str]:
+def _roles(
+    dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path, notices: list[str]
+) -> dict[int, str]:
     kinds: dict[int, str] = {}
     for item in dataset.get("RTROIObservationsSequence") or ():
         roi = int(number(item, "ReferencedROINumber", file))
@@ -162,7 +198,7 @@ def _roles(dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Pat
         name, kind = str(item.ROIName), kinds.get(roi, "")
         roles[roi] = _ROLES.get(kind, "ORGAN") if kind else role_from_name(name)
         if kind and kind not in _ROLES:
-            _log.warning("structure %r is of type %s; taken as an organ.", name, kind[:20])
+            notices.append(f"{name}: is of type {kind[:20]}; taken as an organ.")
     return roles
 
 

@@ -33,12 +33,17 @@ class CtSeries:
     volume : Volume
         HU, float32.
     frame_of_reference_uid, study_instance_uid, series_instance_uid : str
+        New ones where the input states none.
     sop_instance_uids : tuple of str
-        One per slice from inferior to superior; empty when no DICOM images exist.
+        One per slice from inferior to superior; empty when there is no DICOM image of each.
     patient_position : str
-        "HFS".
+        How the patient lay, as DICOM codes it ("HFS"); empty where the input does not say.
     patient : PatientStudy
         Not shown by repr: it may identify a person.
+    is_dicom, states_frame : bool
+        Whether DICOM images stand behind it, and whether they state the frame of reference that structures share.
+    notices : tuple of str
+        What reading did that a user must know.
     """
 
     volume: Volume = field(repr=False)
@@ -46,8 +51,11 @@ class CtSeries:
     study_instance_uid: str
     series_instance_uid: str
     sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
-    patient_position: str = "HFS"
+    patient_position: str = ""
     patient: PatientStudy = field(default=PatientStudy(), repr=False)
+    is_dicom: bool = True
+    states_frame: bool = True
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.volume.grid.direction != IDENTITY:
@@ -59,6 +67,7 @@ class CtSeries:
             raise InputError(f"{len(self.sop_instance_uids)} images for {self.volume.grid.shape[0]} slices.")
 
 
-def synthetic_series(volume: Volume) -> CtSeries:
+def synthetic_series(volume: Volume, *, patient_position: str = "") -> CtSeries:
     """A series for a volume that came without DICOM: new UIDs, no images, no patient data."""
-    return CtSeries(volume, str(generate_uid()), str(generate_uid()), str(generate_uid()))
+    frame, study, series = (str(generate_uid()) for _ in range(3))
+    return CtSeries(volume, frame, study, series, patient_position=patient_position, is_dicom=False, states_frame=False)

@@ -153,7 +153,7 @@ def test_files_read_back(written: tuple[Path, SyntheticPatient]) -> None:
     assert np.array_equal(series.volume.values, patient.ct.values)
     assert np.allclose(series.volume.grid.origin_mm, patient.ct.grid.origin_mm)
     assert np.allclose(series.volume.grid.spacing_mm, patient.ct.grid.spacing_mm)
-    structures = read_rtstruct(folder / "rtstruct.dcm", frame_of_reference_uid=series.frame_of_reference_uid)
+    structures = read_rtstruct(folder / "rtstruct.dcm", ct=series)
     assert structures.names == patient.structures.names
     for read, made in zip(structures, patient.structures, strict=True):
         assert read.role == made.role
