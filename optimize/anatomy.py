@@ -23,6 +23,7 @@ from .targets import (
     grow_targets,
     lesion_targets,
     separate_lesions,
+    under_the_protocol,
     without_prvs,
 )
 
@@ -98,7 +99,11 @@ def prepare_anatomy(
     _check_inside_scan(ours["PTV"], ct)
     kept, moved = _set_aside(structures, {*ours, "PTV_opt", "Liver-GTV", "Liver-PTV"}, set(targets))
     ptv_opt, overlaps, overlap_warnings = without_prvs(ours, kept, fine, protocol)
-    parts, part_lines = lesion_targets(separate_lesions(drawn, fine), ptv_opt, body, fine, protocol)
+    lesions = separate_lesions(drawn, fine)
+    parts, part_lines = lesion_targets(lesions, ptv_opt, body, fine, protocol)
+    narrowed, narrowed_lines = under_the_protocol(lesions, parts, ours, fine, protocol)
+    ptv_opt = narrowed.pop("PTV_opt", ptv_opt)
+    ours |= narrowed
     all_gtvs = [s for s in (*kept, *drawn.values()) if s.role == "GTV"]
     sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, {**ours, "PTV_opt": ptv_opt})
     organs = derive_organs(sources)
@@ -107,7 +112,7 @@ def prepare_anatomy(
         structures=kept.adding(
             *([body] if body.name not in kept else []), *ours.values(), ptv_opt, *parts, *organs.structures
         ),
-        derived=(*notes, *lines, *part_lines, *organs.notes),
+        derived=(*notes, *lines, *part_lines, *narrowed_lines, *organs.notes),
         warnings=(
             *warnings,
             *_truncation(body, ct),

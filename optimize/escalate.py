@@ -152,10 +152,10 @@ def _normalisation(run: _Run, final: StageResult) -> float:
     Level 4 may lift voxels that D95 lets go above the cap, and D95 with them. Less fluence keeps every upper limit,
     and limits relative to D95 do not notice.
     """
-    region = run.goals.target
-    dose = final.dose_gy[region.positions]
+    region, full = run.goals.target, run.goals.share == 1.0
+    dose, cc = final.dose_gy[region.positions[full]], region.cc[full]
     order = np.argsort(-dose)
-    reached = dose[order][np.searchsorted(np.cumsum(region.cc[order]), (1 - COLD_SHARE) * region.cc.sum())]
+    reached = dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())]
     highest = run.goals.cap_gy + RESERVE_GY
     if reached <= highest:
         return 1.0
@@ -232,7 +232,7 @@ def _prescription_stage(
     """Maximise D95 of the target within the mandatory limits."""
     goals = run.goals
     bounds, means = _hard_bounds(run, last, _Kept(0.0, gtv_gy))
-    bounds.append(_above("target", _dear_target_released(run, last, bounds), 0.0, "D95"))
+    bounds += _prescribed(run, _dear_target_released(run, last, bounds), None)
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
         bounds.append(Bound("hot spot over D95", goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
@@ -255,7 +255,7 @@ def _hard_bounds(run: _Run, last: StageResult, kept: _Kept) -> tuple[list[Bound]
     capped = np.flatnonzero(np.isfinite(cap))
     bounds = [Bound("mandatory limits", capped, cap[capped])]
     if kept.d95_gy > 0:
-        bounds.append(_above("target", _target_kept(run, last), kept.d95_gy))
+        bounds += _prescribed(run, _target_kept(run, last), kept.d95_gy)
     if kept.gtv_gy is not None:
         bounds.append(_above("GTV", _gtv_kept(run, last), kept.gtv_gy))
     means = [_mean_bound(run, mean.id, mean.region, mean.limit_gy) for mean in goals.means if mean.mandatory]
@@ -332,7 +332,7 @@ def _cold_tail(run: _Run, last: StageResult) -> tuple[Array, Array]:
     if not let_go.any():
         return np.zeros((1, last.fluence.size)), np.zeros(1)
     cc = region.cc[let_go]
-    return run.master.rows(region.positions[let_go]), cc / cc.sum()
+    return run.master.rows(region.positions[let_go]) / run.goals.share[let_go, None], cc / cc.sum()
 
 
 def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
@@ -340,7 +340,7 @@ def _infeasible(run: _Run, last: StageResult) -> InfeasibleError:
     goals = run.goals
     limits = [m for m in goals.limits if m.mandatory]
     means = [m for m in goals.means if m.mandatory]
-    bounds = [_above("target", _target_kept(run, last), goals.floor_gy)]
+    bounds = _prescribed(run, _target_kept(run, last), goals.floor_gy)
     hottest = np.full(goals.ptv.positions.size, min(goals.hot_spot_max_gy, goals.floor_gy * goals.hot_spot_ratio))
     bounds.append(Bound("hot_spot", goals.ptv.positions, hottest, "hot_spot", float(hottest[0])))
     for limit in limits:
@@ -381,6 +381,20 @@ def _list(conflicts: tuple[Conflict, ...]) -> str:
     return "; ".join(parts) or "limits of the beam arrangement itself would have to change"
 
 
+def _prescribed(run: _Run, positions: Array, dose_gy: float | None) -> list[Bound]:
+    """Target voxels reach their share of a dose, or of the scalar D95 where none is given."""
+    goals = run.goals
+    share = goals.share[np.searchsorted(goals.target.positions, positions)]
+    bounds = []
+    for ratio in np.unique(share).tolist():
+        voxels = positions[share == ratio]
+        name = "target" if ratio == 1.0 else f"target, {ratio:.0%}"
+        level = np.full(voxels.size, 0.0 if dose_gy is None else ratio * dose_gy)
+        scalar = "D95" if dose_gy is None else None
+        bounds.append(Bound(name, voxels, level, scalar, ratio if scalar else 0.0, sense=-1))
+    return bounds
+
+
 def _above(name: str, positions: Array, level_gy: float, scalar: str | None = None) -> Bound:
     slope = 1.0 if scalar else 0.0
     return Bound(name, positions, np.full(positions.size, level_gy), scalar, slope, sense=-1)
@@ -419,7 +433,10 @@ def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> 
     if not last.prices:
         return _coldest_released(run, _room_mm(run, bounds))
     score = last.dose_gy[region.positions].copy()
-    positions, price = last.prices.get("target", (np.zeros(0, np.int64), np.zeros(0)))
+    families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
+    positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
+    order = np.argsort(positions)
+    positions, price = np.asarray(positions)[order], np.asarray(price)[order]
     if price.size and price.max() > 0:
         dear = np.isin(region.positions, positions)
         at = np.searchsorted(positions, region.positions[dear])

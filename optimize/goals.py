@@ -13,6 +13,7 @@ from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols.errors import ProtocolError
 from protocols.metrics import CriticalVolume, DoseAtVolume, MaxDose, MeanDose, StructureVolume, VolumeAtDose
+from protocols.prescription import Prescription
 from protocols.schema import Goal, Protocol
 
 Array = npt.NDArray[Any]
@@ -58,9 +59,12 @@ class PlanGoals:
     Attributes
     ----------
     target, gtv, ptv : Region
-        PTV_opt, union of GTVs, union of PTVs.
+        Everything that is prescribed on, union of GTVs, union of PTVs.
     lesions : tuple of Region
         The parts of `target` that must reach its dose each for itself; `target` alone for one lesion.
+    share : (n,) float64
+        For each voxel of `target` the dose it shall reach over that of the protocol's prescription: below one for
+        lesions that are prescribed less.
     outside : Region
         Body voxels that lie mostly outside the PTV.
     liver : Region or None
@@ -78,6 +82,7 @@ class PlanGoals:
     gtv: Region
     ptv: Region
     lesions: tuple[Region, ...]
+    share: npt.NDArray[np.float64]
     outside: Region
     liver: Region | None
     limits: tuple[DoseVolumeLimit, ...]
@@ -139,16 +144,19 @@ def resolve_goals(
     inside[ptv.positions] = ptv.cc
     outside = inside[body.positions] <= 0.5 * grid.voxel_cc
     hot, beyond = rx.hot_spot, rx.outside_ptv
+    parts = tuple(region(name) for name in lesions or (rx.structure,))
+    target, share, floor_gy = _prescribed(region(rx.structure), parts, rx)
     return PlanGoals(
-        target=region(rx.structure),
+        target=target,
         gtv=region("GTV") if "GTV" in structures else Region("GTV", np.zeros(0, np.int64), np.zeros(0)),
         ptv=ptv,
-        lesions=tuple(region(name) for name in lesions or (rx.structure,)),
+        lesions=parts,
+        share=share,
         outside=Region("Body-PTV", body.positions[outside], body.cc[outside]),
         liver=region("Liver-GTV") if "Liver-GTV" in structures else None,
         limits=tuple(limits),
         means=tuple(means),
-        floor_gy=rx.floor.dose_gy,
+        floor_gy=floor_gy,
         target_gy=rx.target.dose_gy,
         cap_gy=rx.cap.dose_gy,
         gtv_d98_gy=rx.gtv_d98.limit,
@@ -157,6 +165,24 @@ def resolve_goals(
         ptv_mean_max_gy=rx.ptv_mean_max.limit if rx.ptv_mean_max else np.inf,
         outside_ratio=beyond.max_pct_of_d95 / 100.0,
     )
+
+
+def _prescribed(whole: Region, lesions: tuple[Region, ...], rx: Prescription) -> tuple[Region, Array, float]:
+    """Every voxel prescribed on, its share of the prescription, and the dose that brings every lesion to its floor."""
+    if not rx.lesions:
+        return whole, np.ones(whole.positions.size), rx.floor.dose_gy
+    positions = np.unique(np.concatenate([whole.positions, *(lesion.positions for lesion in lesions)]))
+    cc, share = np.zeros(positions.size), np.zeros(positions.size)
+    floor_gy = rx.floor.dose_gy
+    for part in (whole, *lesions):
+        own = rx.of_lesion(part.name)
+        ratio = own.target.dose_gy / rx.target.dose_gy if own else 1.0
+        at = np.searchsorted(positions, part.positions)
+        cc[at] = np.maximum(cc[at], part.cc)
+        share[at] = np.maximum(share[at], ratio)
+        if own:
+            floor_gy = max(floor_gy, own.floor.dose_gy / ratio)
+    return Region(whole.name, positions, cc), share, floor_gy
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ def _lesion_rows(regions: dict[str, Region], wanted: Prescription, lesions: tupl
     rows = []
     for name in lesions:
         reached_gy = measure(basis_metric(wanted), regions[name].dose_gy, regions[name].cc)
-        for what, level, bound in (("floor", "mandatory", wanted.floor), ("target", "optimal", wanted.target)):
+        asked = wanted.of_lesion(name) or wanted
+        for what, level, bound in (("floor", "mandatory", asked.floor), ("target", "optimal", asked.target)):
             row = _dose_row(f"prescription_{what}_{name}", level, wanted, bound, reached_gy)
             rows.append(dataclasses.replace(row, structure=name))
     return rows

@@ -217,7 +217,7 @@ def lesion_targets(
     left = regions.shares(ptv_opt, grid)
     made, notes = [], []
     for lesion in lesions:
-        given = next(iter(lesion)).name
+        given = lesion_name(lesion, protocol)
         ptv = grow_targets(lesion, body, grid, protocol)[0]["PTV"]
         own = np.minimum(regions.shares(ptv, grid), left)
         if not own.any():
@@ -229,6 +229,55 @@ def lesion_targets(
         made.append(regions.from_shares(f"PTV_opt_{given}", grid, own, "PTV"))
         notes.append(f"{made[-1].name}: the part of PTV_opt of {_list(list(lesion.values()))}.")
     return tuple(made), notes
+
+
+def lesion_name(lesion: dict[Target, Structure], protocol: Protocol) -> str:
+    """The target that a lesion is named after: the one with a prescription of its own, or else the first."""
+    names = [target.name for target in lesion]
+    return next((name for name in names if protocol.prescription.of_lesion(name)), names[0])
+
+
+def under_the_protocol(
+    lesions: list[dict[Target, Structure]],
+    parts: tuple[Structure, ...],
+    ours: dict[str, Structure],
+    grid: Grid,
+    protocol: Protocol,
+) -> tuple[dict[str, Structure], list[str]]:
+    """PTV_opt and GTV of the lesions that the protocol's own prescription is for, where others have one of their own.
+
+    Raises
+    ------
+    InputError
+        A prescription for a lesion that is not planned, or every lesion has one of its own.
+    """
+    wanted = protocol.prescription
+    planned = [target.name for lesion in lesions for target in lesion]
+    if unknown := [entry.lesion for entry in wanted.lesions if entry.lesion not in planned]:
+        raise InputError(
+            f"the protocol prescribes for {', '.join(unknown)}, which is no target of this plan "
+            f"({', '.join(planned)}).",
+            where="prescription.lesions",
+            remedy="Name the lesion as its --target.",
+        )
+    if not wanted.lesions:
+        return {}, []
+    own = [wanted.of_lesion(lesion_name(lesion, protocol)) is not None for lesion in lesions]
+    if all(own):
+        raise InputError(
+            "every lesion of this plan has a prescription of its own, so that none is left for the protocol's.",
+            where="prescription.lesions",
+            remedy="State the highest of them as the protocol's prescription.",
+        )
+    kept = [part for part, is_own in zip(parts, own, strict=True) if not is_own]
+    gtvs = [s for lesion, is_own in zip(lesions, own, strict=True) if not is_own for s in lesion.values()]
+    gtvs = [s for s in gtvs if s.role == "GTV"]
+    told = [f"PTV_opt: {_list(kept)}, without the lesions that have a prescription of their own."]
+    narrowed = {"PTV_opt": regions.union("PTV_opt", grid, *kept, role="PTV")}
+    if "GTV" in ours and gtvs:
+        narrowed["GTV"] = regions.union("GTV", grid, *gtvs, role="GTV")
+        told.append(f"GTV: {_list(gtvs)}, without the lesions that have a prescription of their own.")
+    return narrowed, told
 
 
 def _sides(margin_mm: float | SidedMargin) -> tuple[float, float, float, float, float, float]:

@@ -15,7 +15,7 @@ from .metrics import (
     VolumeAtDose,
     parse_metric,
 )
-from .prescription import HotSpot, OutsidePtv, Prescription
+from .prescription import HotSpot, LesionPrescription, OutsidePtv, Prescription
 from .radiobiology import bed, eqd2, lq_validity
 from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol, SidedMargin
 
@@ -27,6 +27,7 @@ __all__ = [
     "Expression",
     "Goal",
     "HotSpot",
+    "LesionPrescription",
     "MaxDose",
     "MeanDose",
     "Metric",

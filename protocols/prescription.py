@@ -72,6 +72,36 @@ class OutsidePtv(Strict):
     note: Note = ""
 
 
+class LesionPrescription(Strict):
+    """What one of several lesions shall receive instead: less than the others, and raised in step with them.
+
+    Attributes
+    ----------
+    lesion : str
+        The target as it is named for planning; targets that share volume with it are one lesion with it.
+    floor, target : SourcedDose
+        On the basis of the prescription. While the others rise to their target, this lesion rises to its own.
+    """
+
+    lesion: Name
+    floor: SourcedDose
+    target: SourcedDose
+
+    @field_validator("target")
+    @classmethod
+    def _ascending(cls, dose: SourcedDose, info: ValidationInfo) -> SourcedDose:
+        lower = info.data.get("floor")
+        if lower is not None and lower.dose_gy > dose.dose_gy:
+            raise fault(f"target {dose.dose_gy:g} Gy lies below the floor {lower.dose_gy:g} Gy.")
+        return dose
+
+    @field_validator("floor")
+    @classmethod
+    def _floor_is_read(cls, dose: SourcedDose, info: ValidationInfo) -> SourcedDose:
+        must_be_read(dose.status, "prescription.lesions.floor", info)
+        return dose
+
+
 class Prescription(Strict):
     """What the target shall receive: basis, floor, target and cap of the escalation, and its bounds.
 
@@ -89,6 +119,7 @@ class Prescription(Strict):
     hot_spot: HotSpot
     ptv_mean_max: Goal | None = None
     outside_ptv: OutsidePtv
+    lesions: tuple[LesionPrescription, ...] = ()
 
     @field_validator("isodose_pct")
     @classmethod
@@ -120,6 +151,28 @@ class Prescription(Strict):
         if hot_spot.max_gy is not None and floor is not None and hot_spot.max_gy < floor.dose_gy:
             raise fault(f"max_gy {hot_spot.max_gy:g} Gy lies below the floor {floor.dose_gy:g} Gy.")
         return hot_spot
+
+    @field_validator("lesions")
+    @classmethod
+    def _each_lesion_once_and_lower(
+        cls, lesions: tuple[LesionPrescription, ...], info: ValidationInfo
+    ) -> tuple[LesionPrescription, ...]:
+        twice = sorted({entry.lesion for entry in lesions if [e.lesion for e in lesions].count(entry.lesion) > 1})
+        if twice:
+            raise fault(f"each lesion has one prescription, several are given for {', '.join(twice)}.")
+        target = info.data.get("target")
+        for entry in lesions:
+            if target is not None and entry.target.dose_gy > target.dose_gy:
+                raise fault(
+                    f"{entry.lesion}: {entry.target.dose_gy:g} Gy is more than the {target.dose_gy:g} Gy of the rest; "
+                    "state the highest prescription as the protocol's own, and what is lower here."
+                )
+        return lesions
+
+    def of_lesion(self, name: str) -> LesionPrescription | None:
+        """The prescription of its own that a lesion has, if any, by its name or that of its part of `structure`."""
+        lesion = name.removeprefix(f"{self.structure}_")
+        return next((entry for entry in self.lesions if entry.lesion == lesion), None)
 
     @property
     def target_goals(self) -> tuple[Goal, ...]:

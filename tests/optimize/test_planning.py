@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 
+from dosecalc.errors import InputError
 from optimize.anatomy import Target
 from optimize.planning import Plan, _with_stand_ins
 from optimize.results import GoalResult
+from protocols import LesionPrescription
 
 from .small_case import ACCEPTED, BEAMS, DUODENUM_GY, FLOOR_GY, RUN_KEYS, Patient, load_protocol, make_plan
 
@@ -102,6 +105,32 @@ def test_two_lesions_are_each_prescribed_and_judged(planned: Plan, patient: Pati
     assert judged.prescription.dose_gy >= lowest - 1e-9
     assert [b.structure for b in judged.prescription.bases][-2:] == list(both.anatomy.lesions)
     assert any(w.startswith("PTV_opt_GTV and PTV_opt_second: the isodose of ") for w in judged.warnings)
+
+
+def test_a_lesion_may_have_a_prescription_of_its_own(planned: Plan, patient: Patient) -> None:
+    """The second lesion is prescribed 0.7 of the first; both rise in step, and each is judged on its own floor."""
+    rx = planned.protocol.prescription
+    own = LesionPrescription(
+        lesion="second",
+        floor=rx.floor.model_copy(update={"dose_gy": 0.7 * rx.floor.dose_gy}),
+        target=rx.target.model_copy(update={"dose_gy": 0.7 * rx.target.dose_gy}),
+    )
+    protocol = planned.protocol.model_copy(update={"prescription": rx.model_copy(update={"lesions": (own,)})})
+    small = Target("second", centre_mm=(-40.0, 5.0, 25.0), diameter_mm=10.0)
+    both = make_plan(patient, protocol, planned.machine, (Target("GTV"), small))
+    rows = {g.id: g for g in both.evaluation.goals}
+    first, second = (rows[f"prescription_floor_{lesion}"] for lesion in both.anatomy.lesions)
+    assert (first.limit, second.limit) == (rx.floor.dose_gy, pytest.approx(0.7 * rx.floor.dose_gy))
+    assert first.met and second.met
+    assert first.value is not None and second.value is not None
+    assert 0.69 * first.value < second.value < 0.85 * first.value
+    assert both.evaluation.prescription.dose_gy == pytest.approx(first.value, abs=0.05)
+    assert any("without the lesions that have a prescription of their own" in line for line in both.anatomy.derived)
+
+    with pytest.raises(InputError, match="every lesion of this plan has a prescription of its own"):
+        make_plan(patient, protocol, planned.machine, (small,))
+    with pytest.raises(InputError, match="prescribes for second, which is no target of this plan"):
+        make_plan(patient, protocol, planned.machine, (Target("GTV"),))
 
 
 def test_a_structure_with_a_stand_in_is_not_called_missing(planned: Plan) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import protocols
-from protocols import ProtocolError, load
+from protocols import ProtocolError, SidedMargin, load
 
 SHIPPED = files("protocols").joinpath("library/crlm_5fx.toml").read_text(encoding="utf-8")
 
@@ -336,3 +336,39 @@ def test_a_faulty_definition_is_told_by_its_key(
 ) -> None:
     told = fault_of(with_structure(tmp_path, *entries))
     assert all(word in told for word in words), told
+
+
+OWN = """
+[[prescription.lesions]]
+lesion = "GTV_2"
+floor = {{ dose_gy = {floor}, status = "SEED", source = "our own" }}
+target = {{ dose_gy = {target}, status = "SEED", source = "our own" }}
+"""
+
+
+def test_a_lesion_with_its_own_prescription(tmp_path: Path) -> None:
+    path = edited(tmp_path, ("\n[planning]\n", OWN.format(floor=35.0, target=40.0) + "\n[planning]\n"))
+    wanted = load(path).prescription
+    own = wanted.of_lesion("PTV_opt_GTV_2")
+    assert own is not None
+    assert (own.floor.dose_gy, own.target.dose_gy) == (35.0, 40.0)
+    assert wanted.of_lesion("PTV_opt_GTV_1") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OWN.format(floor=35.0, target=70.0), "GTV_2: 70 Gy is more than the 60 Gy of the rest"),
+        (OWN.format(floor=45.0, target=40.0), "target 40 Gy lies below the floor 45 Gy"),
+        (2 * OWN.format(floor=35.0, target=40.0), "several are given for GTV_2"),
+    ],
+)
+def test_a_faulty_prescription_of_a_lesion(tmp_path: Path, text: str, words: str) -> None:
+    assert words in fault_of(edited(tmp_path, ("\n[planning]\n", text + "\n[planning]\n")))
+
+
+def test_a_margin_may_differ_by_side_of_the_patient(tmp_path: Path) -> None:
+    sided = "{ right = 5.0, left = 5.0, anterior = 5.0, posterior = 5.0, inferior = 8.0, superior = 10.0 }"
+    planning = load(edited(tmp_path, ("ctv_to_ptv_mm = 4.0", f"ctv_to_ptv_mm = {sided}"))).planning
+    assert isinstance(planning.ctv_to_ptv_mm, SidedMargin)
+    assert planning.ctv_to_ptv_mm.sides == (5.0, 5.0, 5.0, 5.0, 8.0, 10.0)
