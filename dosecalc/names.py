@@ -151,6 +151,15 @@ def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(by_key[key] for key in difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.6))
 
 
+def suggestions(name: str, table: Table | None = None) -> tuple[str, ...]:
+    """TG-263 names of organs that a name which stands for none of them looks like, best first."""
+    table = shipped_table() if table is None else table
+    if canonical_name(name, table) is not None:
+        return ()
+    owner = {alias: organ.name for organ in table.values() for alias in (*organ.aliases, organ.name)}
+    return tuple(dict.fromkeys(owner[alias] for alias in near(name, owner)))
+
+
 def match(structures: StructureSet, wanted: Iterable[str], grid: Grid, *, table: Table | None = None) -> Match:
     """Bring structures to TG-263 names and join the parts of wanted organs.
 

@@ -105,7 +105,8 @@ def prepare_anatomy(
     ptv_opt = narrowed.pop("PTV_opt", ptv_opt)
     ours |= narrowed
     all_gtvs = [s for s in (*kept, *drawn.values()) if s.role == "GTV"]
-    sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, {**ours, "PTV_opt": ptv_opt})
+    at_the_ptv = tuple(overlap.organ for overlap in overlaps)
+    sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, at_the_ptv, {**ours, "PTV_opt": ptv_opt})
     organs = derive_organs(sources)
     cut = _cut(kept, ct, organs.origins)
     return Anatomy(

@@ -28,6 +28,8 @@ class Source:
     protocol : Protocol
     gtvs : list of Structure
         All of them, planned or not.
+    at_the_ptv : tuple of str
+        Serial organs whose PRV takes part of the PTV.
     targets : dict
         GTV, CTV, PTV and PTV_opt as far as they are defined; the last two always are.
     """
@@ -38,6 +40,7 @@ class Source:
     grid: Grid
     protocol: Protocol
     gtvs: list[Structure]
+    at_the_ptv: tuple[str, ...]
     targets: dict[str, Structure]
 
     def lacks(self, name: str) -> bool:
@@ -79,6 +82,7 @@ def derive_organs(source: Source) -> Derived:
     _cortex(source, derived)
     _biliary_tract(source, derived)
     _rinds(source, derived)
+    _prvs(source, derived)
     _expressions(source, derived)
     return derived
 
@@ -157,6 +161,16 @@ def _rinds(source: Source, derived: Derived) -> None:
         derived.add(regions.from_shares("Chestwall", grid, wall * scanned), note, [])
         if not lungs:
             derived.warnings.append("Chestwall: no lung is contoured, so lung near the surface counts as chest wall.")
+
+
+def _prvs(source: Source, derived: Derived) -> None:
+    """What was taken from the PTV to make PTV_opt, named after TG-263: the organ, PRV, and the margin in mm."""
+    margin = source.protocol.planning.prv_margin_mm
+    for organ in source.drawn(*source.at_the_ptv):
+        name = f"{organ.name}_PRV{margin:02.0f}"
+        if margin > 0 and name not in source.structures:
+            prv = regions.grow(organ, margin, source.grid, name=name)
+            derived.add(prv, f"{organ.name} + {margin:g} mm, taken from the PTV.", [organ])
 
 
 def _expressions(source: Source, derived: Derived) -> None:

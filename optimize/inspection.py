@@ -32,6 +32,7 @@ def inspect_input(ct: Path, structures: Path | None, structure_names: Path | Non
             {
                 "name": s.name,
                 "tg263": names.canonical_name(s.name) or "",
+                "looks_like": ", ".join(names.suggestions(s.name)) if s.role == "ORGAN" else "",
                 "role": s.role,
                 "volume_cc": round(s.volume_cc, 3),
                 "cut_by_scan": list(s.on(grid).faces_touched),

@@ -141,7 +141,7 @@ def plan(
         for line in _match_lines(matched):
             progress(line)
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
-        told = (*position_notices, *ct.notices, *structures.notices, *anatomy.warnings)
+        told = (*position_notices, *ct.notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
         _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
@@ -183,6 +183,15 @@ def _refuse_hopeless(undosed: PlanEvaluation) -> None:
 def _lack(goal: GoalResult) -> str:
     asked = f"{goal.comparator} {goal.limit:g} cc"
     return f"{goal.structure} {goal.metric} ({goal.id}) is {goal.value:.0f} cc, asked for {asked}"
+
+
+def near_misses(match: names.Match) -> tuple[str, ...]:
+    """Structures that nothing answered to, where a name that nobody wanted looks like theirs."""
+    told = []
+    for name in match.missing:
+        if like := names.near(name, match.unmatched):
+            told.append(f"{name}: nothing has this name, but {' and '.join(like)} looks like it; --aliases can say so.")
+    return tuple(told)
 
 
 def _match_lines(match: names.Match) -> list[str]:

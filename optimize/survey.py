@@ -164,6 +164,7 @@ def _structure(name: str, role: str, volume_cc: float, cut: list[str]) -> dict[s
     return {
         "name": name,
         "tg263": names.canonical_name(name) or "",
+        "looks_like": ", ".join(names.suggestions(name)) if role == "ORGAN" else "",
         "role": role,
         "volume_cc": round(volume_cc, 3),
         "cut_by_scan": cut,

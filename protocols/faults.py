@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .goals import IMPLIED
-from .schema import Protocol, repeated_ids
+from .schema import MARGIN_KINDS, Protocol, repeated_ids
 
 # Finding the nearest name takes too long for the hundred thousand unknown keys that a megabyte can hold.
 MOST_HINTS = 1000
@@ -63,6 +63,8 @@ def _path(loc: tuple[int | str, ...], raw: Mapping[str, Any]) -> str:
     path, goal_id = "", ""
     node: Any = raw
     for part in loc:
+        if part in MARGIN_KINDS:
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{_shown(part)}"
         try:
             node = node[part]

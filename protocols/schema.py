@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, StrictInt, field_validator, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, StrictInt, Tag, field_validator, model_validator
 
 from .errors import ProtocolError
 from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Positive, Strict, Text, fault
@@ -54,6 +54,14 @@ class SidedMargin(Strict):
         return self.right, self.left, self.anterior, self.posterior, self.inferior, self.superior
 
 
+MARGIN_KINDS = ("one margin", "margins by side")
+"""Tags of the two ways to write a margin; they are no keys of the file."""
+TargetMargin = Annotated[
+    Annotated[Margin, Tag(MARGIN_KINDS[0])] | Annotated[SidedMargin, Tag(MARGIN_KINDS[1])],
+    Discriminator(lambda value: MARGIN_KINDS[isinstance(value, dict | SidedMargin)]),
+]
+
+
 class Planning(Strict):
     """How a plan under this protocol is made; every value is covered by one entry of `choices`.
 
@@ -77,8 +85,8 @@ class Planning(Strict):
         The planning rules that this protocol states.
     """
 
-    gtv_to_ctv_mm: Margin | SidedMargin
-    ctv_to_ptv_mm: Margin | SidedMargin
+    gtv_to_ctv_mm: TargetMargin
+    ctv_to_ptv_mm: TargetMargin
     prv_margin_mm: Margin
     serial_organs: tuple[Name, ...]
     dose_grid_mm: Positive

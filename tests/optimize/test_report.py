@@ -98,6 +98,7 @@ def make_plan(machine, duodenum_gy: float = 24.9) -> Plan:
         precision="float32",
         grid_mm=DOSE_GRID.spacing_mm,
         beamlet_mm=10.0,
+        patient_position="FFS",
         beams=({"gantry_deg": 190.0},),
         threads=1,
         solver="none",

@@ -319,14 +319,14 @@ def with_structure(tmp_path: Path, *entries: tuple[str, str]) -> Path:
 
 
 def test_a_structure_defined_by_an_expression(tmp_path: Path) -> None:
-    (entry,) = load(with_structure(tmp_path, ("Ring", "ring(PTV, 5, 20)"))).structures
+    entry = load(with_structure(tmp_path, ("Ring", "ring(PTV, 5, 20)"))).structures[-1]
     assert (entry.name, str(entry.expression)) == ("Ring", "ring(PTV, 5, 20)")
 
 
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ([("Ring", "rng(PTV, 5, 20)")], ["structures[0].expression", "rng(PTV, 5, 20)", "ring(A, inner_mm, outer_mm)"]),
+        ([("Ring", "rng(PTV, 5, 20)")], ["structures[3].expression", "rng(PTV, 5, 20)", "ring(A, inner_mm, outer_mm)"]),
         ([("PTV", "grow(GTV, 5)")], ["structures", "PTV cannot be defined here"]),
         ([("A", "grow(GTV, 5)"), ("A", "grow(GTV, 6)")], ["structures", "more than once: A"]),
     ],
@@ -372,3 +372,9 @@ def test_a_margin_may_differ_by_side_of_the_patient(tmp_path: Path) -> None:
     planning = load(edited(tmp_path, ("ctv_to_ptv_mm = 4.0", f"ctv_to_ptv_mm = {sided}"))).planning
     assert isinstance(planning.ctv_to_ptv_mm, SidedMargin)
     assert planning.ctv_to_ptv_mm.sides == (5.0, 5.0, 5.0, 5.0, 8.0, 10.0)
+    wrong = {
+        "-1.0": "planning.ctv_to_ptv_mm: Input should be greater",
+        sided.replace("8", "-8"): "ctv_to_ptv_mm.inferior:",
+    }
+    for value, words in wrong.items():
+        assert words in fault_of(edited(tmp_path, ("ctv_to_ptv_mm = 4.0", f"ctv_to_ptv_mm = {value}")))
