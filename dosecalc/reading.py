@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ def read_structures(
     *,
     ct: CtSeries | None = None,
     resample_labels: bool = False,
+    leave_out: Sequence[str] = (),
+    repair: Sequence[str] = (),
 ) -> StructureSet:
     """Structures of an RT Structure Set (a file, or a folder with one among others), or of a NIfTI label map.
 
@@ -70,6 +72,9 @@ def read_structures(
         The scan that they must belong to: its frame of reference for an RT Structure Set, its voxels for a label map.
     resample_labels : bool
         Accept a label map on other voxels than the CT's; each voxel of it keeps its volume.
+    leave_out, repair : sequence of str
+        Structures of an RT Structure Set to read it without, or whose contours may cross; see
+        `dosecalc.dicom.read_rtstruct`.
 
     Raises
     ------
@@ -84,11 +89,13 @@ def read_structures(
                 where=str(path),
                 remedy="Give a JSON of label names.",
             )
+        if leave_out or repair:
+            raise InputError("a label map has no contours to leave out or repair.", where=str(path))
         labels = read_nifti_labels(path, names, scan=None if ct is None or resample_labels else ct.volume.grid)
         return replace(labels, frame_of_reference_uid=None if ct is None else ct.frame_of_reference_uid)
     if names is not None:
         raise InputError("label names apply to NIfTI label maps only.", where=str(path), remedy="Leave them out.")
-    return read_rtstruct(_structure_file(existing(path)), ct=ct)
+    return read_rtstruct(_structure_file(existing(path)), ct=ct, leave_out=leave_out, repair=repair)
 
 
 def _structure_file(path: Path) -> Path:

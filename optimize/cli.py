@@ -72,6 +72,14 @@ ResampleSlices = Annotated[
 ResampleLabels = Annotated[
     bool, typer.Option("--resample-labels", help="Accept a label map on other voxels than the CT's; recorded.")
 ]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option("--leave-out", help="Read the RTSTRUCT without this structure; repeatable, recorded."),
+]
+Repair = Annotated[
+    list[str] | None,
+    typer.Option("--repair", help="Take this structure although its contours cross (even-odd); repeatable, recorded."),
+]
 AcceptLimit = Annotated[
     list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
 ]
@@ -140,6 +148,8 @@ def plan_command(
     patient_position: PatientPosition = None,
     resample_slices: ResampleSlices = False,
     resample_labels: ResampleLabels = False,
+    leave_out: LeaveOut = None,
+    repair: Repair = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -164,6 +174,8 @@ def plan_command(
             patient_position=patient_position,
             resample_slices=resample_slices,
             resample_labels=resample_labels,
+            leave_out=tuple(leave_out or ()),
+            repair=tuple(repair or ()),
         )
     )
 
@@ -210,6 +222,8 @@ def evaluate_command(
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     aliases: AliasesArg = None,
+    leave_out: LeaveOut = None,
+    repair: Repair = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a dose against a protocol. Derived structures (PTV_opt, Liver-GTV, ...) must be in the structure set."""
@@ -224,7 +238,7 @@ def evaluate_command(
     from .scorecard import print_scorecard
 
     chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
-    read = read_structures(structures, structure_names)
+    read = read_structures(structures, structure_names, leave_out=tuple(leave_out or ()), repair=tuple(repair or ()))
     given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
     matched = names.match(read, needed_names(chosen), given.grid, table=table)

@@ -187,6 +187,8 @@ def _check_complete(data: bytes, path: Path, *, explicit: bool) -> None:
         # the meta group is explicit little endian and starts with its own length, PS3.10 section 7.1
         offset += 12 + struct.unpack_from("<I", data, offset + 8)[0]
         offset = _walk(data, offset, explicit=explicit, depth=0)
+    except UnsafeInputError as error:
+        raise UnsafeInputError(error.message, where=str(path), remedy="Export it from its source again.") from error
     except (struct.error, EOFError):
         offset = -1
     if offset != len(data):
