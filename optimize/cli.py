@@ -121,8 +121,10 @@ def demo_command(
 
 @app.command("plan")
 def plan_command(
-    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file.")],
-    structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
+    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI or NRRD file.")],
+    structures: Annotated[
+        Path, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
+    ],
     out: OutDir,
     structure_names: Annotated[
         Path | None, typer.Option("--structure-names", help="JSON of label names, for a label map.")
@@ -212,7 +214,9 @@ def _plan(job: Job) -> None:
 @app.command("evaluate")
 def evaluate_command(
     dose: Annotated[Path, typer.Option("--dose", help="RTDOSE file, course total in Gy.")],
-    structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
+    structures: Annotated[
+        Path, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
+    ],
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     protocol: ProtocolArg = "crlm_5fx",
     lesion: Annotated[
@@ -259,9 +263,12 @@ def evaluate_command(
 def inspect_command(
     path: Annotated[Path | None, typer.Argument(help="A folder, searched with all folders in it, or one file.")] = None,
     ct: Annotated[
-        Path | None, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file, to be read whole.")
+        Path | None,
+        typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI or NRRD file, to be read whole."),
     ] = None,
-    structures: Annotated[Path | None, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")] = None,
+    structures: Annotated[
+        Path | None, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
+    ] = None,
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     as_json: AsJson = False,
 ) -> None:

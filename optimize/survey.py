@@ -17,13 +17,13 @@ from dosecalc.dicom import read_rtdose
 from dosecalc.dicom.files import existing, is_dicom, read_dataset
 from dosecalc.errors import DosecalcError, InputError
 from dosecalc.grid import Grid
+from dosecalc.images import is_image
 from dosecalc.reading import read_ct_series, read_structures
 from dosecalc.structures import StructureSet
 
 from .tables import print_table
 
 Headers = list[tuple[Path, pydicom.Dataset]]
-_NIFTI = (".nii", ".nii.gz")
 _UID_DIGITS = 6
 
 
@@ -39,7 +39,7 @@ def survey(path: str | Path) -> dict[str, Any]:
     -------
     dict
         ``series``, ``structures`` and ``problems``, each a list; ``other_files`` counts what is neither DICOM nor
-        NIfTI. Names and numbers of the patient are left out.
+        NIfTI nor NRRD. Names and numbers of the patient are left out.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def survey(path: str | Path) -> dict[str, Any]:
     """
     root = existing(path)
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    images = [p for p in files if p.name.lower().endswith(_NIFTI)]
+    images = [p for p in files if is_image(p)]
     problems: list[str] = []
     headers: Headers = []
     for file in (p for p in files if p not in images and is_dicom(p)):
@@ -63,7 +63,7 @@ def survey(path: str | Path) -> dict[str, Any]:
     for (modality, uid), group in groups.items():
         found["series"].append(_series(modality, uid, group))
         for file, header in group:
-            if modality == "RTSTRUCT":
+            if modality in ("RTSTRUCT", "SEG"):
                 found["structures"] += _structure_set(file, header, scans, grids, problems)
             elif modality == "RTDOSE":
                 _try(problems, partial(read_rtdose, file))
@@ -71,7 +71,9 @@ def survey(path: str | Path) -> dict[str, Any]:
         image = _try(problems, partial(read_ct_series, file))
         found["series"].append(_image(file, None if image is None else image.volume.grid))
     if not found["series"]:
-        raise InputError("holds no DICOM or NIfTI file that can be read.", where=str(path), remedy="Check the path.")
+        raise InputError(
+            "holds no DICOM, NIfTI or NRRD file that can be read.", where=str(path), remedy="Check the path."
+        )
     return found | {"problems": problems, "other_files": len(files) - len(headers) - len(images)}
 
 
@@ -82,7 +84,7 @@ def print_survey(console: Console, found: dict[str, Any]) -> None:
     if found["structures"]:
         print_table(console, "Structures", found["structures"])
     if found["other_files"]:
-        console.print(f"files that are neither DICOM nor NIfTI: {found['other_files']}", highlight=False)
+        console.print(f"files that are neither DICOM nor NIfTI nor NRRD: {found['other_files']}", highlight=False)
     console.print(f"problems: {len(found['problems']) or 'none found'}", highlight=False)
     for problem in found["problems"]:
         console.print(f"  - {problem}", highlight=False, markup=False)
@@ -134,7 +136,7 @@ def _image(file: Path, grid: Grid | None) -> dict[str, Any]:
     low = grid.origin_mm[2] if grid else 0.0
     high = low + (grid.shape[0] - 1) * grid.spacing_mm[2] if grid else 0.0
     return {
-        "modality": "NIfTI",
+        "modality": "NRRD" if file.suffix.lower() == ".nrrd" else "NIfTI",
         "series": "",
         "files": 1,
         "position": "",

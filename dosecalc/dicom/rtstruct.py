@@ -15,6 +15,7 @@ import pydicom
 from ..errors import InputError
 from ..rasterise import even_odd
 from ..structures import Contours, Structure, StructureSet, role_from_name
+from .belonging import check_belongs
 from .files import decimals, existing, number, parsing, read_dataset, required
 from .series import CtSeries
 
@@ -65,7 +66,7 @@ def read_rtstruct(
         notices: list[str] = []
         frame = _frame(rois, file)
         if ct is not None:
-            _check_belongs(dataset, frame, ct, file, notices)
+            check_belongs(frame, set(_referenced_series(dataset)), ct, file, notices)
         rois = _without(rois, leave_out, repair, file)
         rings, slabs = _contours(dataset, rois, file, notices)
         roles = _roles(dataset, rois, file, notices)
@@ -153,27 +154,6 @@ def _frame(rois: dict[int, pydicom.Dataset], file: Path) -> str:
     if len(frames) > 1:
         raise InputError(f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file))
     return frames.pop()
-
-
-def _check_belongs(dataset: pydicom.Dataset, frame: str, ct: CtSeries, file: Path, notices: list[str]) -> None:
-    """Refuse structures of another scan; what cannot be told is said."""
-    if not ct.is_dicom:
-        notices.append("structures: a NIfTI image has no frame of reference; that they belong to it is not checked.")
-        return
-    if ct.states_frame and frame == ct.frame_of_reference_uid:
-        return
-    if not ct.states_frame and ct.series_instance_uid in set(_referenced_series(dataset)):
-        return
-    fault = (
-        "its frame of reference is not that of the CT."
-        if ct.states_frame
-        else "it does not refer to the CT series, which states no frame of reference by which it could belong."
-    )
-    raise InputError(
-        fault,
-        where=str(file),
-        remedy="Use the structure set that was drawn on this CT, or register them first.",
-    )
 
 
 def _referenced_series(dataset: pydicom.Dataset) -> Iterator[str]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import highdicom
 import nibabel
+import nrrd
 import numpy as np
 import pydicom
 import pytest
@@ -55,10 +57,48 @@ def make(kind: str, folder: Path) -> None:
         write_rtdose(folder / "rd.dcm", Volume(GRID, DOSE_GY), ct)
     elif kind == "NIfTI":
         save_nifti(folder, hu())
+    elif kind == "NRRD":
+        save_nrrd(folder, hu())
+    elif kind == "SEG":
+        save_seg(folder)
     elif kind == "labels":
-        labels = np.zeros(GRID.shape, np.int16)
-        labels[1:4, 2:7, 3:9], labels[2, 3, 4] = 1, 2
-        save_nifti(folder, labels)
+        save_nifti(folder, label_map())
+
+
+def label_map() -> np.ndarray:
+    labels = np.zeros(GRID.shape, np.int16)
+    labels[1:4, 2:7, 3:9], labels[2, 3, 4] = 1, 2
+    return labels
+
+
+def save_nrrd(folder: Path, values: np.ndarray, **fields: Any) -> None:
+    """Values (z, y, x) as an NRRD file with these header fields; None leaves a field out."""
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": np.diag(GRID.spacing_mm),
+        "space origin": np.array(GRID.origin_mm),
+        "encoding": "gzip",
+    } | fields
+    kept = {key: value for key, value in header.items() if value is not None}
+    nrrd.write(str(folder / "image.nrrd"), np.asarray(values).T, kept, index_order="F")
+
+
+def save_seg(
+    folder: Path, values: np.ndarray | None = None, labels: tuple[str, ...] = ("Liver", "GTV"), **changes: Any
+) -> None:
+    """The label map as a DICOM Segmentation of the CT."""
+    images = [pydicom.dcmread(f) for f in sorted((folder / "ct").iterdir())]
+    codes = highdicom.sr.CodedConcept("85756007", "SCT", "Tissue")
+    parts = [
+        highdicom.seg.SegmentDescription(k, label, codes, codes, highdicom.seg.SegmentAlgorithmTypeValues.MANUAL)
+        for k, label in enumerate(labels, start=1)
+    ]
+    masks = (label_map() if values is None else values).astype(np.uint8)
+    series, instance = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
+    made = highdicom.seg.Segmentation(images, masks, "BINARY", parts, series, 1, instance, 1, "none", "none", "1", "0")
+    for keyword, value in changes.items():
+        setattr(made, keyword, value)
+    made.save_as(folder / "seg.dcm")
 
 
 def save_nifti(folder: Path, values: np.ndarray, affine: np.ndarray = AFFINE, **changes: Any) -> None:
@@ -83,8 +123,14 @@ def read(kind: str, folder: Path, options: dict[str, Any]) -> Any:
         return read_rtdose(folder / "rd.dcm", frame_of_reference_uid=frame)
     if kind == "NIfTI":
         return read_ct(folder / "image.nii.gz")
+    if kind == "NRRD":
+        return read_ct(folder / "image.nrrd")
+    if kind == "SEG":
+        return read_structures(folder / "seg.dcm", ct=read_ct_series(folder / "ct"))
     names = options.pop("names", LABELS)
-    return read_structures(folder / "image.nii.gz", names, ct=read_ct_series(folder / "ct"), **options)
+    return read_structures(
+        folder / options.pop("file", "image.nii.gz"), names, ct=read_ct_series(folder / "ct"), **options
+    )
 
 
 def judge(kind: str, found: Any) -> None:
@@ -126,6 +172,8 @@ JUDGES: dict[str, Callable[[Any], None]] = {
     "RTSTRUCT": liver,
     "RTDOSE": dose,
     "NIfTI": markers,
+    "NRRD": markers,
+    "SEG": labels,
     "labels": labels,
 }
 

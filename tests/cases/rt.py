@@ -447,7 +447,7 @@ STRUCTURES = [
         "RTSTRUCT",
         "names of labels given with it",
         unchanged,
-        "apply to NIfTI label maps only",
+        "apply to label maps only",
         "none given",
         unchanged,
         options={"names": {"1": "Liver"}},

@@ -65,7 +65,7 @@ def test_a_missing_slice_and_a_foreign_frame_are_problems(dosecalc: Run, folder:
 def test_an_empty_folder_is_one_error(dosecalc: Run, tmp_path: Path) -> None:
     ended = dosecalc("inspect", tmp_path)
     assert ended.code == 10
-    assert "holds no DICOM or NIfTI file" in " ".join(ended.err.split())
+    assert "holds no DICOM, NIfTI or NRRD file" in " ".join(ended.err.split())
 
 
 def test_path_and_ct_exclude_each_other(dosecalc: Run, folder: Path) -> None:

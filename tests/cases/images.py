@@ -1,20 +1,26 @@
-"""NIfTI images and label maps."""
+"""NIfTI and NRRD images, label maps and DICOM Segmentations."""
 
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel
+import nrrd
 import numpy as np
 import pytest
 
+from dosecalc.dicom import write_ct_series
+from dosecalc.grid import Volume
 from dosecalc.structures import StructureSet
 
-from .inputs import AFFINE, GRID, LABELS, hu, save_nifti
+from .inputs import AFFINE, GRID, LABELS, hu, label_map, save_nifti, save_nrrd, save_seg
+from .inputs import labels as judge_labels
 from .model import Case, unchanged
 
 
@@ -100,6 +106,11 @@ def _half_voxel(folder: Path) -> None:
 def _resampled(found: StructureSet) -> None:
     """Half a voxel to the patient's right: the volume stays."""
     assert found["Liver"].on(GRID).volume_cc == pytest.approx((3 * 5 * 6 - 1) * GRID.voxel_cc)
+
+
+def _spleen_absent(found: StructureSet) -> None:
+    judge_labels(found)
+    assert found.absent == ("Spleen",)
 
 
 def _tells_unused(found: StructureSet) -> None:
@@ -239,4 +250,129 @@ MAPS = [
     ),
 ]
 
-CASES = [*IMAGES, *MAPS]
+
+def nrrd_image(values: np.ndarray | None = None, **fields: Any) -> Callable[[Path], None]:
+    return lambda folder: save_nrrd(folder, hu() if values is None else values, **fields)
+
+
+def _ras(folder: Path) -> None:
+    """The same image in a space to the right and to anterior, first axis upwards, written raw."""
+    directions = np.array([[0, 0, 3.0], [-1.5, 0, 0], [0, -2.5, 0]])
+    header = {"space": "RAS", "space directions": directions, "space origin": [21.5, 13.25, 100.0], "encoding": "raw"}
+    nrrd.write(str(folder / "image.nrrd"), np.transpose(hu(), (0, 2, 1)), header, index_order="F")
+
+
+def _big_endian(folder: Path) -> None:
+    save_nrrd(folder, hu().astype(np.int16), encoding="raw")
+    file = folder / "image.nrrd"
+    head, data = file.read_bytes().split(b"\n\n", 1)
+    swapped = np.frombuffer(data, "<i2").astype(">i2").tobytes()
+    file.write_bytes(head.replace(b"endian: little", b"endian: big") + b"\n\n" + swapped)
+
+
+def _cut_nrrd(folder: Path) -> None:
+    file = folder / "image.nrrd"
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def _bomb(folder: Path) -> None:
+    """A gigabyte of zeros behind a small header."""
+    file = folder / "image.nrrd"
+    head = file.read_bytes().split(b"\n\n", 1)[0]
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
+    file.write_bytes(head + b"\n\n" + zeros)
+
+
+def _named_segments(folder: Path) -> None:
+    names = {"Segment0_Name": "Liver", "Segment0_LabelValue": "1", "Segment1_Name": "GTV", "Segment1_LabelValue": "2"}
+    save_nrrd(folder, label_map(), **names)
+
+
+def _bare_labels(folder: Path) -> None:
+    save_nrrd(folder, label_map())
+
+
+NRRD = [
+    Case(
+        "place",
+        "NRRD",
+        "no space",
+        nrrd_image(**{"space": None, "space directions": None, "space origin": None}),
+        "states no place in the patient",
+        "a space to the right and to anterior, axes in another order",
+        _ras,
+    ),
+    Case(
+        "encoding",
+        "NRRD",
+        "bzip2",
+        nrrd_image(encoding="bzip2"),
+        "encoded as 'bz",
+        "big-endian, raw",
+        _big_endian,
+    ),
+    Case("truncated file", "NRRD", "the last 40 bytes are gone", _cut_nrrd, "are needed", "complete", unchanged),
+    Case("inflation", "NRRD", "a gigabyte behind a small header", _bomb, "holds more than", "gzip", unchanged),
+    Case(
+        "names of segments",
+        "labels",
+        "an NRRD without names",
+        _bare_labels,
+        "have no names",
+        "an NRRD with its names",
+        _named_segments,
+        options={"names": None, "file": "image.nrrd"},
+        valid_options={"names": None, "file": "image.nrrd"},
+    ),
+]
+
+
+def seg(**changes: Any) -> Callable[[Path], None]:
+    return lambda folder: save_seg(folder, **changes)
+
+
+def _empty_segment(folder: Path) -> None:
+    save_seg(folder, labels=("Liver", "GTV", "Spleen"))
+
+
+def _prone_seg(folder: Path) -> None:
+    """The CT of a patient feet first prone, and the same masks on it."""
+    write_ct_series(folder / "prone", Volume(GRID, hu()), patient_position="FFP")
+    shutil.rmtree(folder / "ct")
+    (folder / "prone").rename(folder / "ct")
+    save_seg(folder, label_map()[::-1, ::-1, :])
+
+
+SEGMENTATIONS = [
+    Case(
+        "frame of reference",
+        "SEG",
+        "another frame",
+        seg(FrameOfReferenceUID="1.2.3"),
+        "not that of the CT",
+        "the same frame",
+        unchanged,
+    ),
+    Case(
+        "labels",
+        "SEG",
+        "two segments called Liver",
+        seg(labels=("Liver", "Liver")),
+        "given twice: 'Liver'",
+        "a segment without voxels",
+        _empty_segment,
+        numbers=_spleen_absent,
+    ),
+    Case(
+        "kind",
+        "SEG",
+        "another modality",
+        seg(Modality="SR"),
+        "expected 'RTSTRUCT'",
+        "masks of a patient feet first prone",
+        _prone_seg,
+    ),
+]
+
+CASES = [*IMAGES, *MAPS, *NRRD, *SEGMENTATIONS]
