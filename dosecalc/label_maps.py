@@ -109,6 +109,17 @@ def _whole_numbers(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int32
     return labels
 
 
+def label_names(source: str | Path | Mapping[str, Any]) -> dict[int, str]:
+    """Name by label; see `read_labels` for the forms.
+
+    Raises
+    ------
+    InputError
+        Not one of them.
+    """
+    return {label: name for label, (name, _) in _names(source).items()}
+
+
 def _names(source: str | Path | Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     """Name and role by label, background left out."""
     content = dict(source) if isinstance(source, Mapping) else _json(Path(source))
