@@ -8,7 +8,7 @@ for none of the steep half-voxel that follows. Treatment planning systems interp
 centre. Where two boxes do not fit along a voxel it stays whole: on cubic voxels, organs of more than `SAMPLES` / 8 of
 them are measured at voxel centres.
 
-What it is worth: a dose at a volume in a linear gradient is wrong by at most half a box's fall, which is 0.04 mm of
+What it is worth: a dose at a volume in a linear gradient is wrong by at most half a box's fall, which is 0.03 mm of
 the gradient at 0.03 cc, 0.1 mm at 1 cc and 0.17 mm at 5 cc, instead of half a voxel and more. What it is not:
 trilinear doses lie between those of the voxels, so a peak narrower than two voxels stays too low.
 """
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from dosecalc.grid import Grid, Volume
-from dosecalc.structures import Structure, Voxels
+from dosecalc.structures import Structure
 
 SAMPLES = 200_000
 """Boxes that make up the volume of a structure, at most: 0.1 s for each structure that is cut."""
@@ -76,19 +76,19 @@ def samples_of(dose: Volume, structure: Structure) -> Samples:
     parts = parts_per_voxel(voxels.volume_cc, dose.grid.spacing_mm) if voxels.indices.size else (1, 1, 1)
     if parts == (1, 1, 1):
         return Samples(dose.values.reshape(-1)[voxels.indices].astype(np.float64), voxels.cc, parts)
-    boxes = structure.on(_cut(voxels, parts))
-    at = dose.grid.index_coordinates(boxes.grid.centres_mm(boxes.indices))[:, ::-1]
-    values = np.asarray(dose.values, dtype=np.float64)
-    return Samples(map_coordinates(values, at.T, order=1, mode="nearest"), boxes.cc, parts)
-
-
-def _cut(voxels: Voxels, parts: tuple[int, int, int]) -> Grid:
-    """The grid of boxes over the part of the dose grid that the structure touches."""
-    grid = voxels.grid
-    place = np.stack(np.unravel_index(voxels.indices, grid.shape))
+    place = np.stack(np.unravel_index(voxels.indices, dose.grid.shape))
     first, last = place.min(axis=1), place.max(axis=1)
-    z, y, x = (last - first + 1).tolist()
+    boxes = structure.on(_cut(dose.grid, first, last, parts))
+    steps = zip(np.unravel_index(boxes.indices, boxes.grid.shape), first, parts[::-1], strict=True)
+    at = np.stack([start + (step + 0.5) / n - 0.5 for step, start, n in steps])  # in voxels: z, y, x
+    values = np.asarray(dose.values, dtype=np.float64)
+    return Samples(map_coordinates(values, at, order=1, mode="nearest"), boxes.cc, parts)
+
+
+def _cut(grid: Grid, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64], parts: tuple[int, int, int]) -> Grid:
+    """The grid of boxes over the voxels from `first` to `last` (z, y, x index)."""
     corner = grid.centres_mm(np.atleast_1d(np.ravel_multi_index(first.tolist(), grid.shape)))[0]
+    z, y, x = (last - first + 1).tolist()
     around = Grid((corner[0], corner[1], corner[2]), grid.spacing_mm, (z, y, x), grid.direction)
     dx, dy, dz = (side / n for side, n in zip(grid.spacing_mm, parts, strict=True))
     return around.resampled((dx, dy, dz))
