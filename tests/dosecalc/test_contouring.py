@@ -10,7 +10,7 @@ from dosecalc.grid import Grid, Triple
 from dosecalc.structures import Contours, Occupancy, Structure
 
 SPACINGS = ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (2.5, 2.5, 2.5), (3.0, 3.0, 3.0), (1.0, 1.0, 3.0), (3.0, 2.0, 1.0))
-DRAWN_MM = 0.25  # distance between the contours drawn
+DRAWN_MM = 0.5  # distance between the contours drawn
 ANGLE = (np.arange(360) + 0.5) * 2 * np.pi / 360
 CIRCLE = np.column_stack([np.cos(ANGLE), np.sin(ANGLE)])
 
