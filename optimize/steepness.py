@@ -17,6 +17,9 @@ from .regions import Region
 from .results import GoalResult
 from .sampling import parts_per_voxel, samples_of
 
+TOO_STEEP = "the dose is too steep there for this dose grid."
+"""How each sentence ends."""
+
 
 def steep_goals(
     dose: Volume,
@@ -54,7 +57,7 @@ def steep_goals(
             told.append(
                 f"{row.structure} {row.metric} ({row.id}) is {again.value:.1f} {row.unit} where the dose is "
                 f"interpolated between voxel centres, {row.value:.1f} at them, {row.comparator} {row.limit:g} asked "
-                "for: the dose is too steep there for this dose grid."
+                f"for: {TOO_STEEP}"
             )
     return tuple(told)
 
