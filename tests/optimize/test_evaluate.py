@@ -441,6 +441,7 @@ CONTRACT = {
     "goals",
     "structures",
     "certificate",
+    "verification",
     "warnings",
 }
 GOAL_KEYS = {
