@@ -126,8 +126,8 @@ def test_component_weights(measure: Callable[..., Any], problem: Problem) -> Non
 
     def look_up() -> list[np.ndarray]:
         return [
-            component_weights(problem.machine, depth, scale)
-            for depth, scale in zip(operator.depth_mm, scales, strict=True)
+            component_weights(problem.machine, arguments, scale, operator.backend, np.float32)
+            for arguments, scale in zip(operator.arguments, scales, strict=True)
         ]
 
     weights = measure(

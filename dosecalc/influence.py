@@ -16,6 +16,7 @@ from .backend import Backend, select_backend
 from .beams import Beamlets
 from .errors import DoseError, InputError, UsageError
 from .grid import Grid, Volume
+from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments, kernel_arguments
 from .kernels.numpy_kernels import blurred_squares, spline_taps
 from .machine import BeamModel
 from .pencil_beam import (
@@ -26,7 +27,6 @@ from .pencil_beam import (
     lattice_of,
     spline_table,
 )
-from .raytrace import radiological_depth
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
@@ -80,8 +80,10 @@ class DoseInfluence:
     precision : "float32", "float64" or "reference"
         The first two read B-spline tables; the reference sums float64 error functions.
     backend : Backend
-    depth_mm : tuple of (V,) float64
-        Radiological depth of every voxel, per beam.
+    heterogeneity : "density_scaling" or "depth_scaling"
+        Whether density scales the kernel across the ray too, or along it only.
+    arguments : tuple of KernelArguments
+        Radiological depth and lateral scales of every voxel, per beam.
     """
 
     grid: Grid
@@ -90,13 +92,19 @@ class DoseInfluence:
     machine: BeamModel
     precision: Precision
     backend: Backend
-    depth_mm: tuple[npt.NDArray[np.float64], ...]
+    heterogeneity: Heterogeneity
+    arguments: tuple[KernelArguments, ...]
     _prepared: tuple[_PreparedBeam, ...] = dataclasses.field(repr=False, default=())
 
     @property
     def shape(self) -> tuple[int, int]:
         """(V, B)."""
         return int(self.voxels.size), self.beamlets.count
+
+    @property
+    def depth_mm(self) -> tuple[npt.NDArray[np.float64], ...]:
+        """Radiological depth of every voxel, per beam: (V,) float64 each."""
+        return tuple(each.depth_mm for each in self.arguments)
 
     def dose(self, fluence: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Dose of a fluence.
@@ -207,7 +215,7 @@ class DoseInfluence:
         return dataclasses.replace(
             self,
             voxels=self.voxels[index],
-            depth_mm=tuple(d[index] for d in self.depth_mm),
+            arguments=tuple(each.at(index) for each in self.arguments),
             _prepared=tuple(beam.at(index) for beam in self._prepared),
         )
 
@@ -223,17 +231,20 @@ class DoseInfluence:
         """Lattice, E_u (n, Ju, C), E_v (n, Jv, C) and component weights (n, C) of some voxels for one beam."""
         if self.precision == "reference":
             lattice = lattice_of(self.beamlets, beam, self.machine)
-            u, v, scale = self.beamlets.beams[beam].project(
+            u, v, magnification = self.beamlets.beams[beam].project(
                 self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm
             )
             sigma_u, sigma_v = component_sigmas_mm(self.machine)
             across = blurred_squares(u, lattice.u_mm, lattice.width_u_mm, sigma_u)
             along = blurred_squares(v, lattice.v_mm, lattice.width_v_mm, sigma_v)
-            return lattice, across, along, component_weights(self.machine, self.depth_mm[beam][index], scale)
+            return lattice, across, along, self._component_weights(beam, index, magnification)
         ready = self._prepared[beam]
         across = _read(ready.table_u, ready.iu[index], ready.fu[index])
         along = _read(ready.table_v, ready.iv[index], ready.fv[index])
         return ready.lattice, across, along, ready.weights[index]
+
+    def _component_weights(self, beam: int, index: Array | slice, magnification: Array) -> Array:
+        return component_weights(self.machine, self.arguments[beam].at(index), magnification, self.backend)
 
     def _beam_rows(self, beam: int, index: Array) -> Array:
         lattice, across, along, weights = self._axis_profiles(beam, index)
@@ -248,8 +259,8 @@ class DoseInfluence:
             columns = (lattice.u_mm, lattice.width_u_mm, sigma_u)
             lines = (lattice.v_mm, lattice.width_v_mm, sigma_v)
             for part in _blocks(self.voxels.size, CHUNK_VOXELS):
-                u, v, scale = beam.project(self.grid.centres_mm(self.voxels[part]), self.machine.sad_mm)
-                weights = component_weights(self.machine, self.depth_mm[b][part], scale)
+                u, v, magnification = beam.project(self.grid.centres_mm(self.voxels[part]), self.machine.sad_mm)
+                weights = self._component_weights(b, part, magnification)
                 dose[part] += self.backend.kernels.direct_dose(u, v, weights, field, columns, lines)
         return dose
 
@@ -280,6 +291,7 @@ def dose_influence(
     voxels: npt.ArrayLike | None = None,
     backend: str | Backend = "auto",
     precision: Precision = "float32",
+    heterogeneity: Heterogeneity = "density_scaling",
 ) -> DoseInfluence:
     """Prepare the dose operator.
 
@@ -297,6 +309,8 @@ def dose_influence(
         "auto", "numpy", "numba" or "cupy".
     precision : str
         "float32", "float64" (B-spline tables) or "reference" (direct float64 sum).
+    heterogeneity : str
+        "density_scaling" (lateral too) or "depth_scaling" (along the ray only: for comparison).
 
     Returns
     -------
@@ -311,16 +325,22 @@ def dose_influence(
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}.")
+    if heterogeneity not in HETEROGENEITIES:
+        raise UsageError(f"unknown heterogeneity {heterogeneity!r}; there are {', '.join(HETEROGENEITIES)}.")
     if not (np.all(np.isfinite(density.values)) and float(np.min(density.values)) >= 0):
         raise InputError("relative electron density must be finite and >= 0.", remedy="Convert HU with to_density().")
     _refuse_rotated_oblong_source(beamlets, machine)
     chosen = backend if isinstance(backend, Backend) else select_backend(backend)
     flat = _voxel_indices(voxels, grid)
     points = grid.centres_mm(flat)
-    depths = tuple(
-        radiological_depth(density, beam.source_mm(machine.sad_mm), points, backend=chosen) for beam in beamlets.beams
-    )
-    bare = DoseInfluence(grid, flat, beamlets, machine, precision, chosen, depths)
+    arguments = tuple(
+        kernel_arguments(
+            density, beam.source_mm(machine.sad_mm), points, beam.project(points, machine.sad_mm)[2],
+            heterogeneity, chosen,
+        )
+        for beam in beamlets.beams
+    )  # fmt: skip
+    bare = DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments)
     return bare if precision == "reference" else dataclasses.replace(bare, _prepared=_prepare(bare))
 
 
@@ -331,15 +351,13 @@ def _prepare(influence: DoseInfluence) -> tuple[_PreparedBeam, ...]:
 
 def _prepare_beam(influence: DoseInfluence, beam: int, points_mm: Array) -> _PreparedBeam:
     machine, dtype = influence.machine, np.dtype(influence.precision)
-    u, v, scale = influence.beamlets.beams[beam].project(points_mm, machine.sad_mm)
+    u, v, magnification = influence.beamlets.beams[beam].project(points_mm, machine.sad_mm)
     lattice = lattice_of(influence.beamlets, beam, machine)
     sigma_u, sigma_v = component_sigmas_mm(machine)
     table_u = spline_table(*_span(u), lattice.u_mm, lattice.width_u_mm, sigma_u, dtype)
     table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, dtype)
     (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
-    weights = np.empty((u.size, machine.mixture.width_mm.size), dtype)
-    for part in _blocks(u.size, CHUNK_VOXELS):
-        weights[part] = component_weights(machine, influence.depth_mm[beam][part], scale[part])
+    weights = component_weights(machine, influence.arguments[beam], magnification, influence.backend, dtype)
     return _PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
 
 

@@ -14,6 +14,8 @@ hold dose to water in water; s carries the density of other media.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from scipy.optimize import nnls
 from scipy.special import chndtr
 
 from .errors import DoseError, InputError
+from .kernels import numpy_kernels
 
 Array = npt.NDArray[np.float64]
 
@@ -112,7 +115,15 @@ class GaussianMixture:
         """(C,) widths in mm with a source of the given sigma added in quadrature."""
         return np.hypot(self.width_mm, source_mm)
 
-    def weights(self, depth_mm: npt.ArrayLike, scale_primary: npt.ArrayLike, scale_scatter: npt.ArrayLike) -> Array:
+    def weights(
+        self,
+        depth_mm: npt.ArrayLike,
+        scale_primary: npt.ArrayLike,
+        scale_scatter: npt.ArrayLike,
+        *,
+        factor: npt.ArrayLike = 1.0,
+        kernels: ModuleType = numpy_kernels,
+    ) -> npt.NDArray[Any]:
         """Weights a_p(d, s_p) + a_s(d, s_s), linear in d and in log s.
 
         Parameters
@@ -121,10 +132,14 @@ class GaussianMixture:
             Radiological depth in mm of water.
         scale_primary, scale_scatter : (n,)
             Lateral scale of each part; broadcast against the depth.
+        factor : (n,)
+            Multiplies the weights of each voxel; the result has its dtype.
+        kernels : module
+            Of the backend that looks them up.
 
         Returns
         -------
-        (n, C) float64
+        (n, C) of the dtype of `factor`
 
         Raises
         ------
@@ -134,37 +149,17 @@ class GaussianMixture:
         depth, s_p, s_s = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (depth_mm, scale_primary, scale_scatter))
         )
-        _inside(
-            "radiological depth (mm)",
-            depth,
-            self.depth_mm,
-            "the patient is too thick for this machine's table",
-        )
-        result = np.empty((depth.size, len(self.width_mm)))
+        cause = "the patient is too thick for this machine's table"
+        _inside("radiological depth (mm)", depth, self.depth_mm, cause)
         for name, scale in (("primary", s_p), ("scatter", s_s)):
             _inside(f"lateral scale of the {name}", scale, self.scale, "density or distance is out of range")
-        for start in range(0, depth.size, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            k, t = _bracket(self.depth_mm, depth[part])
-            result[part] = self._part(self.primary, k, t, s_p[part])
-            result[part] += self._part(self.scatter, k, t, s_s[part])
+        # Logarithms can round past the last node by a bit; the look-up then extrapolates by as much.
+        arguments = (np.ascontiguousarray(depth), (np.log(s_p), np.log(s_s)))
+        each = np.ascontiguousarray(np.broadcast_to(factor, depth.shape))
+        result: npt.NDArray[Any] = kernels.component_weights(
+            self.depth_mm, np.log(self.scale), self.primary, self.scatter, *arguments, each
+        )
         return result
-
-    def _part(self, table: Array, k: npt.NDArray[np.int64], t: Array, scale: Array) -> Array:
-        """(n, C) bilinear look-up of one part in rows k of the depth axis."""
-        j, u = _bracket(np.log(self.scale), np.log(scale))
-        rows = table.reshape(-1, table.shape[2])
-        corner = k * len(self.scale) + j
-        total = rows.take(corner, axis=0) * ((1 - t) * (1 - u))[:, None]
-        total += rows.take(corner + 1, axis=0) * ((1 - t) * u)[:, None]
-        corner += len(self.scale)
-        total += rows.take(corner, axis=0) * (t * (1 - u))[:, None]
-        total += rows.take(corner + 1, axis=0) * (t * u)[:, None]
-        return total
-
-
-_CHUNK = 8192
-"""Voxels per block of the table look-up: the gathered rows stay in cache."""
 
 
 def component_widths_mm() -> Array:
@@ -225,12 +220,6 @@ def _cumulative(kernel: PencilKernel, rings: Array) -> PchipInterpolator:
     inside = np.concatenate([np.zeros((len(rings), 1)), np.cumsum(rings, axis=1)], axis=1)
     edges = np.append(kernel.radius_edges_mm, 1e9)
     return PchipInterpolator(edges, np.append(inside, inside[:, -1:], axis=1), axis=1)
-
-
-def _bracket(nodes: Array, values: Array) -> tuple[npt.NDArray[np.int64], Array]:
-    """Index of the node below each value and the fraction of the way to the next."""
-    k = np.clip(np.searchsorted(nodes, values, side="right") - 1, 0, len(nodes) - 2)
-    return k, (values - nodes[k]) / (nodes[k + 1] - nodes[k])
 
 
 def _inside(name: str, values: Array, nodes: Array, cause: str) -> None:

@@ -2,22 +2,22 @@
 
 Every pencil kernel is a non-negative mixture of C fixed Gaussians in the isocentre plane whose weights vary with the
 voxel. With x_j the fluence of beamlet j (MU-equivalents), f_j the off-axis ratio at its centre, (u, v) the voxel
-projected from the source onto the isocentre plane, z its distance downstream of it, d its radiological depth and
-s = (SAD + z) / SAD the lateral scale::
+projected from the source onto the isocentre plane, z its distance downstream of it, m = (SAD + z) / SAD, d its
+radiological depth and s_q = rho_q m the lateral scales of primary and scatter (rho_q: `dosecalc.heterogeneity`)::
 
-    D = g / s^2 * sum_c a_c(d, s) * sum_j x_j f_j E_c,u(u - u_j) E_c,v(v - v_j)          [Gy]
+    D = g / m^2 * sum_c a_c(d, s_p, s_s) * sum_j x_j f_j E_c,u(u - u_j) E_c,v(v - v_j)          [Gy]
     E_c(t) = 1/2 [erf((t + w/2) / (sqrt(2) sigma_c)) - erf((t - w/2) / (sqrt(2) sigma_c))]
     sigma_c^2 = k_c^2 + sigma_source^2
 
-1 / s^2 is the inverse square; the kernel of the tables is per unit area at the voxel, K(r; d, s) = s^2 K(s r; d), so s
-carries the magnification (a wide beam far from the source looks narrower in the isocentre plane). g calibrates the
-machine: 1 unit of fluence in every beamlet of a 10 x 10 cm2 field gives the stated dose per MU at the reference point.
+1 / m^2 is the inverse square; the kernel of the tables is per unit area at the voxel, K(r; d, s) = s^2 K(s r; d), so s
+carries the magnification (a wide beam far from the source looks narrower in the isocentre plane) and the density. g
+calibrates the machine: 1 unit of fluence in every beamlet of a 10 x 10 cm2 field gives the stated dose per MU at the
+reference point.
 
 The E_c are kept as 1-D quadratic B-spline tables per axis (`spline_table`), so that plan dose, adjoint, rows and matrix
-are one operator; the direct error functions are the reference. Lateral density scaling is not in this version: density
-changes the depth along the ray only.
+are one operator; the direct error functions are the reference.
 
-References: O'Connor, Phys Med Biol 2:143 (1957) (density scaling); Ahnesjo & Aspradakis, Phys Med Biol 44:R99 (1999)
+References: O'Connor, Phys Med Biol 1:352 (1957) (density scaling); Ahnesjo & Aspradakis, Phys Med Biol 44:R99 (1999)
 (pencil kernels); Unser, IEEE Signal Process Mag 16(6):22 (1999) (B-spline interpolation).
 """
 
@@ -31,8 +31,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import spline_filter1d
 
+from .backend import Backend
 from .beams import Beamlets
 from .errors import DoseError
+from .heterogeneity import KernelArguments
 from .kernels.numpy_kernels import blurred_squares
 from .machine import BeamModel
 
@@ -155,16 +157,26 @@ def spline_table(
     return SplineTable(start, step, np.ascontiguousarray(coefficients, dtype=dtype))
 
 
-def component_weights(machine: BeamModel, depth_mm: Array, scale: Array) -> Array:
-    """Weight of each Gaussian at each voxel, inverse square and calibration included, (n, C) float64 in Gy.
+def component_weights(
+    machine: BeamModel,
+    arguments: KernelArguments,
+    magnification: Array,
+    backend: Backend,
+    dtype: npt.DTypeLike = np.float64,
+) -> Array:
+    """Weight of each Gaussian at each voxel, inverse square and calibration included, (n, C) in Gy.
+
+    A scale below the table, in a medium thinner than lung, is held at its first node; `dosecalc.validity` says so.
 
     Raises
     ------
     DoseError
-        Depth or scale outside the machine's table.
+        Depth or scale beyond the machine's table.
     """
-    weights: Array = machine.mixture.weights(depth_mm, scale, scale)
-    return weights * (machine.gy_per_fluence / scale**2)[:, None]
+    mixture = machine.mixture
+    held = (np.maximum(s, mixture.scale[0]) for s in (arguments.scale_primary, arguments.scale_scatter))
+    factor = (machine.gy_per_fluence / magnification**2).astype(dtype)
+    return mixture.weights(arguments.depth_mm, *held, factor=factor, kernels=backend.kernels)
 
 
 def _distinct(centre: Array, width: Array) -> tuple[tuple[Array, Array], Array]:

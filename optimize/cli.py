@@ -55,6 +55,12 @@ BeamsArg = Annotated[
 ]
 BackendArg = Annotated[str, typer.Option("--backend", help="auto, numpy, numba or cupy.")]
 PrecisionArg = Annotated[str, typer.Option("--precision", help="float32, float64 or reference.")]
+HeterogeneityArg = Annotated[
+    str,
+    typer.Option(
+        "--heterogeneity", help="density_scaling, or depth_scaling (along the ray only: wrong in lung) to compare."
+    ),
+]
 AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
@@ -144,6 +150,7 @@ def plan_command(
     beams: BeamsArg = None,
     backend: BackendArg = "auto",
     precision: PrecisionArg = "float32",
+    heterogeneity: HeterogeneityArg = "density_scaling",
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     aliases: AliasesArg = None,
@@ -168,6 +175,7 @@ def plan_command(
             beams=beams,
             backend=backend,
             precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
+            heterogeneity=_one_of("--heterogeneity", heterogeneity, ("density_scaling", "depth_scaling")),
             accept_missing=tuple(accept_missing or ()),
             accept_limit=tuple(accept_limit or ()),
             out=out,

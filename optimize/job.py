@@ -13,6 +13,7 @@ from typing import cast
 import protocols
 from dosecalc.backend import select_backend
 from dosecalc.errors import InfeasibleError, UsageError
+from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.influence import Precision
 from dosecalc.machine import load_machine
 from dosecalc.names import read_table
@@ -42,6 +43,7 @@ class Job:
     beams: str | None = None
     backend: str = "auto"
     precision: str = "float32"
+    heterogeneity: str = "density_scaling"
     accept_missing: tuple[str, ...] = ()
     accept_limit: tuple[str, ...] = ()
     overwrite: bool = False
@@ -110,6 +112,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             targets=job.targets,
             backend=job.backend,
             precision=cast(Precision, job.precision),
+            heterogeneity=cast(Heterogeneity, job.heterogeneity),
             accept_missing=job.accept_missing,
             dose_grid_mm=job.dose_grid_mm,
             aliases=None if job.aliases is None else read_table(job.aliases),
@@ -189,6 +192,7 @@ def _save_infeasible(
         "backend": select_backend(job.backend).name,
         "device": device(),
         "precision": job.precision,
+        "heterogeneity": job.heterogeneity,
         "grid_mm": [grid_mm] * 3,
         "beamlet_mm": protocol.planning.beamlet_mm,
         "patient_position": position,

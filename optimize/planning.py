@@ -17,6 +17,7 @@ from dosecalc.density import to_density
 from dosecalc.dicom import CtSeries
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.grid import Grid, Volume
+from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
 from dosecalc.structures import StructureSet
@@ -83,6 +84,7 @@ def plan(
     targets: tuple[Target, ...],
     backend: str = "auto",
     precision: Precision = "float32",
+    heterogeneity: Heterogeneity = "density_scaling",
     accept_missing: tuple[str, ...] = (),
     dose_grid_mm: float | None = None,
     aliases: names.Table | None = None,
@@ -108,6 +110,8 @@ def plan(
         "auto", "numpy", "numba" or "cupy".
     precision : str
         Of the operator that the optimiser searches with; the plan is judged on the reference in any case.
+    heterogeneity : str
+        "density_scaling", or "depth_scaling" for comparison.
     accept_missing : tuple of str
         Mandatory structures that may be missing; their goals read NOT ASSESSED.
     dose_grid_mm : float, optional
@@ -154,7 +158,14 @@ def plan(
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         density = to_density(ct.volume, machine.calibration)
         influence = dose_influence(
-            density, grid, beamlets, machine, voxels=voxels, backend=backend, precision=precision
+            density,
+            grid,
+            beamlets,
+            machine,
+            voxels=voxels,
+            backend=backend,
+            precision=precision,
+            heterogeneity=heterogeneity,
         )
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
@@ -185,7 +196,12 @@ def _with_second_opinion(
     if fine is None:
         return judged
     beamlets, machine = influence.beamlets, influence.machine
-    chosen: dict[str, Any] = {"voxels": fine.voxels, "backend": influence.backend, "precision": "reference"}
+    chosen: dict[str, Any] = {
+        "voxels": fine.voxels,
+        "backend": influence.backend,
+        "precision": "reference",
+        "heterogeneity": influence.heterogeneity,
+    }
     finer = dose_influence(density, fine.grid, beamlets, machine, **chosen)
     again = second_opinion(judged.goals, protocol, fine, finer.dose(fluence))
     computed = [f"({row.id})" for row in again]
@@ -326,6 +342,7 @@ def _record(
         backend_reason=influence.backend.reason,
         device=device(),
         precision=influence.precision,
+        heterogeneity=influence.heterogeneity,
         grid_mm=influence.grid.spacing_mm,
         beamlet_mm=float(beamlets.width_u_mm[0]),
         patient_position=beamlets.beams[0].patient_position,

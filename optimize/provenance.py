@@ -95,7 +95,7 @@ class Provenance:
     input_sha256 : dict
         Input name to hash.
     protocol, protocol_sha256, machine, machine_sha256 : str
-    backend, backend_reason, device, precision : str
+    backend, backend_reason, device, precision, heterogeneity : str
     grid_mm : (x, y, z)
     beamlet_mm : float
     patient_position : str
@@ -124,6 +124,7 @@ class Provenance:
     backend_reason: str
     device: str
     precision: str
+    heterogeneity: str
     grid_mm: tuple[float, float, float]
     beamlet_mm: float
     patient_position: str

@@ -11,6 +11,7 @@ import pytest
 from dosecalc.beams import Beam, open_field
 from dosecalc.errors import DeviceError, DoseError, InputError, UsageError
 from dosecalc.grid import Grid, Volume
+from dosecalc.heterogeneity import HETEROGENEITIES
 from dosecalc.influence import dose_influence
 
 ISO = (3.0, -2.0, 5.0)
@@ -101,16 +102,39 @@ def test_tables_against_the_direct_sum(machine, marker_phantom, precision):
     assert np.abs(dose - reference).max() <= 2e-4 * reference.max()
 
 
-def test_backends_agree(machine, marker_phantom):
-    made = {
-        b: dose_influence(marker_phantom, marker_phantom.grid, two_beams(), machine, backend=b, precision="float64")
-        for b in BACKENDS
-    }
+@pytest.mark.parametrize("heterogeneity", HETEROGENEITIES)
+def test_backends_agree(machine, marker_phantom, heterogeneity):
+    args = (marker_phantom, marker_phantom.grid, two_beams(), machine)
+    made = {b: dose_influence(*args, backend=b, precision="float64", heterogeneity=heterogeneity) for b in BACKENDS}
     x = random_fluence(made["numpy"])
     dose = made["numpy"].dose(x)
     assert np.abs(made["numba"].dose(x) - dose).max() <= 1e-12 * dose.max()
-    for a, b in zip(made["numpy"].depth_mm, made["numba"].depth_mm, strict=True):
-        assert np.abs(a - b).max() <= 1e-9
+    for a, b in zip(made["numpy"].arguments, made["numba"].arguments, strict=True):
+        assert np.abs(a.depth_mm - b.depth_mm).max() <= 1e-9
+        assert np.abs(a.scale_primary - b.scale_primary).max() <= 1e-12 * a.scale_primary.max()
+        assert np.abs(a.scale_scatter - b.scale_scatter).max() <= 1e-12 * a.scale_scatter.max()
+
+
+def test_in_water_both_heterogeneities_are_one(machine):
+    phantom = water((100.0, 100.0, 100.0))
+    args = (phantom, phantom.grid, two_beams(), machine)
+    scaled, plain = (dose_influence(*args, precision="float64", heterogeneity=h) for h in HETEROGENEITIES)
+    x = random_fluence(scaled)
+    assert np.abs(scaled.dose(x) - plain.dose(x)).max() <= 1e-12 * plain.dose(x).max()
+
+
+def test_a_uniform_medium_is_water_with_all_lengths_scaled(machine):
+    """O'Connor's theorem: D(r; rho) = D_water(rho r), the source so far away that the field is parallel."""
+    far = dataclasses.replace(machine, sad_mm=1e6)
+    rho, doses = 0.5, []
+    for density, stretch in ((1.0, 1.0), (rho, 1.0 / rho)):
+        grid = Grid((-60.0 * stretch, 5.0 * stretch, -60.0 * stretch), (10.0 * stretch,) * 3, (13, 15, 13))
+        medium = Volume(grid, np.full(grid.shape, density, np.float32))
+        edge = 20.0 * stretch
+        field = open_field(Beam(0), x_mm=(-edge, edge), y_mm=(-edge, edge), width_mm=edge)
+        blurred = dataclasses.replace(far, source_sigma_mm=(1.5 * stretch, 1.5 * stretch))
+        doses.append(dose_influence(medium, grid, field, blurred, precision="reference").dose(np.ones(field.count)))
+    assert np.abs(doses[1] - doses[0]).max() <= 2e-3 * doses[0].max()
 
 
 def water(size_mm=(200.0, 200.0, 300.0), spacing=5.0, origin=None):
@@ -187,6 +211,8 @@ def test_bad_arguments_are_named(machine, marker_phantom):
     field = two_beams()
     with pytest.raises(UsageError, match="float16"):
         dose_influence(marker_phantom, grid, field, machine, precision="float16")
+    with pytest.raises(UsageError, match="convolution"):
+        dose_influence(marker_phantom, grid, field, machine, heterogeneity="convolution")
     with pytest.raises(UsageError, match="opencl"):
         dose_influence(marker_phantom, grid, field, machine, backend="opencl")
     with pytest.raises(DeviceError, match="cupy"):

@@ -96,6 +96,7 @@ def make_plan(machine, duodenum_gy: float = 24.9) -> Plan:
         backend_reason="test",
         device="CPU",
         precision="float32",
+        heterogeneity="density_scaling",
         grid_mm=DOSE_GRID.spacing_mm,
         beamlet_mm=10.0,
         patient_position="FFS",
@@ -304,8 +305,8 @@ class HTMLText(Page):
 def test_the_model_states_its_limits(page):
     for words in (
         "Dose to water",
-        "depth scaling only",
-        "overestimated",
+        "density scaling",
+        "no re-build-up",
         "Build-up",
         "not sequenced",
         "iso-effective",
