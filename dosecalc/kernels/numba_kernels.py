@@ -54,7 +54,7 @@ def _inside_grid(source: float, ray: float, count: int, t_in: float, t_out: floa
 @njit(cache=True)
 def _first_cell(source: float, ray: float, inverse: float, count: int, t: float) -> tuple[int, int, float]:
     """Cell along one axis at t, the step to the next one and where the ray takes it."""
-    cell = min(max(int(math.floor(source + t * ray + 0.5)), 0), count - 1)
+    cell = min(max(math.floor(source + t * ray + 0.5), 0), count - 1)
     if ray == 0.0:
         return cell, 0, math.inf
     step = 1 if ray > 0.0 else -1

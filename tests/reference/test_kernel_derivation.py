@@ -105,3 +105,17 @@ def test_derivation_is_deterministic(
     monkeypatch.setattr(tool, "spectrum", lambda: (np.array([1.3, 4.0]), np.array([0.4, 0.6])))
     first, second = tool.derive(edk), tool.derive(edk)
     assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.shared
+def test_the_monte_carlo_source_has_this_spectrum(tool: ModuleType) -> None:
+    """So that the shipped machine may be judged on those doses: cumulative energy fluence within 0.1 %."""
+    path = ROOT.parent / "shared" / "physics" / "monte_carlo" / "x6.spectrum"
+    if not path.is_file():
+        pytest.skip("the Monte Carlo doses are not beside the project")
+    top, fluence = np.array([line.split(",") for line in path.read_text().splitlines()[2:]], dtype=float).T
+    middle = 0.5 * (top + np.append(0.1, top[:-1]))
+    cumulative = np.cumsum(middle * fluence) / np.sum(middle * fluence)
+    energy, share = tool.spectrum()
+    bin_tops = energy + tool.ENERGY_STEP_MEV / 2
+    assert np.abs(np.interp(top, bin_tops, np.cumsum(share)) - cumulative).max() < 1e-3
