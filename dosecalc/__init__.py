@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .raytrace import radiological_depth
     from .reading import read_ct, read_ct_series, read_structures
     from .structures import Contours, Occupancy, Structure, StructureSet, Voxels
+    from .validity import ValidityWarning
 
     __version__: str
 
@@ -58,6 +59,7 @@ __all__ = [
     "SyntheticPatient",
     "UnsafeInputError",
     "UsageError",
+    "ValidityWarning",
     "VerificationError",
     "Volume",
     "Voxels",
@@ -106,6 +108,7 @@ _NAMES_OF = {
     "raytrace": ("radiological_depth",),
     "reading": ("read_ct", "read_ct_series", "read_structures"),
     "structures": ("Contours", "Occupancy", "Structure", "StructureSet", "Voxels"),
+    "validity": ("ValidityWarning",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

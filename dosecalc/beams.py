@@ -41,6 +41,11 @@ class Beam:
         check_position(self.patient_position)
 
     @property
+    def name(self) -> str:
+        """For messages: "beam 190 degrees, couch 20"."""
+        return f"beam {self.gantry_deg:g} degrees" + (f", couch {self.couch_deg:g}" if self.couch_deg else "")
+
+    @property
     def axes(self) -> npt.NDArray[np.float64]:
         """(3, 3) float64; columns are Xb, Yb and Zb (towards the source) in LPS."""
         return beam_to_lps(self.gantry_deg, self.couch_deg, self.collimator_deg, self.patient_position)

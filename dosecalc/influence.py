@@ -27,6 +27,7 @@ from .pencil_beam import (
     lattice_of,
     spline_table,
 )
+from .validity import ValidityWarning, field_warnings, ray_warnings
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
@@ -84,6 +85,8 @@ class DoseInfluence:
         Whether density scales the kernel across the ray too, or along it only.
     arguments : tuple of KernelArguments
         Radiological depth and lateral scales of every voxel, per beam.
+    outside_validity : tuple of ValidityWarning
+        Where fields, depths or densities leave the machine's range.
     """
 
     grid: Grid
@@ -94,6 +97,7 @@ class DoseInfluence:
     backend: Backend
     heterogeneity: Heterogeneity
     arguments: tuple[KernelArguments, ...]
+    outside_validity: tuple[ValidityWarning, ...]
     _prepared: tuple[_PreparedBeam, ...] = dataclasses.field(repr=False, default=())
 
     @property
@@ -321,7 +325,7 @@ def dose_influence(
     InputError
         Densities that are negative or not finite, voxel indices outside the grid.
     DoseError
-        A voxel deeper than the machine's table, or a source shape the tables cannot hold.
+        A field, depth or density beyond the kernel table, or a source shape the tables cannot hold.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}.")
@@ -332,16 +336,28 @@ def dose_influence(
     _refuse_rotated_oblong_source(beamlets, machine)
     chosen = backend if isinstance(backend, Backend) else select_backend(backend)
     flat = _voxel_indices(voxels, grid)
-    points = grid.centres_mm(flat)
-    arguments = tuple(
-        kernel_arguments(
-            density, beam.source_mm(machine.sad_mm), points, beam.project(points, machine.sad_mm)[2],
-            heterogeneity, chosen,
-        )
-        for beam in beamlets.beams
-    )  # fmt: skip
-    bare = DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments)
+    arguments, told = _trace_beams(density, grid.centres_mm(flat), beamlets, machine, heterogeneity, chosen)
+    bare = DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, told)
     return bare if precision == "reference" else dataclasses.replace(bare, _prepared=_prepare(bare))
+
+
+def _trace_beams(
+    density: Volume,
+    points_mm: Array,
+    beamlets: Beamlets,
+    machine: BeamModel,
+    heterogeneity: Heterogeneity,
+    backend: Backend,
+) -> tuple[tuple[KernelArguments, ...], tuple[ValidityWarning, ...]]:
+    """Kernel arguments per beam, and where they or the fields leave the range of validity."""
+    traced, told = [], list(field_warnings(beamlets, machine))
+    for beam in beamlets.beams:
+        source, magnification = beam.source_mm(machine.sad_mm), beam.project(points_mm, machine.sad_mm)[2]
+        traced.append(kernel_arguments(density, source, points_mm, magnification, heterogeneity, backend))
+        told.extend(ray_warnings(beam, traced[-1], magnification, machine))
+    for warning in told:
+        log.warning("%s", warning)
+    return tuple(traced), tuple(told)
 
 
 def _prepare(influence: DoseInfluence) -> tuple[_PreparedBeam, ...]:

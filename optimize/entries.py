@@ -51,15 +51,14 @@ def entry_warnings(beams: tuple[Beam, ...], ct: Volume, body: Structure, ptv_mm:
         truncated = within[np.arange(len(points)), np.maximum(last, 0)].mean()
         beyond = scanned & (np.cumsum(within[:, ::-1], axis=1)[:, ::-1] == 0)
         crossed = (STEP_MM * (tissue[flat] & beyond).sum(axis=1) >= OBJECT_MM).mean()
-        name = f"beam {beam.gantry_deg:g} degrees" + (f", couch {beam.couch_deg:g}" if beam.couch_deg else "")
         if truncated >= WORTH_SAYING:
             told.append(
-                f"{name}: {truncated:.0%} of its rays enter the body where the scan or its field of view ends; "
+                f"{beam.name}: {truncated:.0%} of its rays enter the body where the scan or its field of view ends; "
                 "tissue is missing to them, and their dose is too high."
             )
         if crossed >= WORTH_SAYING:
             told.append(
-                f"{name}: {crossed:.0%} of its rays cross something beside the body, such as an arm or a couch."
+                f"{beam.name}: {crossed:.0%} of its rays cross something beside the body, such as an arm or a couch."
             )
     return told
 

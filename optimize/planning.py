@@ -21,6 +21,7 @@ from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
 from dosecalc.structures import StructureSet
+from dosecalc.validity import target_warnings
 from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
@@ -167,6 +168,7 @@ def plan(
             precision=precision,
             heterogeneity=heterogeneity,
         )
+        anatomy = _with_validity(anatomy, influence, density)
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
         goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
@@ -257,6 +259,13 @@ def _with_entries(anatomy: Anatomy, beamlets: Beamlets, ct: Volume, machine: Bea
     ptv = anatomy.structures["PTV"].on(ct.grid)
     told = entry_warnings(beamlets.beams, ct, body, ct.grid.centres_mm(ptv.indices), machine.sad_mm)
     return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *told))
+
+
+def _with_validity(anatomy: Anatomy, influence: DoseInfluence, density: Volume) -> Anatomy:
+    """The anatomy with warnings of fields, depths and densities outside the model's range, and of lung in the PTV."""
+    ptv = anatomy.structures["PTV"].on(density.grid)
+    told = (*influence.outside_validity, *target_warnings("PTV", ptv, density))
+    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *map(str, told)))
 
 
 def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:

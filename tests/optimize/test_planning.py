@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dosecalc.errors import InputError
+from dosecalc.grid import Volume
+from dosecalc.validity import ValidityWarning
 from optimize.anatomy import Target
-from optimize.planning import Plan, _with_stand_ins
+from optimize.planning import Plan, _with_stand_ins, _with_validity
 from optimize.results import GoalResult
 from protocols import LesionPrescription
 
-from .small_case import ACCEPTED, BEAMS, DUODENUM_GY, FLOOR_GY, RUN_KEYS, Patient, load_protocol, make_plan
+from .small_case import ACCEPTED, BEAMS, CT_GRID, DUODENUM_GY, FLOOR_GY, RUN_KEYS, Patient, load_protocol, make_plan
 
 
 def goal_of(plan: Plan, goal_id: str) -> GoalResult:
@@ -144,3 +148,17 @@ def test_a_structure_with_a_stand_in_is_not_called_missing(planned: Plan) -> Non
     assert [g for g in judged.goals if g.structure != "Stomach"] == [
         g for g in planned.evaluation.goals if g.structure != "Stomach"
     ]
+
+
+def test_what_leaves_the_range_of_validity_is_told_with_the_plan(planned: Plan) -> None:
+    """Lung painted into the PTV, and what the operator said of its beams, stand among the plan's warnings."""
+    told = ValidityWarning("a radiological depth of", "beam 90 degrees", 310.0, 0.0, 300.0, " mm", "a test")
+    values = np.where(np.arange(CT_GRID.shape[2]) < 21, 0.26, 1.0) * np.ones(CT_GRID.shape)
+    density = Volume(CT_GRID, values.astype(np.float32))
+    made = _with_validity(planned.anatomy, SimpleNamespace(outside_validity=(told,)), density)
+    *kept, beam, lung = made.warnings
+    assert tuple(kept) == planned.anatomy.warnings
+    assert beam == str(told)
+    assert re.match(r"PTV: lung, as a share of the volume, \d", lung)
+    assert not any("range of validity" in warning for warning in planned.evaluation.warnings)
+    assert planned.provenance.heterogeneity == "density_scaling"

@@ -1,0 +1,175 @@
+"""Where a dose leaves the range that the machine and the model are valid for: a typed warning, or a refusal beyond it.
+
+A warning names beam, quantity, value and range; `DoseInfluence.outside_validity` holds those of its beams, and a plan
+shows them in its record and report. Beyond the kernel table, and for fields that its fit never saw, nothing is
+computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from .beams import Beam, Beamlets
+from .errors import DoseError
+from .grid import Volume
+from .heterogeneity import KernelArguments
+from .machine import BeamModel
+from .mixture import FIT_FIELDS_MM
+from .structures import Voxels
+
+Array = npt.NDArray[Any]
+
+SMALLEST_FIELD_MM = 2.0 * FIT_FIELDS_MM[0]
+"""The kernels were fitted to round fields from this diameter; narrower openings are refused."""
+LUNG_DENSITY = 0.5
+"""Relative electron density below which a voxel is lung: inflated lung has 0.26, adipose tissue 0.95 (ICRU 44)."""
+LUNG_WORTH_SAYING, MOST_LUNG = 0.01, 0.5
+"""Share of a target's volume from which its lung is named, and from which the target is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidityWarning:
+    """A quantity outside the range of validity; its text is a sentence.
+
+    Attributes
+    ----------
+    quantity : str
+        What is outside, in words.
+    where : str
+        Beam or structure.
+    value, low, high : float
+        What was met, and the range of validity.
+    unit : str
+    consequence : str
+        What it does to the dose.
+    """
+
+    quantity: str
+    where: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    consequence: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}: {self.quantity} {self.value:.3g}{self.unit} is outside the range of validity, "
+            f"{self.low:.3g} to {self.high:.3g}{self.unit}: {self.consequence}."
+        )
+
+
+def field_warnings(beamlets: Beamlets, machine: BeamModel) -> Iterator[ValidityWarning]:
+    """Openings narrower or wider than the machine's range.
+
+    Raises
+    ------
+    DoseError
+        An opening narrower than any that the kernel was fitted to.
+    """
+    low, high = machine.field_mm
+    for index, beam in enumerate(beamlets.beams):
+        part = beamlets.of_beam(index)
+        if part.start == part.stop:
+            continue
+        sides = [
+            float((at[part] + width[part] / 2).max() - (at[part] - width[part] / 2).min())
+            for at, width in ((beamlets.u_mm, beamlets.width_u_mm), (beamlets.v_mm, beamlets.width_v_mm))
+        ]
+        if min(sides) < SMALLEST_FIELD_MM:
+            raise DoseError(
+                f"the opening is {min(sides):.3g} mm wide; no field below {SMALLEST_FIELD_MM:.3g} mm can be computed.",
+                where=beam.name,
+                remedy="Open the field.",
+            )
+        for side in (min(sides), max(sides)):
+            if not low <= side <= high:
+                yield ValidityWarning(
+                    "the opening's side of", beam.name, side, low, high, " mm",
+                    "its output factor and penumbra are not those of the machine's data",
+                )  # fmt: skip
+                break
+
+
+def ray_warnings(
+    beam: Beam, arguments: KernelArguments, magnification: Array, machine: BeamModel
+) -> Iterator[ValidityWarning]:
+    """Depths and upstream densities of one beam outside the machine's range.
+
+    Raises
+    ------
+    DoseError
+        A depth or a lateral scale beyond the kernel table.
+    """
+    if not arguments.depth_mm.size:
+        return
+    table, deepest = machine.mixture, float(arguments.depth_mm.max())
+    scales = (arguments.scale_primary, arguments.scale_scatter)
+    low = float(table.scale[0] / magnification.min())
+    high = float(machine.calibration.relative_electron_density[-1])
+    densest = max(float((s / magnification).max()) for s in scales)
+    _refuse(beam, "a radiological depth", deepest, table.depth_mm[-1], " mm", "the body outline and the couch")
+    largest = max(float(s.max()) for s in scales)
+    _refuse(beam, "a lateral scale (density times magnification)", largest, table.scale[-1], "", "the densities")
+    if deepest > machine.depth_mm[1]:
+        yield ValidityWarning(
+            "a radiological depth of", beam.name, deepest, *machine.depth_mm, " mm",
+            "the dose there extrapolates the machine's data",
+        )  # fmt: skip
+    if densest > high:
+        yield ValidityWarning(
+            "an upstream density of", beam.name, densest, low, high, "",
+            "denser than the calibration table knows, such as metal; the dose in and behind it is uncertain",
+        )  # fmt: skip
+    thin = (scales[0] < table.scale[0]) | (scales[1] < table.scale[0])
+    if thin.any():
+        thinnest = min(float((s / magnification).min()) for s in scales)
+        yield ValidityWarning(
+            "an upstream density of", beam.name, thinnest, low, high, "",
+            f"thinner than lung; in {int(thin.sum())} voxels the kernel is held at that of the thinnest medium known",
+        )  # fmt: skip
+
+
+def target_warnings(name: str, target: Voxels, density: Volume) -> Iterator[ValidityWarning]:
+    """Lung in a target: its dose there is that of a model without re-build-up.
+
+    Parameters
+    ----------
+    name : str
+    target : Voxels
+        On the grid of `density`.
+    density : Volume
+        Relative electron density.
+
+    Raises
+    ------
+    DoseError
+        Most of the target is lung.
+    """
+    lung = density.values.reshape(-1)[target.indices] < LUNG_DENSITY
+    share = float(target.cc[lung].sum() / target.cc.sum())
+    if share > MOST_LUNG:
+        raise DoseError(
+            f"{share:.0%} of the target is lung (density below {LUNG_DENSITY:g}); at most {MOST_LUNG:.0%} can be "
+            "planned with a pencil beam.",
+            where=name,
+            remedy="Check that structures and CT belong together.",
+        )
+    if share > LUNG_WORTH_SAYING:
+        yield ValidityWarning(
+            "lung, as a share of the volume,", name, 100 * share, 0.0, 100 * LUNG_WORTH_SAYING, " %",
+            "in lung and in the first 2 cm of tissue behind it the dose is some 3 to 6 % too high",
+        )  # fmt: skip
+
+
+def _refuse(beam: Beam, quantity: str, value: float, bound: float, unit: str, check: str) -> None:
+    if not value <= bound:
+        raise DoseError(
+            f"{quantity} of {value:.4g}{unit} lies beyond the kernel table, which ends at {bound:.4g}{unit}.",
+            where=beam.name,
+            remedy=f"Check {check}.",
+        )
