@@ -10,9 +10,10 @@ import numpy.typing as npt
 from .backend import Backend, select_backend
 from .grid import Volume
 
-AIR_DENSITY = 0.05
-"""Relative electron density below which a cell is air and no medium. Inflated lung has 0.26 (ICRU Report 44) and even
-emphysema 0.1; without the bound, 30 cm of scanned air in front of the skin (0.3 mm of water) would make it lung."""
+AIR_DENSITY = 0.1
+"""Relative electron density below which a cell is air and no medium. Inflated lung has 0.26 (ICRU Report 44); 30 HU of
+noise in air are 0.03. Without the bound, 30 cm of scanned air in front of the skin (0.3 mm of water) would make it
+lung."""
 
 
 def trace(

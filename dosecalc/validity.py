@@ -23,6 +23,9 @@ from .structures import Voxels
 
 Array = npt.NDArray[Any]
 
+HELD_WORTH_SAYING = 0.01
+"""Share of a beam's voxels with a medium thinner than the kernel table knows from which it is named: less than that are
+the voxels that share skin or bowel gas with air, in any patient."""
 SMALLEST_FIELD_MM = 2.0 * FIT_FIELDS_MM[0]
 """The kernels were fitted to round fields from this diameter; narrower openings are refused."""
 LUNG_DENSITY = 0.5
@@ -126,11 +129,11 @@ def ray_warnings(
             "denser than the calibration table knows, such as metal; the dose in and behind it is uncertain",
         )  # fmt: skip
     thin = (scales[0] < table.scale[0]) | (scales[1] < table.scale[0])
-    if thin.any():
+    if thin.mean() >= HELD_WORTH_SAYING:
         thinnest = min(float((s / magnification).min()) for s in scales)
         yield ValidityWarning(
             "an upstream density of", beam.name, thinnest, low, high, "",
-            f"thinner than lung; in {int(thin.sum())} voxels the kernel is held at that of the thinnest medium known",
+            f"thinner than lung; for {thin.mean():.0%} of the voxels the kernel is that of the thinnest medium known",
         )  # fmt: skip
 
 
