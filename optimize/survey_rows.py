@@ -62,6 +62,7 @@ class Survey:
 
 
 def series_row(modality: str, group: Headers, where: str) -> dict[str, Any]:
+    """What the headers of a DICOM series say of it."""
     file, header = group[0]
     places = [_floats(f, h, "ImagePositionPatient") for f, h in group]
     heights = sorted(place[2] for place in places if len(place) == 3)
@@ -89,6 +90,7 @@ def _floats(file: Path, header: pydicom.Dataset, keyword: str) -> list[float]:
 
 
 def extent(grid: Grid) -> dict[str, str]:
+    """Spacing and reach along z, as a series has them."""
     low = grid.origin_mm[2]
     return {
         "spacing_mm": " x ".join(f"{v:g}" for v in grid.spacing_mm),
@@ -124,6 +126,7 @@ def label_rows(file: Path, grid: Grid, values: npt.NDArray[Any], found: Survey) 
 
 
 def structure_row(file: Path, name: str, role: str, volume_cc: float, cut: list[str]) -> dict[str, Any]:
+    """A structure with the names and the role that planning gives it."""
     return {
         "name": name,
         "tg263": names.known_as(name),

@@ -318,6 +318,15 @@ def test_a_target_at_the_face_of_the_grid_is_refused() -> None:
         evaluate(dose_of(**GOOD), structure_set(PTV_opt=box((0, 8), (5, 9), (6, 11))), protocol())
 
 
+def test_a_coarse_grid_and_a_dose_of_no_course_are_warned_of() -> None:
+    """Voxels of 2 x 3 x 4 mm."""
+    usual = evaluate(dose_of(**GOOD), structure_set(), protocol()).warnings
+    assert any("dose grid is coarse (2 x 3 x 4 mm" in warning for warning in usual)
+    assert not any("highest dose" in warning for warning in usual)
+    cgy = Volume(GRID, 100.0 * dose_of(**GOOD).values)
+    assert any("highest dose is 7000 Gy" in w for w in evaluate(cgy, structure_set(), protocol()).warnings)
+
+
 CUT_GOALS = (
     goal("mean", "Liver-GTV", "Dmean"),
     goal("share", "Liver-GTV", "V20Gy%", limit=50.0),
@@ -542,5 +551,6 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
     assert {name for name in found if name.startswith("dosecalc")} <= {
         "dosecalc.errors",
         "dosecalc.grid",
+        "dosecalc.plausibility",
         "dosecalc.structures",
     }
