@@ -40,7 +40,7 @@ def test_a_linear_dose_has_no_difference(finer):
 
 
 def test_a_parabola_lies_below_its_chords(finer):
-    """s (h - s) below the chord, s from a node: the 2 mm centres lie at s = 1 and 3 of h = 4, 3 mm2 below everywhere."""
+    """By s (h - s), s from a node: the 2 mm centres lie at s = 1 and 3 of h = 4 mm, 3 mm2 everywhere."""
     rows = compared(finer, parabola)
     assert set(rows) == {"GTV", "PTV", "PTV_opt", "Duodenum", "SpinalCord"}
     for row in rows.values():
