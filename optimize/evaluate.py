@@ -153,7 +153,7 @@ def _warnings(
     accepted: tuple[str, ...],
 ) -> tuple[str, ...]:
     """What a reader should know before trusting the numbers."""
-    told = [f"{name}: has no voxel on the dose grid." for name in structures.names if name not in regions]
+    told = [f"{name}: has no voxel on the dose grid and is not assessed." for name in structures.names if name not in regions]
     for region in regions.values():
         if region.total_cc < grid.voxel_cc:
             told.append(f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc.")
@@ -161,7 +161,8 @@ def _warnings(
     for border in ("the scan", "the dose grid"):
         if cut := [name for name in judged_on if name in regions and regions[name].cut_by == border]:
             told.append(f"{border} cuts {', '.join(cut)}: volumes are lower bounds, means not assessed.")
-    told += [f"{name}: missing; its goals are not assessed." for name in judged_on if name not in regions]
+    lacking = [name for name in judged_on if name not in regions and name not in structures]
+    told += [f"{name}: missing; its goals are not assessed." for name in lacking]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
     return tuple(told + _dose_warnings(protocol, reached, grid))
