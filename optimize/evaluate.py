@@ -153,7 +153,8 @@ def _warnings(
     accepted: tuple[str, ...],
 ) -> tuple[str, ...]:
     """What a reader should know before trusting the numbers."""
-    told = [f"{name}: has no voxel on the dose grid and is not assessed." for name in structures.names if name not in regions]
+    outside = [name for name in structures.names if name not in regions]
+    told = [f"{name}: has no voxel on the dose grid and is not assessed." for name in outside]
     for region in regions.values():
         if region.total_cc < grid.voxel_cc:
             told.append(f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc.")

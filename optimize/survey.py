@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dosecalc.dicom import read_rtdose
 from dosecalc.dicom.consistency import Headers, what_else
-from dosecalc.dicom.files import existing, is_dicom, read_dataset
+from dosecalc.dicom.files import existing, is_dicom, parsing, read_dataset
 from dosecalc.dicom.rtstruct import referenced_series
 from dosecalc.dicom.seg import referenced_series as referenced_by_masks
 from dosecalc.errors import InputError
@@ -74,7 +74,7 @@ def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[s
         raise InputError(
             "holds no DICOM, NIfTI or NRRD file that can be read.", where=str(path), remedy="Check the path."
         )
-    _name_unknown(found, groups)
+    _name_unknown(found)
     read = sum(map(len, groups.values())) + len(images)
     return {
         "series": found.series,
@@ -100,7 +100,7 @@ def print_survey(console: Console, found: dict[str, Any]) -> None:
 
 def _add_series(found: Survey, modality: str, group: Headers, where: str) -> None:
     """One DICOM series with what its reader says of it."""
-    other = what_else(group) if modality == "CT" else ""
+    other = found.attempt(partial(what_else, group)) if modality == "CT" else ""
     row = series_row(f"CT: {other}" if other else modality, group, where)
     if modality == "CT" and not other:
         row["content"] = _scan(found, group, where)
@@ -173,14 +173,16 @@ def _add_image(found: Survey, file: Path) -> None:
 
 
 def _structure_set(found: Survey, file: Path, header: pydicom.Dataset) -> list[dict[str, Any]]:
-    known = _roi_names(header)
-    leave_out, repair = ([name for name in asked if name in known] for asked in (found.leave_out, found.repair))
+    if (stated := found.attempt(partial(_stated, file, header))) is None:
+        return []
+    drawn, referenced = stated
+    found.drawn |= drawn
+    leave_out, repair = ([name for name in asked if name in drawn] for asked in (found.leave_out, found.repair))
     read: StructureSet | None = found.attempt(partial(read_structures, file, leave_out=leave_out, repair=repair))
     if read is None:
         return []
     frame = str(read.frame_of_reference_uid)
     found.frames.add(frame)
-    referenced = {*referenced_series(header), *referenced_by_masks(header)}
     # images that state no frame of reference own what refers to them, as in dosecalc.dicom.belonging
     own = [scan for scan in found.scans if (scan.frame or scan.series_uid in referenced) and scan.frame in ("", frame)]
     own.sort(key=lambda scan: scan.series_uid not in referenced)
@@ -193,12 +195,16 @@ def _structure_set(found: Survey, file: Path, header: pydicom.Dataset) -> list[d
     ]
 
 
-def _roi_names(header: pydicom.Dataset) -> set[str]:
-    return {str(item.get("ROIName")) for item in header.get("StructureSetROISequence") or ()}
+def _stated(file: Path, header: pydicom.Dataset) -> tuple[set[str], set[str]]:
+    """Names of the ROIs, and SeriesInstanceUIDs of the images that they were drawn on."""
+    with parsing(file):
+        drawn = {str(item.get("ROIName")) for item in header.get("StructureSetROISequence") or ()}
+        return drawn, {*referenced_series(header), *referenced_by_masks(header)}
 
 
-def _name_unknown(found: Survey, groups: dict[tuple[str, str], Headers]) -> None:
+def _name_unknown(found: Survey) -> None:
     """Options that no structure set answers to."""
-    known = {name for group in groups.values() for _, header in group for name in _roi_names(header)}
     for option, asked in (("--leave-out", found.leave_out), ("--repair", found.repair)):
-        found.problems += [f"{option} {name}: no structure set here has it." for name in asked if name not in known]
+        found.problems += [
+            f"{option} {name}: no structure set here has it." for name in asked if name not in found.drawn
+        ]

@@ -47,6 +47,7 @@ class Survey:
     repair: tuple[str, ...]
     scans: list[Scan] = field(default_factory=list)
     frames: set[str] = field(default_factory=set)
+    drawn: set[str] = field(default_factory=set)
     series: list[dict[str, Any]] = field(default_factory=list)
     structures: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pydicom
 from pydicom.uid import UID, CTImageStorage
 
-from .files import numbers
+from ..errors import InputError
+from .files import number, parsing
 from .frames import MULTI_FRAME, Frame
 
 GAP_TOLERANCE = 0.1
@@ -22,11 +23,12 @@ Headers = list[tuple[Path, pydicom.Dataset]]
 def what_else(images: Headers) -> str:
     """What a series with the modality CT holds where none of its images is a slice; empty where one is."""
     kinds = []
-    for _, header in images:
-        storage = UID(str(header.get("SOPClassUID", "")))
+    for file, header in images:
+        with parsing(file):
+            storage, image_type = UID(str(header.get("SOPClassUID", ""))), header.get("ImageType") or ()
         if storage not in (CTImageStorage, *MULTI_FRAME):
             kinds.append(storage.name)
-        elif LOCALIZER in (header.get("ImageType") or ()):
+        elif LOCALIZER in image_type:
             kinds.append("localiser")
         else:
             return ""
@@ -81,11 +83,11 @@ def _other_distance(frames: list[Frame], stack_mm: npt.NDArray[np.float64]) -> l
 
 
 def _stated_mm(frames: list[Frame], keyword: str) -> float:
-    """What the first slice states; 0 where it states nothing."""
-    first = frames[0]
-    if first.header.get(keyword) in (None, ""):
+    """What the first slice states; 0 where it states nothing, or no number: nothing else depends on it."""
+    try:
+        return abs(number(frames[0].header, keyword, frames[0].file))
+    except InputError:
         return 0.0
-    return abs(float(numbers(first.header, keyword, first.file, 1)[0]))
 
 
 def _text(value: object) -> str:
