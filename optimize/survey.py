@@ -14,8 +14,6 @@ from rich.console import Console
 from dosecalc.dicom import read_rtdose
 from dosecalc.dicom.consistency import Headers, what_else
 from dosecalc.dicom.files import existing, is_dicom, parsing, read_dataset
-from dosecalc.dicom.rtstruct import referenced_series
-from dosecalc.dicom.seg import referenced_series as referenced_by_masks
 from dosecalc.errors import InputError
 from dosecalc.grid import Volume
 from dosecalc.images import is_image, read_image
@@ -199,7 +197,11 @@ def _stated(file: Path, header: pydicom.Dataset) -> tuple[set[str], set[str]]:
     """Names of the ROIs, and SeriesInstanceUIDs of the images that they were drawn on."""
     with parsing(file):
         drawn = {str(item.get("ROIName")) for item in header.get("StructureSetROISequence") or ()}
-        return drawn, {*referenced_series(header), *referenced_by_masks(header)}
+        frames = header.get("ReferencedFrameOfReferenceSequence") or ()
+        studies = (study for frame in frames for study in frame.get("RTReferencedStudySequence") or ())
+        series = [item for study in studies for item in study.get("RTReferencedSeriesSequence") or ()]
+        series += header.get("ReferencedSeriesSequence") or ()  # of a Segmentation
+        return drawn, {str(item.get("SeriesInstanceUID")) for item in series}
 
 
 def _name_unknown(found: Survey) -> None:

@@ -66,7 +66,7 @@ def read_rtstruct(
         notices: list[str] = []
         frame = _frame(rois, file)
         if ct is not None:
-            check_belongs(frame, set(referenced_series(dataset)), ct, file, notices)
+            check_belongs(frame, set(_referenced_series(dataset)), ct, file, notices)
         rois = _without(rois, leave_out, repair, file)
         rings, slabs = _contours(dataset, rois, file, notices)
         roles = _roles(dataset, rois, file, notices)
@@ -156,8 +156,7 @@ def _frame(rois: dict[int, pydicom.Dataset], file: Path) -> str:
     return frames.pop()
 
 
-def referenced_series(dataset: pydicom.Dataset) -> Iterator[str]:
-    """SeriesInstanceUIDs of the images that an RT Structure Set was drawn on."""
+def _referenced_series(dataset: pydicom.Dataset) -> Iterator[str]:
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
             for series in study.get("RTReferencedSeriesSequence") or ():

@@ -56,7 +56,7 @@ def read_seg(path: str | Path, *, ct: CtSeries | None = None) -> StructureSet:
         frame = str(required(dataset, "FrameOfReferenceUID", file))
         notices: list[str] = []
         if ct is not None:
-            check_belongs(frame, referenced_series(dataset), ct, file, notices)
+            check_belongs(frame, _referenced_series(dataset), ct, file, notices)
         masks = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
         structures, absent = [], []
         for segment, name in names.items():
@@ -102,6 +102,5 @@ def _occupancy(volume: Any, file: Path) -> Occupancy | None:
     return Occupancy(Grid((float(x), float(y), float(z)), grid.spacing_mm, box.shape), np.clip(box, 0.0, 1.0))
 
 
-def referenced_series(dataset: pydicom.Dataset) -> set[str]:
-    """SeriesInstanceUIDs of the images that a Segmentation was drawn on."""
+def _referenced_series(dataset: pydicom.Dataset) -> set[str]:
     return {str(item.get("SeriesInstanceUID")) for item in dataset.get("ReferencedSeriesSequence") or ()}
