@@ -1,0 +1,58 @@
+"""Whether structures lie in the scan that they are said to belong to."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import InputError
+from .grid import Grid
+from .structures import Structure, StructureSet
+
+TOLD_SHARE = 1e-3  # of a structure's volume outside the scan; less is what the rounding of positions leaves
+
+
+def outside_scan(structures: StructureSet, scan: Grid, where: str) -> tuple[str, ...]:
+    """What is said of structures that lie outside a scan, in whole or in part.
+
+    Parameters
+    ----------
+    structures : StructureSet
+    scan : Grid
+        The CT's, with axes along x, y, z.
+    where : str
+        The file, for the error.
+
+    Raises
+    ------
+    InputError
+        There are structures, and none has any volume in the scan.
+    """
+    outside = {s.name: cc for s in structures if (cc := _outside_cc(s, scan)) > TOLD_SHARE * s.volume_cc}
+    wholly = [s.name for s in structures if outside.get(s.name, 0.0) >= (1.0 - 1e-9) * s.volume_cc]
+    if wholly and len(wholly) == len(structures):
+        raise InputError(
+            f"none of its {len(structures)} structures lies in the CT: {offset(structures, scan)}.",
+            where=where,
+            remedy="Is it another patient's, or are x and y given in another sense (RAS for LPS)?",
+        )
+    return tuple(
+        f"{name}: lies wholly outside the CT ({cc:.3g} cc)."
+        if name in wholly
+        else f"{name}: {cc:.3g} of {structures[name].volume_cc:.4g} cc lie outside the CT."
+        for name, cc in outside.items()
+    )
+
+
+def offset(part: Grid | Structure | StructureSet, scan: Grid) -> str:
+    """How far the box around something lies from a scan, in words: from centre to centre, in LPS mm."""
+    boxes = [s.bounds_mm for s in part] if isinstance(part, StructureSet) else [part.bounds_mm]
+    middle = (np.min(boxes, axis=0)[0] + np.max(boxes, axis=0)[1]) / 2.0
+    x, y, z = middle - scan.bounds_mm.mean(axis=0)
+    return f"its centre lies ({x:.1f}, {y:.1f}, {z:.1f}) mm (x, y, z in LPS) from that of the CT"
+
+
+def _outside_cc(structure: Structure, scan: Grid) -> float:
+    (low, high), (first, last) = scan.bounds_mm, structure.bounds_mm
+    if (first >= low - 1e-6).all() and (last <= high + 1e-6).all():
+        return 0.0
+    return structure.volume_cc - structure.on(scan).volume_cc
