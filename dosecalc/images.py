@@ -18,8 +18,9 @@ PAIR_ENDINGS = (".hdr", ".img", ".img.gz")
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the name of a file is that of an image of one file."""
-    return str(path).lower().endswith((*ENDINGS, *PAIR_ENDINGS)) and not Path(path).is_dir()
+    """Whether the name of a file is that of an image, and not of the notes (._NAME) that macOS leaves beside files."""
+    named = str(path).lower().endswith((*ENDINGS, *PAIR_ENDINGS)) and not Path(path).name.startswith("._")
+    return named and not Path(path).is_dir()
 
 
 def refuse_pair(path: str | Path) -> None:

@@ -86,7 +86,7 @@ def _check_voxels(grid: Grid, scan: Grid, path: Path) -> list[str]:
     if grid.shape == scan.shape and not np.round(first).any():
         return []
     ours, its = (" x ".join(map(str, g.shape[::-1])) for g in (grid, scan))
-    return [f"label map: covers {ours} voxels, the CT {its}."]
+    return [f"label map: covers {ours} voxels, the CT {its}; {offset(grid, scan)}."]
 
 
 def _told(grid: Grid) -> str:

@@ -90,7 +90,7 @@ def contour_slabs(
         Slab(plane, float(low[i]), float(high[i]), _oriented(name, plane, [polygons_mm[k] for k in members]))
         for i, (plane, members) in enumerate(planes)
     )
-    _refuse_crowded(name, slabs)
+    told += _about_crowded(name, slabs)
     spread = max(float(np.ptp([z_mm[k] for k in members])) for _, members in planes)
     if spread > PLANE_TOLERANCE_MM:
         told.insert(0, f"{name}: contours up to {spread:.2g} mm apart in z are taken as one plane.")
@@ -238,23 +238,31 @@ def signed_area(ring_mm: Floats) -> float:
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2.0
 
 
-def _refuse_crowded(name: str, slabs: Sequence[Slab]) -> None:
-    """Refuse planes much closer than those around them that show different parts: one slice would be halved."""
+def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
+    """What is said of planes much closer than those around them; refused where they show different parts.
+
+    Contours of one slice at two heights would each get half of it.
+    """
     gaps = np.diff([slab.z_mm for slab in slabs])
+    told = []
     for i, gap in enumerate(gaps):
         around = [gaps[k] for k in (i - 1, i + 1) if 0 <= k < len(gaps)]
-        if around and gap < PLANE_SHARE * min(around):
-            one, two = (
-                reduce(shapely.symmetric_difference, [shapely.make_valid(shapely.polygons(r)) for r in slab.rings_mm])
-                for slab in slabs[i : i + 2]
+        if not around or gap >= PLANE_SHARE * min(around):
+            continue
+        places = f"z = {slabs[i].z_mm:g} and {slabs[i + 1].z_mm:g} mm are {gap:.2g} mm apart"
+        one, two = (
+            reduce(shapely.symmetric_difference, [shapely.make_valid(shapely.polygons(r)) for r in slab.rings_mm])
+            for slab in slabs[i : i + 2]
+        )
+        if shapely.area(shapely.intersection(one, two)) < 0.5 * shapely.area(shapely.union(one, two)):
+            raise InputError(
+                f"its contours at {places} and show different parts, while the planes around lie {min(around):.3g} mm "
+                "apart: one slice or two?",
+                where=f"structure {name!r}",
+                remedy="Draw it again on the slices of one CT.",
             )
-            if shapely.area(shapely.intersection(one, two)) < 0.5 * shapely.area(shapely.union(one, two)):
-                raise InputError(
-                    f"its contours at z = {slabs[i].z_mm:g} and {slabs[i + 1].z_mm:g} mm are {gap:.2g} mm apart and "
-                    f"show different parts, while the planes around lie {min(around):.3g} mm apart: one slice or two?",
-                    where=f"structure {name!r}",
-                    remedy="Draw it again on the slices of one CT.",
-                )
+        told.append(f"{name}: contours at {places}, those around {min(around):.3g} mm; taken as two planes.")
+    return told
 
 
 def _slab_faces(name: str, z: Floats, slab_mm: float | None) -> tuple[Floats, Floats, list[str]]:

@@ -23,6 +23,7 @@ from .files import decimals, existing, number, numbers, parsing, read_dataset, r
 from .series import CtSeries
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
+_OPEN = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 # PS3.3 section C.8.8.8: what is neither the patient's anatomy nor a target
 NO_ANATOMY = (
     *("BOLUS", "MARKER", "REGISTRATION", "SUPPORT", "FIXATION", "ISOCENTER", "DOSE_MEASUREMENT"),
@@ -254,6 +255,12 @@ def _contours(
 def _ring(contour: pydicom.Dataset, name: str, file: Path, notices: list[str]) -> Ring | None:
     """Plane and vertices of one closed contour; None, with a notice, for a point or an open line."""
     kind = str(required(contour, "ContourGeometricType", file)).strip().upper()  # some programs write lower case
+    if kind not in (*CLOSED, *_OPEN):
+        raise InputError(
+            f"a contour is of type {kind[:20]!r}, expected one of {', '.join((*CLOSED, *_OPEN))}.",
+            where=str(file),
+            remedy="Export it from its source again.",
+        )
     if kind not in CLOSED:
         notices.append(f"{name}: a contour of type {kind[:20]} has no volume and is left out.")
         return None
