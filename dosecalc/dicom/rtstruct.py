@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -207,22 +207,20 @@ def _frame(dataset: pydicom.Dataset, file: Path) -> str:
 
 
 def _referenced(dataset: pydicom.Dataset) -> tuple[set[str], set[str]]:
-    """Series and images that the structures were drawn on, as far as the file says."""
-    series, holders = (
-        set(),
-        [c for r in dataset.get("ROIContourSequence") or () for c in r.get("ContourSequence") or ()],
-    )
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
-        for study in frame.get("RTReferencedStudySequence") or ():
-            for item in study.get("RTReferencedSeriesSequence") or ():
-                series.add(str(item.get("SeriesInstanceUID")))
-                holders.append(item)
-    images = {
-        str(image.get("ReferencedSOPInstanceUID"))
-        for holder in holders
-        for image in holder.get("ContourImageSequence") or ()
-    }
-    return series, images
+    """Series and images that the structures were drawn on: as the set lists them, or else as the contours do."""
+    listed = [
+        item
+        for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ()
+        for study in frame.get("RTReferencedStudySequence") or ()
+        for item in study.get("RTReferencedSeriesSequence") or ()
+    ]
+    drawn = (c for roi in dataset.get("ROIContourSequence") or () for c in roi.get("ContourSequence") or ())
+    return {str(item.get("SeriesInstanceUID")) for item in listed}, _images(listed) or _images(drawn)
+
+
+def _images(holders: Iterable[pydicom.Dataset]) -> set[str]:
+    images = (image for holder in holders for image in holder.get("ContourImageSequence") or ())
+    return {str(image.get("ReferencedSOPInstanceUID")) for image in images}
 
 
 def _contours(
