@@ -256,8 +256,8 @@ def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
         )
         if shapely.area(shapely.intersection(one, two)) < 0.5 * shapely.area(shapely.union(one, two)):
             raise InputError(
-                f"its contours at {places} and show different parts, while the planes around lie {min(around):.3g} mm "
-                "apart: one slice or two?",
+                f"its contours at {places} and show different parts, those around lie {min(around):.3g} mm apart; "
+                "whether they are of one slice or of two is not defined.",
                 where=f"structure {name!r}",
                 remedy="Draw it again on the slices of one CT.",
             )

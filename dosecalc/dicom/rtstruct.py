@@ -123,9 +123,9 @@ def _repaired(name: str, role: str, drawn: Contours, notices: list[str]) -> Cont
         Contours(*combine(drawn.z_mm, drawn.polygons_mm), slab_mm=drawn.slab_mm) for combine in (enclosed, even_odd)
     )
     notices.append(
-        f"{name}: its contours were repaired as asked: {len(drawn.z_mm)} became {len(after.z_mm)}, "
-        f"{Structure(name, role, before).volume_cc:.3g} cc within them (holes filled) became "
-        f"{Structure(name, role, after).volume_cc:.3g} cc."
+        f"{name}: its contours were repaired as asked: {len(drawn.z_mm)} became {len(after.z_mm)}, the "
+        f"volume is {Structure(name, role, before).volume_cc:.4g} cc before (all that they enclose, holes filled) and "
+        f"{Structure(name, role, after).volume_cc:.4g} cc after."
     )
     return after
 

@@ -179,7 +179,9 @@ CASES = [
         "the same, and the user has it repaired",
         structures(_again),
         valid_options={"repair": ["Liver"]},
-        numbers=tells("6 became 3, 1.13 cc within them (holes filled) became 1.13 cc"),
+        numbers=tells(
+            "6 became 3, the volume is 1.134 cc before (all that they enclose, holes filled) and 1.134 cc after"
+        ),
     ),
     Case(
         "another series",
