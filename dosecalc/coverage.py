@@ -27,8 +27,9 @@ def outside_scan(structures: StructureSet, scan: Grid, where: str) -> tuple[str,
     InputError
         There are structures, and none has any volume in the scan.
     """
-    outside = {s.name: cc for s in structures if (cc := _outside_cc(s, scan)) > TOLD_SHARE * s.volume_cc}
-    wholly = [s.name for s in structures if outside.get(s.name, 0.0) >= (1.0 - 1e-9) * s.volume_cc]
+    volumes = {s.name: (s.volume_cc, s.on(scan).volume_cc) for s in structures if _reaches_out(s, scan)}
+    outside = {name: whole - held for name, (whole, held) in volumes.items() if whole - held > TOLD_SHARE * whole}
+    wholly = [name for name in outside if not volumes[name][1]]
     if wholly and len(wholly) == len(structures):
         raise InputError(
             f"none of its {len(structures)} structures lies in the CT: {offset(structures, scan)}.",
@@ -38,7 +39,7 @@ def outside_scan(structures: StructureSet, scan: Grid, where: str) -> tuple[str,
     return tuple(
         f"{name}: lies wholly outside the CT ({cc:.3g} cc)."
         if name in wholly
-        else f"{name}: {cc:.3g} of {structures[name].volume_cc:.4g} cc lie outside the CT."
+        else f"{name}: {cc:.3g} of {volumes[name][0]:.4g} cc lie outside the CT."
         for name, cc in outside.items()
     )
 
@@ -51,8 +52,6 @@ def offset(part: Grid | Structure | StructureSet, scan: Grid) -> str:
     return f"its centre lies ({x:.1f}, {y:.1f}, {z:.1f}) mm (x, y, z in LPS) from that of the CT"
 
 
-def _outside_cc(structure: Structure, scan: Grid) -> float:
+def _reaches_out(structure: Structure, scan: Grid) -> bool:
     (low, high), (first, last) = scan.bounds_mm, structure.bounds_mm
-    if (first >= low - 1e-6).all() and (last <= high + 1e-6).all():
-        return 0.0
-    return structure.volume_cc - structure.on(scan).volume_cc
+    return bool((first < low - 1e-6).any() or (last > high + 1e-6).any())
