@@ -20,6 +20,7 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
+from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
 from dosecalc.validity import target_warnings
 from protocols.schema import Protocol
@@ -32,8 +33,7 @@ from .evaluate import evaluate
 from .goals import resolve_goals
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
-from .steepness import TOO_STEEP
-from .verification import FineVoxels, fine_voxels, opinion_lines, second_opinion
+from .second_opinion import FinerDose, with_second_opinion
 
 Progress = Callable[[str], None]
 
@@ -87,6 +87,7 @@ def plan(
     precision: Precision = "float32",
     heterogeneity: Heterogeneity = "density_scaling",
     accept_missing: tuple[str, ...] = (),
+    accept_ct: bool = False,
     dose_grid_mm: float | None = None,
     aliases: names.Table | None = None,
     input_sha256: dict[str, str] | None = None,
@@ -115,6 +116,8 @@ def plan(
         "density_scaling", or "depth_scaling" for comparison.
     accept_missing : tuple of str
         Mandatory structures that may be missing; their goals read NOT ASSESSED.
+    accept_ct : bool
+        Plan although the CT looks implausible (`dosecalc.plausibility.check_ct`); recorded as an override.
     dose_grid_mm : float, optional
         Spacing of the dose grid instead of the protocol's; recorded as an override.
     aliases : dict, optional
@@ -133,7 +136,7 @@ def plan(
     Raises
     ------
     InputError
-        Structures or targets that cannot be used.
+        A CT, structures or targets that cannot be used.
     InfeasibleError
         The floor dose cannot be reached within the mandatory limits.
     OptimisationError
@@ -141,6 +144,7 @@ def plan(
     """
     watch = Stopwatch()
     position, position_notices = planning_position(ct)
+    ct_notices = (*ct.notices, *check_ct(ct.volume, accepted=accept_ct))
     with watch.step("anatomy"):
         grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
@@ -148,7 +152,7 @@ def plan(
         for line in _match_lines(matched):
             progress(line)
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
-        told = (*position_notices, *ct.notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
+        told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
         _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
@@ -179,36 +183,13 @@ def plan(
     with watch.step("evaluation"):
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
     with watch.step("second opinion"):
-        fine = fine_voxels(anatomy.structures, protocol, grid, skip=skipped)
-        evaluation = _with_second_opinion(evaluation, protocol, fine, density, influence, result.fluence)
-    accepted = (*reading_overrides, *overrides(protocol, accept_missing, influence.grid.spacing_mm[0]))
+        progress("second opinion: the same fluence on finer grids")
+        finer = FinerDose(density, influence, result.fluence)
+        evaluation = with_second_opinion(evaluation, protocol, anatomy.structures, skipped, dose, finer)
+    grid_mm = influence.grid.spacing_mm[0]
+    accepted = (*reading_overrides, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
-
-
-def _with_second_opinion(
-    judged: PlanEvaluation,
-    protocol: Protocol,
-    fine: FineVoxels | None,
-    density: Volume,
-    influence: DoseInfluence,
-    fluence: npt.NDArray[np.float64],
-) -> PlanEvaluation:
-    """The evaluation with what a finer grid shows; it takes the place of what interpolation made probable."""
-    if fine is None:
-        return judged
-    beamlets, machine = influence.beamlets, influence.machine
-    chosen: dict[str, Any] = {
-        "voxels": fine.voxels,
-        "backend": influence.backend,
-        "precision": "reference",
-        "heterogeneity": influence.heterogeneity,
-    }
-    finer = dose_influence(density, fine.grid, beamlets, machine, **chosen)
-    again = second_opinion(judged.goals, protocol, fine, finer.dose(fluence))
-    computed = [f"({row.id})" for row in again]
-    kept = [w for w in judged.warnings if not (w.endswith(TOO_STEEP) and any(row in w for row in computed))]
-    return dataclasses.replace(judged, verification=again, warnings=(*opinion_lines(judged.goals, again), *kept))
 
 
 def _refuse_hopeless(undosed: PlanEvaluation) -> None:

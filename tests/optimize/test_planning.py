@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from types import SimpleNamespace
@@ -11,9 +12,12 @@ import pytest
 
 from dosecalc.errors import InputError
 from dosecalc.grid import Volume
+from dosecalc.plausibility import check_ct
+from dosecalc.reading import read_ct_series, read_structures
 from dosecalc.validity import ValidityWarning
+from optimize import planning
 from optimize.anatomy import Target
-from optimize.planning import Plan, _with_stand_ins, _with_validity
+from optimize.planning import Plan, _with_stand_ins, _with_validity, plan
 from optimize.results import GoalResult
 from protocols import LesionPrescription
 
@@ -162,3 +166,23 @@ def test_what_leaves_the_range_of_validity_is_told_with_the_plan(planned: Plan) 
     assert re.match(r"PTV: lung, as a share of the volume, \d", lung)
     assert not any("range of validity" in warning for warning in planned.evaluation.warnings)
     assert planned.provenance.heterogeneity == "density_scaling"
+
+
+def test_what_is_said_of_the_ct_is_among_the_warnings(patient: Patient, machine, tmp_path, monkeypatch) -> None:
+    """A scan cropped to the inside of the body, whose reader has something to say."""
+    ct = read_ct_series(patient.ct)
+    inside = np.random.default_rng(0).normal(20.0, 30.0, ct.volume.grid.shape)
+    cropped = dataclasses.replace(ct, volume=Volume(ct.volume.grid, inside), notices=("CT: as it was read.",))
+    judged = []
+    monkeypatch.setattr(planning, "_judge", lambda dose, anatomy, *rest: judged.append(anatomy) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        plan(
+            cropped,
+            read_structures(patient.structures),
+            load_protocol(tmp_path),
+            machine,
+            BEAMS,
+            targets=(Target("GTV"),),
+        )
+    assert judged[0].warnings[:2] == ("CT: as it was read.", *check_ct(cropped.volume))
+    assert "nothing in the scan has the HU of air" in judged[0].warnings[1]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dosecalc.beams import Beam, open_field
 from dosecalc.grid import Grid, Volume
+from dosecalc.heterogeneity import HETEROGENEITIES
+from dosecalc.influence import dose_influence
 from dosecalc.structures import Contours, Structure, StructureSet
 from optimize import evaluate
+from optimize.second_opinion import FinerDose
 from optimize.verification import REACH_MM, fine_voxels, opinion_lines, second_opinion
 from protocols.metrics import DoseAtVolume
 
@@ -89,8 +93,18 @@ def test_a_dose_grid_as_fine_needs_no_second_opinion(structures, protocol):
     finest = min(g.metric.volume for g in protocol.goals if isinstance(g.metric, DoseAtVolume))
     side = (1000.0 * finest / 30) ** (1 / 3)
     assert fine_voxels(structures, protocol, GRID.resampled(side)) is None
-    assert second_opinion((), protocol, None, np.empty(0)) == ()
 
 
 def test_what_is_not_assessed_is_not_judged_again(structures, protocol):
     assert fine_voxels(structures, protocol, GRID, skip=frozenset({"Duodenum"})) is None
+
+
+@pytest.mark.parametrize("heterogeneity", HETEROGENEITIES)
+def test_the_finer_dose_is_that_of_the_same_model(machine, marker_phantom, heterogeneity):
+    """On the plan's own voxels it is the plan's reference dose, whichever way density was taken into account."""
+    grid, voxels = marker_phantom.grid, np.arange(0, marker_phantom.grid.size, 97)
+    field = open_field(Beam(250.0, 10.0), x_mm=(-10, 20), y_mm=(-20, 10), width_mm=5)
+    influence = dose_influence(marker_phantom, grid, field, machine, voxels=voxels, heterogeneity=heterogeneity)
+    x = np.linspace(1.0, 2.0, field.count)
+    finer = FinerDose(marker_phantom, influence, x)
+    assert np.array_equal(finer.on(grid, voxels), influence.at_reference().dose(x))
