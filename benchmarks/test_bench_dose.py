@@ -27,10 +27,11 @@ from dosecalc import (
     aim,
     dose_influence,
     load_machine,
-    radiological_depth,
     select_backend,
 )
+from dosecalc.heterogeneity import RANGE_MM
 from dosecalc.pencil_beam import component_weights
+from dosecalc.raytrace import trace
 from dosecalc.regions import sphere
 
 BACKENDS = ("numpy", "numba")
@@ -98,16 +99,16 @@ def problem(size: str) -> Problem:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ray_trace(measure: Callable[..., Any], problem: Problem, backend: str) -> None:
-    """Radiological depth of every voxel, one ray from the source of each beam to it."""
+    """Radiological depth and upstream densities of every voxel, one ray from the source of each beam to it."""
     operator, kernels = problem.operators[backend], select_backend(backend)
     points = operator.grid.centres_mm(operator.voxels)
     sources = [beam.source_mm(problem.machine.sad_mm) for beam in operator.beamlets.beams]
 
-    def trace() -> list[np.ndarray]:
-        return [radiological_depth(problem.density, source, points, backend=kernels) for source in sources]
+    def trace_all() -> list[np.ndarray]:
+        return [trace(problem.density, source, points, RANGE_MM, backend=kernels)[0] for source in sources]
 
     depth = measure(
-        trace,
+        trace_all,
         operation="ray trace",
         backend=backend,
         problem=problem.text,
