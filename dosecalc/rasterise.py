@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from .errors import InputError
+from .errors import InputError, UnsafeInputError
 from .grid import IDENTITY, Grid
 
 Floats = npt.NDArray[np.float64]
@@ -23,6 +23,8 @@ Sparse = tuple[npt.NDArray[np.int64], Floats]
 
 PLANE_TOLERANCE_MM = 0.01  # contours closer than this lie on one plane (the same figure as for CT slices)
 COORDINATE_LIMIT_MM = 5000.0  # no scanner reaches further: a larger number is a wrong unit or a broken file
+CROSSINGS_LIMIT = 500  # of a contour with itself: what they enclose takes minutes to tell for a few thousand
+NESTED_LIMIT = 10  # contours around one contour, on average over a plane
 SPLIT_RATIO = 2.5  # a gap this many times its neighbours' separates two parts; a smaller one is bridged
 _NESTED = 1e-3  # share of the smaller polygon's area by which nesting may be inexact
 _NOISE = 1e-10  # rounding left by the running sums, as a share of a pixel
@@ -230,6 +232,12 @@ def _checked_polygon(name: str, z: float, ring: Floats) -> Any:
     polygon = shapely.polygons(ring)
     if not shapely.is_valid(polygon):
         reason = shapely.is_valid_reason(polygon)
+        if _crosses_often(ring):
+            raise UnsafeInputError(
+                f"a contour crosses itself more than {CROSSINGS_LIMIT} times ({reason}).",
+                where=where,
+                remedy="Correct it in the contouring software.",
+            )
         polygon = shapely.make_valid(polygon)
         if abs(shapely.area(polygon) - area) > 1e-6 * max(area, 1e-3):
             raise InputError(
@@ -242,24 +250,43 @@ def _checked_polygon(name: str, z: float, ring: Floats) -> Any:
     return polygon
 
 
+def _crosses_often(ring: Floats) -> bool:
+    """Whether more than `CROSSINGS_LIMIT` pairs of edges cross, found in portions that bound the memory."""
+    edges = shapely.linestrings(np.stack([ring, np.roll(ring, -1, axis=0)], axis=1))
+    tree, portion, crossings = shapely.STRtree(edges), max(1, 10**6 // len(edges)), 0
+    for start in range(0, len(edges), portion):
+        crossings += len(tree.query(edges[start : start + portion], predicate="crosses").T)
+        if crossings > 2 * CROSSINGS_LIMIT:  # each pair is found twice
+            return True
+    return False
+
+
 def _nesting_signs(name: str, z: float, shapes: list[Any]) -> Floats:
     """+1 for polygons at even depth, -1 for holes; duplicates and partial overlaps are refused."""
-    areas = np.array([shapely.area(shape) for shape in shapes])
-    depth = np.zeros(len(shapes), dtype=int)
-    tree = shapely.STRtree(shapes)
-    for a, b in tree.query(shapes, predicate="intersects").T:
-        if areas[a] > areas[b] or a == b:
-            continue
-        shared = float(shapely.area(shapely.intersection(shapes[a], shapes[b]))) / areas[a]
-        duplicate = shared > 1 - _NESTED and areas[b] < areas[a] * (1 + _NESTED)
-        if duplicate or _NESTED < shared < 1 - _NESTED:
-            fault = "are the same" if duplicate else f"overlap in part ({100 * shared:.1f} % of the smaller)"
-            raise InputError(
-                f"two contours {fault}; whether this adds or removes volume is not defined.",
-                where=f"structure {name!r}, plane z = {z:g} mm",
-                remedy="Merge or delete one in the contouring software.",
-            )
-        depth[a] += shared >= 1 - _NESTED
+    where = f"structure {name!r}, plane z = {z:g} mm"
+    rings = np.array(shapes)
+    areas = shapely.area(rings)
+    inner, outer = shapely.STRtree(rings).query(rings, predicate="intersects")
+    pairs = (inner != outer) & (areas[inner] <= areas[outer])
+    inner, outer = inner[pairs], outer[pairs]
+    if len(inner) > NESTED_LIMIT * len(shapes):
+        raise UnsafeInputError(
+            f"{len(shapes)} contours lie inside or across each other {len(inner)} times, no organ needs this.",
+            where=where,
+            remedy="Correct them in the contouring software.",
+        )
+    shared = shapely.area(shapely.intersection(rings[inner], rings[outer])) / areas[inner]
+    duplicate = (shared > 1 - _NESTED) & (areas[outer] < areas[inner] * (1 + _NESTED))
+    faulty = np.flatnonzero(duplicate | ((shared > _NESTED) & (shared < 1 - _NESTED)))
+    if len(faulty):
+        first = faulty[0]
+        fault = "are the same" if duplicate[first] else f"overlap in part ({100 * shared[first]:.1f} % of the smaller)"
+        raise InputError(
+            f"two contours {fault}; whether this adds or removes volume is not defined.",
+            where=where,
+            remedy="Merge or delete one in the contouring software.",
+        )
+    depth = np.bincount(inner[shared >= 1 - _NESTED], minlength=len(shapes))
     return np.where(depth % 2 == 0, 1.0, -1.0)
 
 
