@@ -6,13 +6,15 @@ Source: NIfTI-1 standard, https://nifti.nimh.nih.gov/nifti-1, "orientation and l
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel
 import numpy as np
@@ -25,7 +27,13 @@ from .orientation import to_lps
 from .structures import ROLES, Occupancy, Structure, StructureSet, check_name, role_from_name
 
 VOXEL_LIMIT = 512 * 512 * 4000  # a few metres of fine slices; a small compressed file may claim any number
+FILE_LIMIT = 4 * 2**30  # bytes
+HEADER_LIMIT = 16 * 2**20  # bytes before the voxels: the header and what programs append to it
+INFLATION_ALLOWANCE, INFLATION_RATIO = 2**30, 200  # bytes, and per byte: label maps deflate to a thousandth
+NAMES_LIMIT = 2**20  # bytes of JSON
 LABEL_LIMIT = 65535
+STRUCTURE_LIMIT = 1000
+BOX_ALLOWANCE, BOX_RATIO = 2**26, 8  # voxels in the boxes of all structures, and per voxel of the map
 AFFINE_TOLERANCE_MM = 1e-3
 VOXEL_TOLERANCE = 0.02  # of a voxel: positions are stored in single precision
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -42,13 +50,15 @@ def read_nifti_volume(path: str | Path) -> Volume:
         Not NIfTI, damaged, not three-dimensional, no or contradictory orientation, oblique axes, units other
         than mm, values that are not finite.
     UnsafeInputError
-        More voxels than a scan can have.
+        More voxels than a scan can have, or than its compressed file can honestly hold.
     """
     file = Path(path)
     grid, values = _lps(file)
-    if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} voxels are not finite.", where=str(path))
-    return Volume(grid, np.ascontiguousarray(values, dtype=np.float32))
+    with np.errstate(over="ignore"):
+        hu = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(hu).all():
+        raise InputError(f"{int((~np.isfinite(hu)).sum())} voxels are not finite.", where=str(path))
+    return Volume(grid, hu)
 
 
 def read_nifti_labels(
@@ -77,6 +87,8 @@ def read_nifti_labels(
     InputError
         As `read_nifti_volume`; values that are not labels, labels without a name, names used twice, other voxels than
         the scan's.
+    UnsafeInputError
+        As `read_nifti_volume`; too many labels, or labels scattered over too many voxels.
     """
     file = Path(path)
     table = _names(names)
@@ -97,6 +109,7 @@ def read_nifti_labels(
     if absent:
         _log.info("%d names have no voxels: %s.", len(absent), ", ".join(absent))
     boxes = ndimage.find_objects(labels)
+    _check_boxes([boxes[label - 1] for label in present], labels.size, file)
     structures = (Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present)
     return StructureSet(tuple(structures), absent=absent, notices=tuple(notices))
 
@@ -122,6 +135,18 @@ def _told(grid: Grid) -> str:
     return f"{' x '.join(map(str, grid.shape[::-1]))} of {spacing} mm from ({origin.replace(' x ', ', ')})"
 
 
+def _check_boxes(boxes: list[tuple[slice, ...]], voxels: int, path: Path) -> None:
+    """Refuse labels whose boxes would fill the memory: each is kept by itself."""
+    held = sum(math.prod(side.stop - side.start for side in box) for box in boxes)
+    if len(boxes) > STRUCTURE_LIMIT or held > BOX_ALLOWANCE + BOX_RATIO * voxels:
+        raise UnsafeInputError(
+            f"holds {len(boxes)} labels with {held} voxels in their boxes, at most {STRUCTURE_LIMIT} labels and "
+            f"{BOX_ALLOWANCE + BOX_RATIO * voxels} voxels are read.",
+            where=str(path),
+            remedy="Leave out the labels that are not needed.",
+        )
+
+
 def _cropped(grid: Grid, labels: npt.NDArray[np.int32], label: int, box: tuple[slice, ...]) -> Occupancy:
     fraction = (labels[box] == label).astype(np.float32)
     first = np.array([s.start for s in box])[::-1]
@@ -131,17 +156,15 @@ def _cropped(grid: Grid, labels: npt.NDArray[np.int32], label: int, box: tuple[s
 
 def _lps(path: Path) -> tuple[Grid, npt.NDArray[Any]]:
     """Grid and (nz, ny, nx) values of a NIfTI file."""
-    with _parsing(path):
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):  # includes NIfTI-2
-            raise InputError("is not a NIfTI file.", where=str(path))
-        shape = tuple(n for i, n in enumerate(image.shape) if i < 3 or n != 1)
-        if len(shape) != 3 or min(shape) < 1:
-            raise InputError(f"has shape {image.shape}, expected three dimensions.", where=str(path))
-        if int(np.prod(shape, dtype=object)) > VOXEL_LIMIT:
-            raise UnsafeInputError(f"claims {shape} voxels, more than a scan can have.", where=str(path))
+    with _parsing(path), _opened(path) as file:
+        kind, shape, end = _claims(file, path)
+        file.seek(0)
+        image = kind.from_stream(file)
         _check_header(image, path)
         values = np.asanyarray(image.dataobj).reshape(shape)
+        file.seek(end)
+        if file.read(1):  # reading on to the end also checks the sum that gzip keeps of the content
+            raise InputError("holds more voxels than its header says.", where=str(path), remedy="Copy it again.")
         affine = np.asarray(image.affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or spacing.min() <= 0:
@@ -150,6 +173,47 @@ def _lps(path: Path) -> tuple[Grid, npt.NDArray[Any]]:
         return to_lps(_RAS_TO_LPS @ affine[:3, 3], (_RAS_TO_LPS @ affine[:3, :3] / spacing).T, spacing, values.T)
     except InputError as error:
         raise InputError(error.message, where=str(path), remedy=error.remedy) from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.stat().st_size > FILE_LIMIT:
+        size = path.stat().st_size / 2**30
+        raise UnsafeInputError(f"has {size:.3g} GiB, at most {FILE_LIMIT / 2**30:g} are read.", where=str(path))
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _claims(file: IO[bytes], path: Path) -> tuple[Any, tuple[int, ...], int]:
+    """Image class, shape, and where the voxels end, once the header claims nothing that the file cannot hold.
+
+    nibabel reads what comes before the voxels, and makes room for them, as the header says.
+    """
+    raw = file.read(540)
+    kinds = {348: nibabel.Nifti1Image, 540: nibabel.Nifti2Image}
+    kind = kinds.get(int.from_bytes(raw[:4], "little")) or kinds.get(int.from_bytes(raw[:4], "big"))
+    if kind is None:
+        raise InputError("is not a readable NIfTI file.", where=str(path), remedy="Check the path.")
+    header = kind.header_class(raw[: kind.header_class.sizeof_hdr], check=False)
+    shape = tuple(n for i, n in enumerate(header.get_data_shape()) if i < 3 or n != 1)
+    if len(shape) != 3 or min(shape) < 1:
+        raise InputError(f"has shape {header.get_data_shape()}, expected three dimensions.", where=str(path))
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        raise InputError(f"holds values of type {dtype}, expected numbers.", where=str(path))
+    start = float(header["vox_offset"])
+    if not 0 <= start <= HEADER_LIMIT:
+        raise UnsafeInputError(f"states that its voxels start at byte {start:g}.", where=str(path))
+    end = header.get_data_offset() + math.prod(shape) * dtype.itemsize
+    size = path.stat().st_size
+    packed = isinstance(file, gzip.GzipFile)
+    if math.prod(shape) > VOXEL_LIMIT or (packed and end > INFLATION_ALLOWANCE + INFLATION_RATIO * size):
+        raise UnsafeInputError(
+            f"claims {shape} voxels ({end / 2**20:.0f} MiB) in {size / 2**20:.3g} MiB, more than a scan can have.",
+            where=str(path),
+            remedy="Write it with a smaller data type, or uncompressed.",
+        )
+    if not packed and end != size:
+        raise InputError(f"has {size} bytes, its header says {end}.", where=str(path), remedy="Copy it again.")
+    return kind, shape, end
 
 
 def _check_header(image: Any, path: Path) -> None:
@@ -199,11 +263,12 @@ def _names(source: str | Path | Mapping[str, Any]) -> dict[int, tuple[str, str]]
 def _row(key: str, value: Any, where: str) -> tuple[int, str, str]:
     """Label, name and role of one entry in any of the three forms."""
     role = None
-    if isinstance(value, Mapping):
+    is_table = isinstance(value, Mapping)
+    if is_table:
         value, role = value.get("name"), value.get("role")
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and not is_table:
         label, name = value, key
-    elif isinstance(value, str) and key.isascii() and key.isdecimal():
+    elif isinstance(value, str) and key.isascii() and key.isdecimal() and len(key) < 10:
         label, name = int(key), value
     else:
         raise InputError(
@@ -218,6 +283,8 @@ def _row(key: str, value: Any, where: str) -> tuple[int, str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > NAMES_LIMIT:
+            raise UnsafeInputError(f"has more than {NAMES_LIMIT // 2**20} MiB of label names.", where=str(path))
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
