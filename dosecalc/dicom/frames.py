@@ -135,7 +135,7 @@ def _frame(header: pydicom.Dataset, file: Path, index: int, sources: list[pydico
 
 def _refuse_tilt(source: pydicom.Dataset, file: Path) -> None:
     tilt = float(source.get("GantryDetectorTilt") or 0.0)
-    if abs(tilt) > 1e-4:
+    if not abs(tilt) <= 1e-4:
         raise InputError(
             f"the scan was made with a gantry tilt of {tilt:g} degrees, 0 is needed.",
             where=str(file),

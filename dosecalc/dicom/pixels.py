@@ -15,6 +15,7 @@ from .files import number, required
 from .frames import Frame
 
 AIR_HU = -1000.0
+HU_LIMIT = 1e6  # the extended scale of metal ends at some ten thousand
 PADDING_LIMIT_HU = -900.0  # padding stands for "not scanned"; above this it would erase tissue
 Stored = npt.NDArray[np.int32]
 
@@ -30,6 +31,9 @@ def hounsfield_units(dataset: pydicom.Dataset, frames: list[Frame]) -> Iterator[
     for frame in frames:
         stored = _stored_values(dataset, frame)
         hu = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32)
+        highest = float(np.abs(hu).max())
+        if not highest <= HU_LIMIT:
+            raise InputError(f"has pixels of {highest:g} HU, which no scan has.", where=str(frame.file))
         padded = _padded(dataset, frame, stored)
         hu[padded] = AIR_HU
         yield hu, int(np.count_nonzero(padded))

@@ -21,6 +21,7 @@ RT_PLAN_STORAGE = "1.2.840.10008.5.1.4.1.1.481.5"
 _FRAME_OFFSETS = 0x3004000C  # GridFrameOffsetVector
 _STEPS = 2**32 - 1
 _TOLERANCE_MM = 0.01
+DOSE_LIMIT_GY = 1e6  # brachytherapy reaches some thousand beside its sources
 
 
 def write_rtdose(
@@ -152,7 +153,15 @@ def read_rtdose(path: str | Path, *, frame_of_reference_uid: str | None = None) 
                 remedy="Use the dose that was computed on this scan, or register them first.",
             )
         grid, values = _oriented(dataset, file)
-        return Volume(grid, values * number(dataset, "DoseGridScaling", file))
+        scaling = number(dataset, "DoseGridScaling", file)
+        if not 0 < scaling * max(float(values.max()), 1.0) <= DOSE_LIMIT_GY:
+            raise InputError(
+                f"DoseGridScaling is {scaling:g}, which makes a dose of {scaling * float(values.max()):g} Gy.",
+                where=str(file),
+                remedy="Export the dose again.",
+            )
+        values *= scaling
+        return Volume(grid, values)
 
 
 def _oriented(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, npt.NDArray[np.float64]]:

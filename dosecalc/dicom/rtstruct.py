@@ -13,7 +13,7 @@ import pydicom
 
 from ..errors import InputError
 from ..structures import Contours, Structure, StructureSet, role_from_name
-from .files import decimals, existing, number, parsing, read_dataset, required
+from .files import decimals, existing, number, parsing, read_dataset, required, text
 from .series import CtSeries
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
@@ -87,7 +87,7 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
 def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
     """Items of StructureSetROISequence by ROI number, names and numbers unique."""
     items = list(required(dataset, "StructureSetROISequence", file))
-    names = [str(required(item, "ROIName", file)).strip() for item in items]
+    names = [text(item, "ROIName", file).strip() for item in items]
     numbers_ = [int(number(item, "ROINumber", file)) for item in items]
     for what, values in (("ROI name", names), ("ROI number", numbers_)):
         twice = [value for value, count in Counter(values).items() if count > 1]
@@ -102,7 +102,7 @@ def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
 
 def _frame(rois: dict[int, pydicom.Dataset], file: Path) -> str:
     """The one frame of reference of all ROIs."""
-    frames = {str(required(item, "ReferencedFrameOfReferenceUID", file)) for item in rois.values()}
+    frames = {text(item, "ReferencedFrameOfReferenceUID", file) for item in rois.values()}
     if len(frames) > 1:
         raise InputError(f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file))
     return frames.pop()
@@ -155,7 +155,8 @@ def _contours(
             ring = _ring(contour, name, file, notices)
             if ring is not None:
                 rings[roi].append(ring)
-                thicknesses.add(float(contour.get("ContourSlabThickness") or 0.0))
+                stated = contour.get("ContourSlabThickness") is not None
+                thicknesses.add(number(contour, "ContourSlabThickness", file) if stated else 0.0)
         if len(thicknesses) == 1 and min(thicknesses) > 0:
             slabs[roi] = thicknesses.pop()
     return rings, slabs
