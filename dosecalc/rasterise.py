@@ -161,8 +161,8 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
 
 def signed_area(ring_mm: Floats) -> float:
     """Shoelace area of an open or closed ring in mm2, positive when x turns towards y."""
-    x, y = (ring_mm - ring_mm[0]).T
-    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2.0
+    x, y = (ring_mm - ring_mm[0]).T  # so that the edge back to the first point adds nothing
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2.0
 
 
 def _by_plane(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> list[tuple[float, list[Floats]]]:

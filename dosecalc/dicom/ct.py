@@ -85,8 +85,13 @@ def _one_series(folder: Path, wanted: str | None) -> Headers:
     series: dict[str, Headers] = defaultdict(list)
     for file in list_files(folder):
         header = read_dataset(file, pixels=False)
-        if header.get("Modality") != "CT" and header.get("SOPClassUID") in (CTImageStorage, *MULTI_FRAME):
-            raise InputError(f"is a CT image, but its Modality is {header.get('Modality')!r}.", where=str(file))
+        kinds = {header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID")}
+        if header.get("Modality") != "CT" and not kinds.isdisjoint((CTImageStorage, *MULTI_FRAME)):
+            raise InputError(
+                f"is a CT image, but its Modality is {header.get('Modality')!r}.",
+                where=str(file),
+                remedy="Copy or export it again: the series may lack a slice.",
+            )
         if header.get("Modality") == "CT":
             series[text(header, "SeriesInstanceUID", file)].append((file, header))
     if wanted is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
 from ..errors import InputError
@@ -30,7 +32,8 @@ def hounsfield_units(dataset: pydicom.Dataset, frames: list[Frame]) -> Iterator[
     """
     for frame in frames:
         stored = _stored_values(dataset, frame)
-        hu = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32)
+        with np.errstate(over="ignore"):
+            hu = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32)
         highest = float(np.abs(hu).max())
         if not highest <= HU_LIMIT:
             raise InputError(f"has pixels of {highest:g} HU, which no scan has.", where=str(frame.file))
@@ -110,10 +113,32 @@ def _decoded(dataset: pydicom.Dataset, frame: Frame) -> npt.NDArray[Any]:
             where=where,
             remedy='Install one with pip install "dosecalc[compressed]", or export without compression.',
         )
+    count = int(dataset.get("NumberOfFrames") or 1)
+    stated = _stated_shape(get_frame(required(dataset, "PixelData", frame.file), frame.index, number_of_frames=count))
+    if stated not in (None, frame.shape):
+        raise InputError(f"holds a compressed image of {stated} pixels, expected {frame.shape}.", where=where)
     values, _ = decoder.as_array(dataset, index=frame.index, raw=True, decoding_plugin=_plugin(decoder))
     if values.shape != frame.shape:
         raise InputError(f"decodes to {values.shape} pixels, expected {frame.shape}.", where=where)
     return values
+
+
+def _stated_shape(stream: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream states; None for other streams.
+
+    Decoders make room as the stream says, and end the whole process where there is none.
+    Sources: ISO/IEC 10918-1 table B.2, 14495-1 annex C, 15444-1 annex A.5.1.
+    """
+    if stream[:4] == b"\xff\x4f\xff\x51":
+        width, height, left, top = struct.unpack_from(">4I", stream, 8)
+        return height - top, width - left
+    place = 2
+    while stream[:2] == b"\xff\xd8" and stream[place : place + 1] == b"\xff":
+        marker, length = stream[place + 1], struct.unpack_from(">H", stream, place + 2)[0]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            return struct.unpack_from(">HH", stream, place + 5)
+        place += 2 + length
+    return None
 
 
 def _plugin(decoder: Any) -> str:

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from ..errors import InputError
+from ..errors import InputError, UnsafeInputError
 from ..structures import Contours, Structure, StructureSet, role_from_name
 from .files import decimals, existing, number, parsing, read_dataset, required, text
 from .series import CtSeries
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
+ROI_LIMIT, CONTOUR_LIMIT, POINT_LIMIT = 1000, 200_000, 20_000_000  # some ten times what clinics draw
 _PLANE_TOLERANCE_MM = 0.01
 _ROLES = {role: role for role in ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")} | {"AVOIDANCE": "ORGAN"}
 
@@ -47,6 +48,8 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
     InputError
         Not an RT Structure Set, cut short, another or several frames of reference, duplicate names or
         numbers, contours that are not axial, or whose inside is not defined.
+    UnsafeInputError
+        More ROIs, contours or points than anybody draws.
     """
     file = existing(path)
     with parsing(file):
@@ -87,6 +90,7 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
 def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
     """Items of StructureSetROISequence by ROI number, names and numbers unique."""
     items = list(required(dataset, "StructureSetROISequence", file))
+    _check_count(len(items), ROI_LIMIT, "ROIs", file)
     names = [text(item, "ROIName", file).strip() for item in items]
     numbers_ = [int(number(item, "ROINumber", file)) for item in items]
     for what, values in (("ROI name", names), ("ROI number", numbers_)):
@@ -143,6 +147,7 @@ def _contours(
     rings: dict[int, list[Ring]] = defaultdict(list)
     slabs: dict[int, float | None] = defaultdict(lambda: None)
     seen = set()
+    contours = points = 0
     for item in required(dataset, "ROIContourSequence", file):
         roi = int(number(item, "ReferencedROINumber", file))
         if roi not in rois or roi in seen:
@@ -153,6 +158,10 @@ def _contours(
         thicknesses = set()
         for contour in item.get("ContourSequence") or ():
             ring = _ring(contour, name, file, notices)
+            contours += 1
+            points += 0 if ring is None else len(ring[1])
+            _check_count(contours, CONTOUR_LIMIT, "contours", file)
+            _check_count(points, POINT_LIMIT, "points", file)
             if ring is not None:
                 rings[roi].append(ring)
                 stated = contour.get("ContourSlabThickness") is not None
@@ -160,6 +169,13 @@ def _contours(
         if len(thicknesses) == 1 and min(thicknesses) > 0:
             slabs[roi] = thicknesses.pop()
     return rings, slabs
+
+
+def _check_count(count: int, limit: int, what: str, file: Path) -> None:
+    if count > limit:
+        raise UnsafeInputError(
+            f"has more than {limit} {what}.", where=str(file), remedy="Export only the structures that are needed."
+        )
 
 
 def _ring(contour: pydicom.Dataset, name: str, file: Path, notices: list[str]) -> Ring | None:
@@ -188,6 +204,8 @@ def _roles(
     dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path, notices: list[str]
 ) -> dict[int, str]:
     kinds: dict[int, str] = {}
+    if dataset.get("RTROIObservationsSequence") is None:
+        notices.append("structures: the file states no types of its ROIs; roles are taken from the names.")
     for item in dataset.get("RTROIObservationsSequence") or ():
         roi = int(number(item, "ReferencedROINumber", file))
         kind = str(item.get("RTROIInterpretedType") or "").strip().upper()
