@@ -116,7 +116,9 @@ def _decoded(dataset: pydicom.Dataset, frame: Frame) -> npt.NDArray[Any]:
     count = int(dataset.get("NumberOfFrames") or 1)
     stated = _stated_shape(get_frame(required(dataset, "PixelData", frame.file), frame.index, number_of_frames=count))
     if stated not in (None, frame.shape):
-        raise InputError(f"holds a compressed image of {stated} pixels, expected {frame.shape}.", where=where)
+        raise InputError(
+            f"holds a compressed image of {stated} pixels, or a damaged one; expected {frame.shape}.", where=where
+        )
     values, _ = decoder.as_array(dataset, index=frame.index, raw=True, decoding_plugin=_plugin(decoder))
     if values.shape != frame.shape:
         raise InputError(f"decodes to {values.shape} pixels, expected {frame.shape}.", where=where)
@@ -126,19 +128,27 @@ def _decoded(dataset: pydicom.Dataset, frame: Frame) -> npt.NDArray[Any]:
 def _stated_shape(stream: bytes) -> tuple[int, int] | None:
     """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream states; None for other streams.
 
-    Decoders make room as the stream says, and end the whole process where there is none.
+    (0, 0) where its segments do not lead from the start to the pixels, or it states no single sample of up to 16 bits:
+    decoders trust all this, and end the whole process where it is wrong.
     Sources: ISO/IEC 10918-1 table B.2, 14495-1 annex C, 15444-1 annex A.5.1.
     """
     if stream[:4] == b"\xff\x4f\xff\x51":
         width, height, left, top = struct.unpack_from(">4I", stream, 8)
         return height - top, width - left
-    place = 2
-    while stream[:2] == b"\xff\xd8" and stream[place : place + 1] == b"\xff":
+    if stream[:2] != b"\xff\xd8":
+        return None
+    place, shape = 2, (0, 0)
+    while stream[place : place + 1] == b"\xff":
         marker, length = stream[place + 1], struct.unpack_from(">H", stream, place + 2)[0]
+        if marker == 0xDA:  # the pixels follow
+            return shape
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return struct.unpack_from(">HH", stream, place + 5)
+            bits, rows, columns, samples = struct.unpack_from(">BHHB", stream, place + 4)
+            if samples != 1 or bits > 16:
+                return 0, 0
+            shape = rows, columns
         place += 2 + length
-    return None
+    return 0, 0
 
 
 def _plugin(decoder: Any) -> str:
