@@ -154,10 +154,18 @@ def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(by_key[key] for key in difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.6))
 
 
+def known_as(name: str) -> str:
+    """What the shipped table makes of a name, in words: an organ, a part of one, or nothing."""
+    organ = canonical_name(name)
+    wholes = [o.name for o in shipped_table().values() if _key(name) in map(_key, o.parts)]
+    return organ or (f"part of {wholes[0]}" if wholes else "")
+
+
 def suggestions(name: str, table: Table | None = None) -> tuple[str, ...]:
     """TG-263 names of organs that a name which stands for none of them looks like, best first."""
     table = shipped_table() if table is None else table
-    if canonical_name(name, table) is not None:
+    parts = {_key(part) for organ in table.values() for part in organ.parts}
+    if canonical_name(name, table) is not None or _key(name) in parts:
         return ()
     owner = {alias: organ.name for organ in table.values() for alias in (*organ.aliases, organ.name)}
     return tuple(dict.fromkeys(owner[alias] for alias in near(name, owner)))

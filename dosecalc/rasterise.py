@@ -159,6 +159,28 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
     return flat.astype(np.int64), mm3[k, j, i] / 1000.0
 
 
+def even_odd(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> tuple[tuple[float, ...], tuple[Floats, ...]]:
+    """Contours that do not cross, around what the given ones enclose an odd number of times, plane by plane.
+
+    Returns
+    -------
+    tuple of float, tuple of (n, 2) float64
+        Planes and polygons, holes among them.
+    """
+    planes, rings = [], []
+    for z, polygons in _by_plane(z_mm, polygons_mm):
+        whole = shapely.Polygon()
+        for ring in polygons:
+            if len(ring) >= 3 and np.isfinite(ring).all():
+                whole = shapely.symmetric_difference(whole, shapely.make_valid(shapely.polygons(ring)))
+        for part in shapely.get_parts(whole):
+            if part.geom_type == "Polygon" and part.area > 0:
+                found = [part.exterior, *part.interiors]
+                rings += [shapely.get_coordinates(ring)[:-1] for ring in found]
+                planes += [z] * len(found)
+    return tuple(planes), tuple(rings)
+
+
 def signed_area(ring_mm: Floats) -> float:
     """Shoelace area of an open or closed ring in mm2, positive when x turns towards y."""
     x, y = (ring_mm - ring_mm[0]).T  # so that the edge back to the first point adds nothing

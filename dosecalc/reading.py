@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .dicom import CtSeries, read_rtstruct, synthetic_series
+from .dicom import CtSeries, read_rtstruct, read_seg, synthetic_series
 from .dicom import read_ct_series as read_dicom_series
 from .dicom.files import existing, list_files, read_dataset
 from .errors import InputError
 from .geometry import check_position
 from .grid import Volume
-from .nifti import read_nifti_labels, read_nifti_volume
+from .images import is_image, read_hu
+from .label_maps import read_labels
+from .nrrd_file import segment_names
 from .structures import StructureSet
-
-_NIFTI = (".nii", ".nii.gz")
 
 
 def read_ct(path: str | Path) -> Volume:
-    """HU, float32, of a CT: a folder (or one file) of a DICOM series, or a NIfTI file.
+    """HU, float32, of a CT: a folder (or one file) of a DICOM series, or a NIfTI or NRRD file.
 
     Raises
     ------
     InputError
-        See `dosecalc.dicom.read_ct_series` and `dosecalc.nifti.read_nifti_volume`.
+        See `dosecalc.dicom.read_ct_series` and `dosecalc.images.read_hu`.
     """
     return read_ct_series(path).volume
 
 
 def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_position: str | None = None) -> CtSeries:
-    """A CT with what is needed to write objects for it; for NIfTI with new UIDs and no patient data.
+    """A CT with what is needed to write objects for it; for NIfTI and NRRD with new UIDs and no patient data.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
     InputError
         As `read_ct`.
     """
-    if _is_nifti(path):
+    if is_image(path):
         check_position(patient_position)
-        return synthetic_series(read_nifti_volume(path), patient_position=patient_position or "")
+        return synthetic_series(read_hu(path), patient_position=patient_position or "")
     return read_dicom_series(path, resample_slices=resample_slices, patient_position=patient_position)
 
 
@@ -58,52 +58,63 @@ def read_structures(
     *,
     ct: CtSeries | None = None,
     resample_labels: bool = False,
+    leave_out: Sequence[str] = (),
+    repair: Sequence[str] = (),
 ) -> StructureSet:
-    """Structures of an RT Structure Set (a file, or a folder with one among others), or of a NIfTI label map.
+    """Structures of an RT Structure Set or Segmentation (a file, or a folder with one among others), or of a label map.
 
     Parameters
     ----------
     path : str or Path
     names : str, Path or mapping, optional
-        Label names of a label map, see `dosecalc.nifti.read_nifti_labels`; needed there, refused elsewhere.
+        Label names of a label map, see `dosecalc.label_maps.read_labels`; needed there unless it is an NRRD that
+        carries them, refused elsewhere.
     ct : CtSeries, optional
         The scan that they must belong to: its frame of reference for an RT Structure Set, its voxels for a label map.
     resample_labels : bool
         Accept a label map on other voxels than the CT's; each voxel of it keeps its volume.
+    leave_out, repair : sequence of str
+        Structures of an RT Structure Set to read it without, or whose contours may cross; see
+        `dosecalc.dicom.read_rtstruct`.
 
     Raises
     ------
     InputError
-        See `dosecalc.dicom.read_rtstruct` and `dosecalc.nifti.read_nifti_labels`; none or several structure
+        See `dosecalc.dicom.read_rtstruct` and `dosecalc.label_maps.read_labels`; none or several structure
         sets; structures of another scan.
     """
-    if _is_nifti(path):
+    if is_image(path):
+        if names is None and str(path).lower().endswith(".nrrd"):
+            names = segment_names(path) or None
         if names is None:
             raise InputError(
                 "is a label map, and its labels have no names.",
                 where=str(path),
                 remedy="Give a JSON of label names.",
             )
-        labels = read_nifti_labels(path, names, scan=None if ct is None or resample_labels else ct.volume.grid)
+        if leave_out or repair:
+            raise InputError("a label map has no contours to leave out or repair.", where=str(path))
+        labels = read_labels(path, names, scan=None if ct is None or resample_labels else ct.volume.grid)
         return replace(labels, frame_of_reference_uid=None if ct is None else ct.frame_of_reference_uid)
     if names is not None:
-        raise InputError("label names apply to NIfTI label maps only.", where=str(path), remedy="Leave them out.")
-    return read_rtstruct(_structure_file(existing(path)), ct=ct)
+        raise InputError("label names apply to label maps only.", where=str(path), remedy="Leave them out.")
+    file = _structure_file(existing(path))
+    if read_dataset(file, pixels=False).get("Modality") != "SEG":
+        return read_rtstruct(file, ct=ct, leave_out=leave_out, repair=repair)
+    if leave_out or repair:
+        raise InputError("a segmentation has no contours to leave out or repair.", where=str(file))
+    return read_seg(file, ct=ct)
 
 
 def _structure_file(path: Path) -> Path:
     if not path.is_dir():
         return path
-    found = [f for f in list_files(path) if read_dataset(f, pixels=False).get("Modality") == "RTSTRUCT"]
+    found = [f for f in list_files(path) if read_dataset(f, pixels=False).get("Modality") in ("RTSTRUCT", "SEG")]
     if len(found) != 1:
         listed = f" ({', '.join(f.name for f in found)})" if found else ""
         raise InputError(
-            f"holds {len(found)} RT Structure Sets{listed}, one is needed.",
+            f"holds {len(found)} RT Structure Sets or Segmentations{listed}, one is needed.",
             where=str(path),
             remedy="Name the file to use.",
         )
     return found[0]
-
-
-def _is_nifti(path: str | Path) -> bool:
-    return str(path).lower().endswith(_NIFTI) and not Path(path).is_dir()

@@ -18,7 +18,7 @@ from .rasterise import Slab, contour_slabs, occupancy_on, slabs_on
 ROLES = ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")
 NAME_LENGTH = 64
 _TARGET_ROLES = ("GTV", "ITV", "CTV", "PTV")
-_FACES = ("inferior", "superior", "anterior", "posterior", "right", "left")
+FACES = ("inferior", "superior", "anterior", "posterior", "right", "left")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class Voxels:
         position = np.unravel_index(self.indices, self.grid.shape)
         ends = zip(position, self.grid.shape, strict=True)
         touched = [hit for p, n in ends for hit in (bool((p == 0).any()), bool((p == n - 1).any()))]
-        return tuple(face for face, hit in zip(_FACES, touched, strict=True) if hit)
+        return tuple(face for face, hit in zip(FACES, touched, strict=True) if hit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -72,6 +72,14 @@ ResampleSlices = Annotated[
 ResampleLabels = Annotated[
     bool, typer.Option("--resample-labels", help="Accept a label map on other voxels than the CT's; recorded.")
 ]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option("--leave-out", help="Read the RTSTRUCT without this structure; repeatable, recorded."),
+]
+Repair = Annotated[
+    list[str] | None,
+    typer.Option("--repair", help="Take this structure although its contours cross (even-odd); repeatable, recorded."),
+]
 AcceptLimit = Annotated[
     list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
 ]
@@ -113,8 +121,10 @@ def demo_command(
 
 @app.command("plan")
 def plan_command(
-    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file.")],
-    structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
+    ct: Annotated[Path, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI or NRRD file.")],
+    structures: Annotated[
+        Path, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
+    ],
     out: OutDir,
     structure_names: Annotated[
         Path | None, typer.Option("--structure-names", help="JSON of label names, for a label map.")
@@ -140,6 +150,8 @@ def plan_command(
     patient_position: PatientPosition = None,
     resample_slices: ResampleSlices = False,
     resample_labels: ResampleLabels = False,
+    leave_out: LeaveOut = None,
+    repair: Repair = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -164,6 +176,8 @@ def plan_command(
             patient_position=patient_position,
             resample_slices=resample_slices,
             resample_labels=resample_labels,
+            leave_out=tuple(leave_out or ()),
+            repair=tuple(repair or ()),
         )
     )
 
@@ -200,7 +214,9 @@ def _plan(job: Job) -> None:
 @app.command("evaluate")
 def evaluate_command(
     dose: Annotated[Path, typer.Option("--dose", help="RTDOSE file, course total in Gy.")],
-    structures: Annotated[Path, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")],
+    structures: Annotated[
+        Path, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
+    ],
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     protocol: ProtocolArg = "crlm_5fx",
     lesion: Annotated[
@@ -210,6 +226,8 @@ def evaluate_command(
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     aliases: AliasesArg = None,
+    leave_out: LeaveOut = None,
+    repair: Repair = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a dose against a protocol. Derived structures (PTV_opt, Liver-GTV, ...) must be in the structure set."""
@@ -224,7 +242,7 @@ def evaluate_command(
     from .scorecard import print_scorecard
 
     chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
-    read = read_structures(structures, structure_names)
+    read = read_structures(structures, structure_names, leave_out=tuple(leave_out or ()), repair=tuple(repair or ()))
     given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
     matched = names.match(read, needed_names(chosen), given.grid, table=table)
@@ -245,9 +263,12 @@ def evaluate_command(
 def inspect_command(
     path: Annotated[Path | None, typer.Argument(help="A folder, searched with all folders in it, or one file.")] = None,
     ct: Annotated[
-        Path | None, typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI file, to be read whole.")
+        Path | None,
+        typer.Option("--ct", help="Folder of a DICOM CT series, or a NIfTI or NRRD file, to be read whole."),
     ] = None,
-    structures: Annotated[Path | None, typer.Option("--structures", help="RTSTRUCT, or a NIfTI label map.")] = None,
+    structures: Annotated[
+        Path | None, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
+    ] = None,
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     as_json: AsJson = False,
 ) -> None:

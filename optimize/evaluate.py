@@ -1,7 +1,8 @@
 """Judge a dose distribution against a protocol: an independent float64 path.
 
 Nothing here knows how the plan was made. The dose is looked up in the voxels of each structure, every metric
-is measured by its clinical definition, and what cannot be judged says so.
+is measured by its clinical definition, and what cannot be judged says so. Goals that hold at voxel centres only are
+told among the warnings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .metrics import NEAR_MAXIMUM, measure
 from .prescribed import basis_metric, prescription_reached, prescription_rows
 from .regions import Region, near_names, regions_on
 from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
+from .steepness import steep_goals
 
 ABOVE_CAP = 1e-3
 """A D95 within this share of the cap has met it: the optimiser works to the same share."""
@@ -82,6 +84,7 @@ def evaluate(
         certificate=certificate or Certificate(),
         warnings=(
             *_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
+            *steep_goals(dose, structures, regions, protocol.goals, goals),
             *bridging_lines(dose, {name: regions[name].indices for name in lesions}, reached.dose_gy),
         ),
     )

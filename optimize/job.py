@@ -50,6 +50,8 @@ class Job:
     patient_position: str | None = None
     resample_slices: bool = False
     resample_labels: bool = False
+    leave_out: tuple[str, ...] = ()
+    repair: tuple[str, ...] = ()
 
     @property
     def reading_overrides(self) -> tuple[str, ...]:
@@ -60,7 +62,11 @@ class Job:
             (self.resample_slices, "unequally spaced slices may be interpolated"),
             (self.resample_labels, "a label map on other voxels than the CT's is accepted"),
         )
-        return tuple(text for asked, text in told if asked)
+        return (
+            *(text for asked, text in told if asked),
+            *(f"structure left out by name: {name}" for name in self.leave_out),
+            *(f"contours repaired by name: {name}" for name in self.repair),
+        )
 
 
 def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
@@ -85,7 +91,14 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     position, _ = planning_position(ct)
     progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm, {position}")
     angles = parse_beams(beams, position)
-    found = read_structures(job.structures, job.structure_names, ct=ct, resample_labels=job.resample_labels)
+    found = read_structures(
+        job.structures,
+        job.structure_names,
+        ct=ct,
+        resample_labels=job.resample_labels,
+        leave_out=job.leave_out,
+        repair=job.repair,
+    )
     hashes = _input_hashes(job)
     try:
         made = plan(

@@ -149,6 +149,8 @@ class PlanEvaluation:
     structures : tuple of StructureSummary
     certificate : Certificate
     warnings : tuple of str
+    verification : tuple of GoalResult
+        Small-volume limits judged again on the finer grid near the target.
     """
 
     status: str
@@ -158,6 +160,7 @@ class PlanEvaluation:
     structures: tuple[StructureSummary, ...]
     certificate: Certificate
     warnings: tuple[str, ...]
+    verification: tuple[GoalResult, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pydicom
 from rich.console import Console
 
@@ -17,14 +19,18 @@ from dosecalc.dicom import read_rtdose
 from dosecalc.dicom.files import existing, is_dicom, read_dataset
 from dosecalc.errors import DosecalcError, InputError
 from dosecalc.grid import Grid
+from dosecalc.images import is_image, read_image
+from dosecalc.label_maps import label_names
+from dosecalc.nrrd_file import segment_names
 from dosecalc.reading import read_ct_series, read_structures
-from dosecalc.structures import StructureSet
+from dosecalc.structures import FACES, StructureSet, role_from_name
 
 from .tables import print_table
 
 Headers = list[tuple[Path, pydicom.Dataset]]
-_NIFTI = (".nii", ".nii.gz")
 _UID_DIGITS = 6
+MOST_LABELS = 1000
+"""Largest number in an image that is taken for a label map."""
 
 
 def survey(path: str | Path) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def survey(path: str | Path) -> dict[str, Any]:
     -------
     dict
         ``series``, ``structures`` and ``problems``, each a list; ``other_files`` counts what is neither DICOM nor
-        NIfTI. Names and numbers of the patient are left out.
+        NIfTI nor NRRD. Names and numbers of the patient are left out.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def survey(path: str | Path) -> dict[str, Any]:
     """
     root = existing(path)
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    images = [p for p in files if p.name.lower().endswith(_NIFTI)]
+    images = [p for p in files if is_image(p)]
     problems: list[str] = []
     headers: Headers = []
     for file in (p for p in files if p not in images and is_dicom(p)):
@@ -63,15 +69,23 @@ def survey(path: str | Path) -> dict[str, Any]:
     for (modality, uid), group in groups.items():
         found["series"].append(_series(modality, uid, group))
         for file, header in group:
-            if modality == "RTSTRUCT":
+            if modality in ("RTSTRUCT", "SEG"):
                 found["structures"] += _structure_set(file, header, scans, grids, problems)
             elif modality == "RTDOSE":
                 _try(problems, partial(read_rtdose, file))
     for file in images:
-        image = _try(problems, partial(read_ct_series, file))
-        found["series"].append(_image(file, None if image is None else image.volume.grid))
+        if (read := _try(problems, partial(read_image, file))) is None:
+            found["series"].append(_image(file, None))
+            continue
+        grid, values = read
+        is_map = _is_label_map(values)
+        found["series"].append(_image(file, grid, "label map" if is_map else ""))
+        if is_map:
+            found["structures"] += _label_map(file, grid, values, problems)
     if not found["series"]:
-        raise InputError("holds no DICOM or NIfTI file that can be read.", where=str(path), remedy="Check the path.")
+        raise InputError(
+            "holds no DICOM, NIfTI or NRRD file that can be read.", where=str(path), remedy="Check the path."
+        )
     return found | {"problems": problems, "other_files": len(files) - len(headers) - len(images)}
 
 
@@ -82,7 +96,7 @@ def print_survey(console: Console, found: dict[str, Any]) -> None:
     if found["structures"]:
         print_table(console, "Structures", found["structures"])
     if found["other_files"]:
-        console.print(f"files that are neither DICOM nor NIfTI: {found['other_files']}", highlight=False)
+        console.print(f"files that are neither DICOM nor NIfTI nor NRRD: {found['other_files']}", highlight=False)
     console.print(f"problems: {len(found['problems']) or 'none found'}", highlight=False)
     for problem in found["problems"]:
         console.print(f"  - {problem}", highlight=False, markup=False)
@@ -129,12 +143,38 @@ def _series(modality: str, uid: str, group: Headers) -> dict[str, Any]:
     }
 
 
-def _image(file: Path, grid: Grid | None) -> dict[str, Any]:
+def _is_label_map(values: npt.NDArray[Any]) -> bool:
+    """Whether an image holds whole numbers from 0 on, few of them: HU go below 0."""
+    if not np.issubdtype(values.dtype, np.integer) and not np.array_equal(values, np.round(values)):
+        return False
+    return bool(values.min() >= 0 and 0 < values.max() <= MOST_LABELS)
+
+
+def _label_map(file: Path, grid: Grid, values: npt.NDArray[Any], problems: list[str]) -> list[dict[str, Any]]:
+    """Each label with its volume, and its name where the file or the only JSON beside it states one."""
+    named = segment_names(file) if file.suffix.lower() == ".nrrd" else {}
+    tables = sorted(file.parent.glob("*.json"))
+    labels: dict[int, str] = {}
+    if named or len(tables) == 1:
+        labels = _try(problems, partial(label_names, named or tables[0])) or {}
+    counts = np.bincount(values.astype(np.int64).ravel())
+    border = [np.unique(np.take(values, end, axis)) for axis in range(3) for end in (0, -1)]
+    rows = []
+    for label in np.flatnonzero(counts[1:]) + 1:
+        name = labels.get(int(label), f"label {label}")
+        cut = [face for face, seen in zip(FACES, border, strict=True) if label in seen]
+        rows.append(_structure(name, role_from_name(name), float(counts[label]) * grid.voxel_cc, cut))
+    if unnamed := [row["name"] for row in rows if row["name"].startswith("label ")]:
+        problems.append(f"{file.name}: {len(unnamed)} labels have no name; give a JSON of names when planning.")
+    return rows
+
+
+def _image(file: Path, grid: Grid | None, kind: str = "") -> dict[str, Any]:
     spacing = " x ".join(f"{v:g}" for v in grid.spacing_mm) if grid else ""
     low = grid.origin_mm[2] if grid else 0.0
     high = low + (grid.shape[0] - 1) * grid.spacing_mm[2] if grid else 0.0
     return {
-        "modality": "NIfTI",
+        "modality": " ".join(filter(None, ("NRRD" if file.suffix.lower() == ".nrrd" else "NIfTI", kind))),
         "series": "",
         "files": 1,
         "position": "",
@@ -163,7 +203,7 @@ def _structure_set(
 def _structure(name: str, role: str, volume_cc: float, cut: list[str]) -> dict[str, Any]:
     return {
         "name": name,
-        "tg263": names.canonical_name(name) or "",
+        "tg263": names.known_as(name),
         "looks_like": ", ".join(names.suggestions(name)) if role == "ORGAN" else "",
         "role": role,
         "volume_cc": round(volume_cc, 3),

@@ -3,6 +3,7 @@
 from .ct import read_ct_series
 from .rtdose import read_rtdose, write_rtdose
 from .rtstruct import read_rtstruct
+from .seg import read_seg
 from .series import CtSeries, PatientStudy, synthetic_series
 from .write_ct import write_ct_series
 from .write_rtstruct import write_rtstruct
@@ -13,6 +14,7 @@ __all__ = [
     "read_ct_series",
     "read_rtdose",
     "read_rtstruct",
+    "read_seg",
     "synthetic_series",
     "write_ct_series",
     "write_rtdose",

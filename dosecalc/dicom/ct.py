@@ -22,7 +22,7 @@ from .frames import MULTI_FRAME, PIXEL_LIMIT, Frame, frames_of
 from .pixels import AIR_HU, hounsfield_units, is_lossy
 from .series import CtSeries, PatientStudy
 
-STEP_TOLERANCE_MM = 0.06
+STEP_TOLERANCE_MM = 0.1
 """Between a slice and its place in an equally spaced stack: positions are often rounded to 0.1 mm."""
 SHIFT_TOLERANCE_MM = 0.05
 """Between the slices of a stack within their planes."""

@@ -95,6 +95,10 @@ def parsing(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ResourceError("does not fit into memory.", where=str(path)) from error
+    except RecursionError as error:
+        raise UnsafeInputError(
+            "nests its sequences too deeply.", where=str(path), remedy="Export it from its source again."
+        ) from error
     except Exception as error:
         raise InputError(
             f"is damaged or holds a value that DICOM does not allow ({type(error).__name__}).",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import numpy.typing as npt
 import pydicom
 
 from ..errors import InputError, UnsafeInputError
+from ..rasterise import even_odd
 from ..structures import Contours, Structure, StructureSet, role_from_name
+from .belonging import check_belongs
 from .files import decimals, existing, number, parsing, read_dataset, required, text
 from .series import CtSeries
 
@@ -25,7 +28,9 @@ _log = logging.getLogger(__name__)
 Ring = tuple[float, npt.NDArray[np.float64]]
 
 
-def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureSet:
+def read_rtstruct(
+    path: str | Path, *, ct: CtSeries | None = None, leave_out: Sequence[str] = (), repair: Sequence[str] = ()
+) -> StructureSet:
     """Structures of an RT Structure Set.
 
     Roles come from RTROIInterpretedType; only where that is missing, GTV, CTV, ITV and PTV are taken from the
@@ -38,6 +43,10 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
     ct : CtSeries, optional
         The scan that the structures must belong to: they share its frame of reference, or refer to its images where it
         states none.
+    leave_out : sequence of str
+        Structures to read the set without; they are listed as `absent`.
+    repair : sequence of str
+        Structures whose contours may cross themselves or each other: what an even number of them encloses is outside.
 
     Returns
     -------
@@ -47,7 +56,7 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
     ------
     InputError
         Not an RT Structure Set, cut short, another or several frames of reference, duplicate names or
-        numbers, contours that are not axial, or whose inside is not defined.
+        numbers, contours that are not axial, or whose inside is not defined: all such structures together.
     UnsafeInputError
         More ROIs, contours or points than anybody draws.
     """
@@ -60,11 +69,13 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
         notices: list[str] = []
         frame = _frame(rois, file)
         if ct is not None:
-            _check_belongs(dataset, frame, ct, file, notices)
+            check_belongs(frame, set(_referenced_series(dataset)), ct, file, notices)
+        rois = _without(rois, leave_out, repair, file)
         rings, slabs = _contours(dataset, rois, file, notices)
         roles = _roles(dataset, rois, file, notices)
     common = _common_gap(rings)
-    structures, absent = [], []
+    structures, absent, faults = [], list(leave_out), []
+    notices += [f"{name}: left out of the structures, as asked." for name in leave_out]
     for roi, item in rois.items():
         name = str(item.ROIName)
         if not rings[roi]:
@@ -77,14 +88,53 @@ def read_rtstruct(path: str | Path, *, ct: CtSeries | None = None) -> StructureS
                 f"{name}: is drawn on one plane; taken as {common:g} mm thick, the distance of others' planes."
             )
             slab = common
-        geometry = Contours(tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi]), slab_mm=slab)
-        structures.append(Structure(name, roles[roi], geometry))
+        planes, polygons = tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi])
+        try:
+            if name in repair:
+                planes, polygons = even_odd(planes, polygons)
+                notices.append(
+                    f"{name}: its contours were repaired as asked: {len(rings[roi])} became {len(polygons)}."
+                )
+            structures.append(Structure(name, roles[roi], Contours(planes, polygons, slab_mm=slab)))
+        except InputError as error:
+            faults.append((name, error))
+            if isinstance(error, UnsafeInputError):  # do not spend minutes on a hostile file
+                break
+    _refuse_faulty(faults, file)
     notices += [notice for structure in structures for notice in structure.notices]
     for notice in notices:
         _log.warning("%s", notice)
     # the CT's own frame is new where it states none: what was found to belong to it lies in it
     shared = ct.frame_of_reference_uid if ct is not None else frame
     return StructureSet(tuple(structures), shared, tuple(absent), tuple(notices))
+
+
+def _refuse_faulty(faults: list[tuple[str, InputError]], file: Path) -> None:
+    """One error for all structures that cannot be used, with the options that would accept the rest."""
+    if not faults:
+        return
+    told = "; ".join(f"{error.where}: {error.message.rstrip('.')}" for _, error in faults)
+    options = " ".join(f"--leave-out {shlex.quote(name)}" for name, _ in faults)
+    raise type(faults[-1][1])(
+        f"{len(faults)} structure(s) cannot be used: {told}.",
+        where=str(file),
+        remedy=f"Correct them in the contouring software, or read the set without them: {options}. --repair NAME "
+        "takes what crossing contours enclose an odd number of times.",
+    )
+
+
+def _without(
+    rois: dict[int, pydicom.Dataset], leave_out: Sequence[str], repair: Sequence[str], file: Path
+) -> dict[int, pydicom.Dataset]:
+    """The ROIs that shall be read; a name that is not there is refused."""
+    names = {str(item.ROIName) for item in rois.values()}
+    if unknown := [name for name in (*leave_out, *repair) if name not in names]:
+        raise InputError(
+            f"there is no structure {' and no '.join(map(repr, unknown))} to leave out or repair.",
+            where=str(file),
+            remedy=f"There are {', '.join(sorted(names))}.",
+        )
+    return {roi: item for roi, item in rois.items() if str(item.ROIName) not in leave_out}
 
 
 def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
@@ -112,27 +162,6 @@ def _frame(rois: dict[int, pydicom.Dataset], file: Path) -> str:
     return frames.pop()
 
 
-def _check_belongs(dataset: pydicom.Dataset, frame: str, ct: CtSeries, file: Path, notices: list[str]) -> None:
-    """Refuse structures of another scan; what cannot be told is said."""
-    if not ct.is_dicom:
-        notices.append("structures: a NIfTI image has no frame of reference; that they belong to it is not checked.")
-        return
-    if ct.states_frame and frame == ct.frame_of_reference_uid:
-        return
-    if not ct.states_frame and ct.series_instance_uid in set(_referenced_series(dataset)):
-        return
-    fault = (
-        "its frame of reference is not that of the CT."
-        if ct.states_frame
-        else "it does not refer to the CT series, which states no frame of reference by which it could belong."
-    )
-    raise InputError(
-        fault,
-        where=str(file),
-        remedy="Use the structure set that was drawn on this CT, or register them first.",
-    )
-
-
 def _referenced_series(dataset: pydicom.Dataset) -> Iterator[str]:
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
@@ -148,12 +177,15 @@ def _contours(
     slabs: dict[int, float | None] = defaultdict(lambda: None)
     seen = set()
     contours = points = 0
+    named = {int(number(item, "ROINumber", file)) for item in dataset.StructureSetROISequence}
     for item in required(dataset, "ROIContourSequence", file):
         roi = int(number(item, "ReferencedROINumber", file))
-        if roi not in rois or roi in seen:
+        if roi not in named or roi in seen:
             fault = "twice" if roi in seen else "without a name"
             raise InputError(f"ROI number {roi} has contours {fault}.", where=str(file))
         seen.add(roi)
+        if roi not in rois:
+            continue
         name = str(rois[roi].ROIName)
         thicknesses = set()
         for contour in item.get("ContourSequence") or ():

@@ -125,7 +125,7 @@ FAULTS = [
     ({"PixelSpacing": [1.5, 2.5]}, "PixelSpacing is"),
     ({"Rows": 8}, "number of Rows, Columns is"),
     ({"ImagePositionPatient": [-21.5, -13.0, 106.0]}, "shifted against each other"),
-    ({"ImagePositionPatient": [-21.5, -13.25, 105.9]}, r"unequal spacing: 2.9 mm behind CT_0002.dcm \(at z = 103 mm\)"),
+    ({"ImagePositionPatient": [-21.5, -13.25, 105.8]}, r"unequal spacing: 2.8 mm behind CT_0002.dcm \(at z = 103 mm\)"),
     ({"ImagePositionPatient": [-21.5, -13.25, 103.0]}, "repeated slices"),
     ({"ImagePositionPatient": None}, "no ImagePositionPatient"),
     ({"FrameOfReferenceUID": "1.2.3"}, "FrameOfReferenceUID"),

@@ -19,7 +19,7 @@ import pytest
 
 import dosecalc.dicom.files as dicom_files
 import dosecalc.dicom.rtstruct as rtstruct
-import dosecalc.nifti as nifti
+import dosecalc.label_maps as label_maps
 from dosecalc.dicom import read_ct_series, read_rtdose, read_rtstruct, synthetic_series, write_ct_series, write_rtstruct
 from dosecalc.dicom import write_rtdose as save_rtdose
 from dosecalc.errors import DosecalcError, InputError, UnsafeInputError
@@ -339,10 +339,10 @@ def test_counts_are_limited(monkeypatch, ct, structures, module, limit, enough, 
 
 
 def test_labels_are_limited(monkeypatch, tmp_path, labels):
-    monkeypatch.setattr(nifti, "BOX_ALLOWANCE", 0)
-    monkeypatch.setattr(nifti, "BOX_RATIO", 0.11)  # 12 of 120 voxels lie in the box
+    monkeypatch.setattr(label_maps, "BOX_ALLOWANCE", 0)
+    monkeypatch.setattr(label_maps, "BOX_RATIO", 0.11)  # 12 of 120 voxels lie in the box
     read_structures(labels, {"1": "Liver"})
-    monkeypatch.setattr(nifti, "BOX_RATIO", 0.09)
+    monkeypatch.setattr(label_maps, "BOX_RATIO", 0.09)
     with pytest.raises(UnsafeInputError, match="1 labels with 12 voxels in their boxes"):
         read_structures(labels, {"1": "Liver"})
 

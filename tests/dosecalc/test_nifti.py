@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dosecalc.errors import InputError, UnsafeInputError
-from dosecalc.nifti import read_nifti_labels, read_nifti_volume
+from dosecalc.images import read_hu
+from dosecalc.label_maps import read_labels
 from dosecalc.reading import read_ct, read_ct_series, read_structures
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "liver_ct"
@@ -99,7 +100,7 @@ def test_truncated_file_is_refused(tmp_path, suffix):
     for cut in range(0, len(whole) - 8, 97):
         file.write_bytes(whole[:cut])
         with pytest.raises(InputError, match=r"ct.nii"):
-            read_nifti_volume(file)
+            read_hu(file)
 
 
 def test_wrong_path_and_other_content(tmp_path):
@@ -150,7 +151,7 @@ def test_label_map_in_each_form_of_names(tmp_path, names, as_file):
 def test_names_without_voxels_are_told(tmp_path, caplog):
     file = save(tmp_path / "labels.nii", labels())
     with caplog.at_level(logging.INFO):
-        structures = read_nifti_labels(file, {"7": "Liver", "2": "GTV", "9": "Heart", "0": "background"})
+        structures = read_labels(file, {"7": "Liver", "2": "GTV", "9": "Heart", "0": "background"})
     assert structures.absent == ("Heart",)
     assert "Heart" in caplog.text
 

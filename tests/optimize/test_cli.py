@@ -137,7 +137,7 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
         ({"target_sphere": "900,0,0,20"}, 10, ["900", "covers nothing of the image", "LPS"]),
         ({"target_sphere": "-90,-60,0,20"}, 10, ["outside the body", "LPS"]),
         ({"target_sphere": "0,0,-58,20"}, 10, ["outside the body"]),
-        ({"structure_names": "labels.json"}, 10, ["NIfTI label maps only"]),
+        ({"structure_names": "labels.json"}, 10, ["label maps only"]),
         ({"out": "absent/plan"}, 40, ["absent/plan", "Create it first"]),
     ],
     ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",

@@ -48,3 +48,19 @@ def test_isodose_smaller_than_the_target() -> None:
 def test_no_dose_no_index() -> None:
     dose = Volume(GRID, np.zeros(GRID.shape))
     assert conformity(dose, BODY, ball(10.0), 0.0) == ()
+
+
+def test_homogeneity_of_a_linear_gradient() -> None:
+    """A cube of 40 mm in a dose from 40 to 60 Gy along z: D2% = 59.6, D50% = 50, D98% = 40.4 Gy."""
+    place = GRID.centres_mm()
+    cube = np.flatnonzero((np.abs(place) < 20.0).all(axis=1))
+    dose = np.clip(50.0 + 0.5 * place[:, 2], 0.0, None).reshape(GRID.shape)
+    ptv = Voxels(GRID, cube, np.full(cube.size, GRID.voxel_cc))
+    values = {row.name: row.value for row in conformity(Volume(GRID, dose), BODY, ptv, 50.0)}
+    # One layer of voxels is 2.5 % of the cube and 0.5 Gy: D2% lies in the hottest layer, D98% in the coldest.
+    assert values["Homogeneity"] == pytest.approx((59.6 - 40.4) / 50.0, abs=0.5 / 50.0)
+    assert values["RTOG conformity"] == pytest.approx(90 * 90 * 45 / 40**3, rel=1e-9)
+    assert values["Paddick conformity"] == pytest.approx(20**2 * 40**4 / (40**3 * 90 * 90 * 45), rel=1e-9)
+    assert values["R50%"] == pytest.approx(90 * 90 * 90 / 40**3, rel=1e-9)
+    # The hottest voxel 2 cm or more away: at 44.5 mm, 25 mm beyond the last layer.
+    assert values["D2cm"] == pytest.approx(100 * (50 + 0.5 * 44.5) / 50.0, rel=1e-9)

@@ -384,6 +384,35 @@ def test_warnings_for_tiny_structures_caps_and_large_fractions() -> None:
     assert "maximum dose" in rows(evaluation)["papilla"].note
 
 
+@pytest.mark.parametrize(
+    ("duodenum_gy", "limit", "told"), [(30.0, 32.0, True), (30.0, 46.0, False), (33.0, 32.0, False)]
+)
+def test_a_goal_that_holds_at_voxel_centres_only_is_told(duodenum_gy: float, limit: float, told: bool) -> None:
+    """The duodenum at 30 Gy touches the PTV at 60 Gy: the dose on their common face is 45 Gy.
+
+    A goal that is broken at the centres already is not told again.
+    """
+    asked = protocol(DUODENUM | {"limit": limit})
+    evaluation = evaluate(dose_of(**GOOD | {"Duodenum": duodenum_gy}), structure_set(), asked)
+    lines = [line for line in evaluation.warnings if "interpolated" in line]
+    assert len(lines) == told
+    if told:
+        assert lines[0].startswith("Duodenum D0.035cc (duodenum_max) is 4")
+        assert "30.0 at them, <= 32 asked for" in lines[0]
+        assert rows(evaluation)["duodenum_max"].met is True
+
+
+@pytest.mark.parametrize(("limit", "told"), [(33.1, True), (33.3, False), (34.0, False)])
+def test_how_far_a_dose_climbs_between_voxel_centres(limit: float, told: bool) -> None:
+    """1 Gy per voxel: 33 Gy at the hottest centres, 33.5 Gy at the face, 33.4 Gy at 0.035 of 0.768 cc below it."""
+    values = np.broadcast_to(20.0 + np.arange(GRID.shape[2]), GRID.shape)
+    evaluation = evaluate(Volume(GRID, values), structure_set(), protocol(DUODENUM | {"limit": limit}))
+    assert rows(evaluation)["duodenum_max"].value == 33.0
+    lines = [line for line in evaluation.warnings if "interpolated" in line]
+    assert len(lines) == told
+    assert all("is 33.4 Gy" in line for line in lines)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1])
 def test_a_dose_that_is_no_dose_is_refused(bad: float) -> None:
     values = dose_of(**GOOD).values.copy()
@@ -412,6 +441,7 @@ CONTRACT = {
     "goals",
     "structures",
     "certificate",
+    "verification",
     "warnings",
 }
 GOAL_KEYS = {
@@ -505,7 +535,8 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
         found |= new
         queue += [name.removeprefix("optimize.") for name in new if name.startswith("optimize.")]
     inside = {name for name in found if name.startswith("optimize")}
-    assert inside == {f"optimize.{n}" for n in ("bridging", "judging", "metrics", "prescribed", "regions", "results")}
+    judges = ("bridging", "judging", "metrics", "prescribed", "regions", "results", "sampling", "steepness")
+    assert inside == {f"optimize.{n}" for n in judges}
     assert {name.split(".")[0] for name in found - inside} <= {"dosecalc", "protocols", "numpy", "scipy"} | STDLIB
     assert {name for name in found if name.startswith("dosecalc")} <= {
         "dosecalc.errors",

@@ -57,6 +57,45 @@ def test_linear_gradient_over_a_box(metric: object, analytic: float) -> None:
     assert measure(metric, dose, cc) == pytest.approx(analytic, abs=0.021)
 
 
+@pytest.mark.parametrize("volume_cc", [0.035, 0.1, 0.5, 5.0])
+def test_every_volume_has_its_own_dose(volume_cc: float) -> None:
+    """0.035, 0.1 and 0.5 cc are no aliases: D(V) = high - V / 200 cc of the range, within a slab of 0.001 cc."""
+    dose, cc = ramp(200_000)
+    assert measure(DoseAtVolume(volume_cc, "cc"), dose, cc) == pytest.approx(50.0 - 40.0 * volume_cc / 200.0, abs=2e-4)
+
+
+def test_voxels_without_dose_count() -> None:
+    """A quarter of a 200 cc structure in a linear gradient, the rest without dose: everything refers to the whole."""
+    dose, cc = ramp()
+    dose = np.concatenate([dose, np.zeros(3 * dose.size)])
+    cc = np.concatenate([cc, np.repeat(cc, 3)]) / 4.0
+    expected = {
+        MeanDose(): 30.0 / 4,
+        VolumeAtDose(30.0, "%"): 12.5,
+        DoseAtVolume(10.0, "%"): 34.0,  # 20 of the 50 cc with dose
+        DoseAtVolume(26.0, "%"): 0.0,
+        CriticalVolume(100.0, 15.0): 150.0 + 50.0 * 5.0 / 40.0,
+        StructureVolume(): 200.0,
+        MinDose(): 0.0,
+    }
+    for metric, analytic in expected.items():
+        assert measure(metric, dose, cc) == pytest.approx(analytic, abs=0.01), str(metric)
+
+
+def test_dose_at_volume_is_the_least_dose_of_the_hottest_part_and_volume_its_inverse() -> None:
+    """A cone with its apex up, hot at the base: V(h) = 1 - (1 - h)^3 of the whole, and D(V) its inverse."""
+    n = 100_000
+    height = (np.arange(n) + 0.5) / n  # from the base, in heights of the cone
+    cc = 10.0 * ((1 - np.arange(n) / n) ** 3 - (1 - np.arange(1, n + 1) / n) ** 3)
+    dose = 50.0 - 30.0 * height
+    for share in (0.02, 0.5, 0.95, 0.98):
+        analytic = 50.0 - 30.0 * (1.0 - (1.0 - share) ** (1 / 3))
+        assert measure(DoseAtVolume(100 * share, "%"), dose, cc) == pytest.approx(analytic, abs=1e-3)
+        assert measure(VolumeAtDose(analytic, "cc"), dose, cc) == pytest.approx(10.0 * share, abs=1e-3)
+        assert measure(CriticalVolume(1.0, analytic), dose, cc) == pytest.approx(10.0 * (1 - share), abs=1e-3)
+    assert measure(MeanDose(), dose, cc) == pytest.approx(50.0 - 30.0 / 4, abs=1e-6)
+
+
 def test_sphere_in_a_linear_gradient() -> None:
     """Caps of a sphere: V(r(1 - h)) = pi h^2 (3r - h)/3 with h the height of the cap."""
     radius, step, gradient = 20.0, 0.5, 1.5  # mm, mm, Gy per mm

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pydicom
 import pytest
 
@@ -65,9 +67,26 @@ def test_a_missing_slice_and_a_foreign_frame_are_problems(dosecalc: Run, folder:
 def test_an_empty_folder_is_one_error(dosecalc: Run, tmp_path: Path) -> None:
     ended = dosecalc("inspect", tmp_path)
     assert ended.code == 10
-    assert "holds no DICOM or NIfTI file" in " ".join(ended.err.split())
+    assert "holds no DICOM, NIfTI or NRRD file" in " ".join(ended.err.split())
 
 
 def test_path_and_ct_exclude_each_other(dosecalc: Run, folder: Path) -> None:
     assert dosecalc("inspect", folder, "--ct", folder / "ct").code == 2
     assert dosecalc("inspect").code == 2
+
+
+def test_label_maps_are_listed_with_their_names_and_volumes(dosecalc: Run, tmp_path: Path) -> None:
+    labels = np.zeros((6, 9, 13), np.uint8)
+    labels[1:4, 2:7, 3:9], labels[2, 3, 4], labels[0, 0, 0] = 1, 2, 9
+    image = nibabel.Nifti1Image(labels.T, np.diag([-1.5, -2.5, 3.0, 1.0]))
+    nibabel.save(image, tmp_path / "labels.nii.gz")
+    (tmp_path / "names.json").write_text('{"1": "liver", "2": "Duodenun"}')
+    found = json.loads(dosecalc("inspect", tmp_path, "--json").out)
+    assert found["series"][0]["modality"] == "NIfTI label map"
+    rows = {row["name"]: row for row in found["structures"]}
+    assert rows["liver"]["tg263"] == "Liver"
+    assert rows["liver"]["volume_cc"] == pytest.approx(89 * 1.5 * 2.5 * 3 / 1000, abs=1e-3)
+    assert rows["liver"]["cut_by_scan"] == []
+    assert rows["Duodenun"]["looks_like"] == "Duodenum"
+    assert rows["label 9"]["cut_by_scan"] == ["inferior", "anterior", "right"]
+    assert "1 labels have no name" in found["problems"][0]

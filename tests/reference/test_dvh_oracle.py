@@ -1,7 +1,16 @@
-"""Histograms of a real plan against the tables that Eclipse, CERR and SlicerRT made of it.
+"""Histograms of a real plan against the band of the tables that Eclipse, CERR and SlicerRT made of it.
 
-The three systems disagree among themselves, through end slices, interpolation and partial volumes; this test
-asks to stay within that kind of distance of each, and prints where we lie.
+What lies behind the band:
+
+- End slices. Our end contours stand for a whole slice, half of it beyond the contour, and so do CERR's: the volumes
+  are within 0.2 %. Those of Eclipse and SlicerRT are 0.4 to 1.4 % smaller: if ours reached a quarter of a slice beyond
+  the end contours, they would be 117.0, 49.3, 50.1, 48.7 and 30.3 cc; Eclipse's are 116.8, 49.2, 50.0, 48.6 and 30.3.
+- Bins. CERR's table names the middle of a bin of 0.2 Gy and counts what lies above its upper edge, so its curves,
+  means and doses lie 0.1 Gy low (0.09 to 0.16 Gy in the mean). Read at that edge they agree with the other two, and
+  this is the band asked for here: it is the narrower one.
+- Interpolation. All three take the dose between the voxel centres of the 2.5 mm grid. One dose per voxel leaves the
+  band: by 2.3 points of the rectum's volume (44.1 Gy), 0.15 Gy in its D50% and 0.3 to 0.7 points on the other curves.
+  Hence `optimize.sampling`, on which everything here is measured but the last test.
 """
 
 from __future__ import annotations
@@ -22,10 +31,12 @@ import pytest
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Contours, Structure
 from optimize.metrics import dose_at_volume, mean_dose, volume_at_dose
+from optimize.sampling import Samples, samples_of
 
 FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dvh_oracle"
 NAMES = ("Bladder", "Femoral Head Lt", "Femoral Head RT", "PTV", "Rectum")
 SYSTEMS = ("Eclipse", "CERR", "SlicerRT")
+CERR_HALF_BIN_GY = 0.1
 
 pytestmark = [
     pytest.mark.shared,
@@ -89,28 +100,75 @@ def dose() -> Volume:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, dict[str, tuple[np.ndarray, np.ndarray, float]]]:
-    return {system: read_table(system) for system in SYSTEMS}
+    """By system; CERR's curves read at the upper edges of their bins."""
+    found = {system: read_table(system) for system in SYSTEMS}
+    found["CERR"] = {
+        name: (np.where(level > 0, level + CERR_HALF_BIN_GY, 0.0), percent, volume)
+        for name, (level, percent, volume) in found["CERR"].items()
+    }
+    return found
+
+
+def curve_of(samples: Samples, level: np.ndarray) -> np.ndarray:
+    """Percent of the volume with at least each dose."""
+    return np.array([100.0 * volume_at_dose(samples.dose_gy, samples.cc, gy) for gy in level]) / samples.cc.sum()
+
+
+def outside(value: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """How far `value` (n,) lies outside the band that the rows of `band` (3, n) span; 0 inside."""
+    return np.maximum(0.0, np.maximum(value - band.max(axis=0), band.min(axis=0) - value))
 
 
 @pytest.mark.parametrize("number", range(1, 6))
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_volume_mean_median_and_curve(number: int, system: str, dose: Volume, tables: dict) -> None:
-    """Bounds: 1.5 % of the volume, 0.15 Gy in the mean, 0.3 Gy in the median, 0.6 points between the curves.
+def test_volume_and_doses_lie_in_the_band(number: int, dose: Volume, tables: dict) -> None:
+    """Volume, mean, D95%, D50% and D2% inside the band or within 0.5 % of its edge.
 
-    Seen, in that order: Eclipse and SlicerRT up to 1.4 %, 0.04 Gy, 0.27 Gy (rectum, in a steep gradient; else
-    0.01 Gy) and 0.55 points; CERR 0.2 %, 0.11 Gy, 0.29 Gy and 0.4 points: its doses lie half a bin of 0.2 Gy
-    below those of the other two systems.
+    Seen: at most 0.18 % outside in the volume (rectum, above CERR), 0.15 % in D95% (rectum), 0.04 % in the mean, and
+    0.01 % in D50% and D2%.
     """
     structure = read_contours(number)
+    samples = samples_of(dose, structure)
+    ours = [structure.volume_cc, mean_dose(samples.dose_gy, samples.cc)]
+    ours += [dose_at_volume(samples.dose_gy, samples.cc, share * samples.cc.sum()) for share in (0.95, 0.50, 0.02)]
+    band = []
+    for system in SYSTEMS:
+        level, percent, volume = tables[system][structure.name.replace(" ", "")]
+        mean = np.trapezoid(percent / 100.0, level)
+        band.append([volume, mean, *(np.interp(-share, -percent, level) for share in (95.0, 50.0, 2.0))])
+    low, high = np.min(band, axis=0), np.max(band, axis=0)
+    beyond = outside(np.array(ours), np.array(band)) / np.where(np.array(ours) > high, high, low)
+    for what, *row in zip(
+        ("volume cc", "mean Gy", "D95% Gy", "D50% Gy", "D2% Gy"), low, high, ours, beyond, strict=True
+    ):
+        print(f"{structure.name:16s} {what:10s} [{row[0]:8.3f}, {row[1]:8.3f}] ours {row[2]:8.3f} out {row[3]:.2%}")
+    assert np.all(beyond <= 0.005)
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_curve_lies_in_the_band(number: int, dose: Volume, tables: dict) -> None:
+    """At every level of SlicerRT's table: inside the band or within 0.5 points of volume.
+
+    Seen: at most 0.39 points, in the rectum's coldest tail at 11.1 Gy, which is our half slice beyond its lower end;
+    0.19 points elsewhere.
+    """
+    structure = read_contours(number)
+    key = structure.name.replace(" ", "")
+    level = tables["SlicerRT"][key][0]
+    ours = curve_of(samples_of(dose, structure), level)
+    band = np.array([np.interp(level, *tables[system][key][:2], right=0.0) for system in SYSTEMS])
+    beyond = outside(ours, band)
+    worst = int(beyond.argmax())
+    for k in sorted({worst, *(int(np.argmin(np.abs(band.mean(axis=0) - share))) for share in (98, 90, 50, 10, 2))}):
+        print(f"{structure.name:16s} {level[k]:5.1f} Gy [{band[:, k].min():7.3f}, {band[:, k].max():7.3f}]"
+              f" ours {ours[k]:7.3f} out {beyond[k]:.3f}")  # fmt: skip
+    assert beyond.max() <= 0.5
+
+
+def test_one_dose_per_voxel_leaves_the_band(dose: Volume, tables: dict) -> None:
+    """What sampling is for: the rectum's curve by voxel centres lies 2.3 points outside the band."""
+    structure = read_contours(5)
     voxels = structure.on(dose.grid)
-    values = dose.values.reshape(-1)[voxels.indices]
-    level, percent, volume = tables[system][structure.name.replace(" ", "")]
-    ours = np.array([100 * volume_at_dose(values, voxels.cc, gy) / voxels.volume_cc for gy in level])
-    found = (
-        voxels.volume_cc / volume - 1.0,
-        float(np.abs(ours - percent).mean()),
-        mean_dose(values, voxels.cc) - float(np.trapezoid(percent / 100.0, level)),
-        dose_at_volume(values, voxels.cc, voxels.volume_cc / 2) - float(np.interp(-50.0, -percent, level)),
-    )
-    print(f"{structure.name:16s} {system:9s}", *(f"{value:+.4f}" for value in found))
-    assert np.all(np.abs(found) <= (0.015, 0.6, 0.15, 0.3))
+    level = tables["SlicerRT"]["Rectum"][0]
+    coarse = Samples(dose.values.reshape(-1)[voxels.indices], voxels.cc, (1, 1, 1))
+    band = np.array([np.interp(level, *tables[system]["Rectum"][:2], right=0.0) for system in SYSTEMS])
+    assert outside(curve_of(coarse, level), band).max() == pytest.approx(2.3, abs=0.1)

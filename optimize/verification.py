@@ -1,0 +1,136 @@
+"""The second opinion: small-volume limits beside the target, judged again on the dose of a finer grid.
+
+On the dose grid a limit such as D0.035cc is that of one or two voxels, and beside a target the dose climbs by several
+Gy from one voxel centre to the next. The optimiser holds the limit at those centres; what lies between them only a
+finer grid shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc import margins, regions
+from dosecalc.grid import Grid
+from dosecalc.structures import StructureSet
+from protocols import Goal, Protocol
+from protocols.metrics import DoseAtVolume, MaxDose
+
+from .judging import judged
+from .metrics import measure
+from .results import GoalResult
+
+REACH_MM = 15.0
+"""Organ voxels within this distance of the PTV: further out the dose is flat enough for the dose grid."""
+VOXELS_IN_SMALLEST = 30
+"""Voxels that the smallest volume of a limit holds at least: 0.035 cc of 2 mm voxels are four, and depend on where
+they lie by several Gy; the spacing is then finer than the protocol's."""
+LARGEST_CC = 5.0
+"""Limits for larger volumes do not notice single voxels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FineVoxels:
+    """Voxels of a finer grid near the target.
+
+    Attributes
+    ----------
+    grid : Grid
+    voxels : (n,) int64
+        C-order flat indices, ascending.
+    parts : dict
+        For each organ its positions in `voxels` and its cc per voxel.
+    """
+
+    grid: Grid
+    voxels: npt.NDArray[np.int64]
+    parts: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
+
+
+def is_small(goal: Goal) -> bool:
+    """Whether a goal is a mandatory upper limit of the dose to a small volume."""
+    metric = goal.metric
+    small = isinstance(metric, MaxDose) or (
+        isinstance(metric, DoseAtVolume) and metric.unit == "cc" and metric.volume <= LARGEST_CC
+    )
+    return goal.level == "mandatory" and goal.comparator in ("<", "<=") and small
+
+
+def fine_voxels(
+    structures: StructureSet, protocol: Protocol, grid: Grid, *, skip: frozenset[str] = frozenset()
+) -> FineVoxels | None:
+    """The fine voxels of a plan, or None where the dose grid is as fine already or nothing is near.
+
+    Parameters
+    ----------
+    structures : StructureSet
+        With "PTV".
+    protocol : Protocol
+        Its `verify_grid_mm` is the largest spacing.
+    grid : Grid
+        The dose grid.
+    skip : frozenset of str
+        Structures whose goals are not assessed.
+    """
+    smallest = [
+        goal.metric.volume for goal in protocol.goals if is_small(goal) and isinstance(goal.metric, DoseAtVolume)
+    ]
+    enough_mm = (1000.0 * min(smallest, default=np.inf) / VOXELS_IN_SMALLEST) ** (1.0 / 3.0)
+    spacing_mm = min(protocol.planning.verify_grid_mm, enough_mm)
+    if max(grid.spacing_mm) <= spacing_mm:
+        return None
+    ptv = regions.shares(structures["PTV"], grid)
+    fine = margins.box_around(ptv, REACH_MM, grid).resampled(spacing_mm)
+    near = margins.grown(regions.shares(structures["PTV"], fine), REACH_MM, fine).reshape(-1) > 0
+    names = dict.fromkeys(goal.structure for goal in protocol.goals if is_small(goal))
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in names:
+        if name in structures and name not in skip:
+            on_fine = structures[name].on(fine)
+            kept = near[on_fine.indices]
+            if kept.any():
+                found[name] = on_fine.indices[kept], on_fine.cc[kept]
+    if not found:
+        return None
+    voxels = np.unique(np.concatenate([indices for indices, _ in found.values()]))
+    return FineVoxels(fine, voxels, {name: (np.searchsorted(voxels, i), cc) for name, (i, cc) in found.items()})
+
+
+def second_opinion(
+    goals: tuple[GoalResult, ...], protocol: Protocol, fine: FineVoxels | None, dose_gy: npt.NDArray[np.float64]
+) -> tuple[GoalResult, ...]:
+    """The limits of organs near the target, judged again on the fine voxels.
+
+    Parameters
+    ----------
+    goals : tuple of GoalResult
+        Judged on the dose grid.
+    protocol : Protocol
+    fine : FineVoxels or None
+    dose_gy : (n,) float64
+        Reference dose of `fine.voxels`.
+    """
+    if fine is None:
+        return ()
+    row_of = {row.id: row for row in goals}
+    again = []
+    for goal in protocol.goals:
+        if is_small(goal) and goal.structure in fine.parts and row_of[goal.id].assessed:
+            positions, cc = fine.parts[goal.structure]
+            note = f"near the PTV, on voxels of {fine.grid.spacing_mm[0]:.2g} mm"
+            again.append(judged(row_of[goal.id], measure(goal.metric, dose_gy[positions], cc), note))
+    return tuple(again)
+
+
+def opinion_lines(goals: tuple[GoalResult, ...], again: tuple[GoalResult, ...]) -> tuple[str, ...]:
+    """One sentence for each limit that is met on the dose grid and exceeded on the finer one."""
+    row_of = {row.id: row for row in goals}
+    return tuple(
+        f"{row.structure} {row.metric} ({row.id}) is {row.value:.1f} {row.unit} {row.note}, "
+        f"{row_of[row.id].value:.1f} on the dose grid, {row.comparator} {row.limit:g} asked for."
+        for row in again
+        if row_of[row.id].met and not row.met
+    )

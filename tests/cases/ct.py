@@ -1,0 +1,660 @@
+"""CT images: what series in archives look like, and what must not pass for a scan."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    MPEG2MPML,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    ImplicitVRLittleEndian,
+    PositronEmissionTomographyImageStorage,
+    RLELossless,
+    RTDoseStorage,
+    SpatialRegistrationStorage,
+    generate_uid,
+)
+
+from dosecalc.dicom import CtSeries, write_ct_series
+from dosecalc.grid import Volume
+
+from .inputs import GRID, MARKERS, all_slices, each_slice, edit, hu, markers, one_slice
+from .model import Case, unchanged
+
+
+def _heights(*heights: float):
+    """New z of the slices, in the order of the files."""
+
+    def move(image: Dataset, k: int) -> None:
+        image.ImagePositionPatient = [*image.ImagePositionPatient[:2], heights[k]]
+
+    return each_slice(move)
+
+
+def _rounded(folder: Path) -> None:
+    """1.25 mm between slices, positions written with one decimal."""
+    write_anew(folder, Volume(GRID.__class__(GRID.origin_mm, (1.5, 2.5, 1.25), GRID.shape), hu()))
+    _heights(*(round(100.0 + 1.25 * k, 1) for k in range(6)))(folder)
+
+
+def write_anew(folder: Path, volume: Volume, **options: Any) -> None:
+    shutil.rmtree(folder / "ct")
+    write_ct_series(folder / "ct", volume, **options)
+
+
+def _rounded_numbers(ct: CtSeries) -> None:
+    assert ct.volume.grid.spacing_mm[2] == pytest.approx(1.25, abs=0.02)
+    assert np.count_nonzero(ct.volume.values != -1000.0) == len(MARKERS)
+
+
+def _localiser(folder: Path) -> None:
+    image = pydicom.dcmread(folder / "ct" / "CT_0001.dcm")
+    image.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    image.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    image.save_as(folder / "ct" / "scout.dcm")
+
+
+def _only_localisers(folder: Path) -> None:
+    all_slices(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])(folder)
+
+
+def _sheared(by_mm: float):
+    def move(image: Dataset, k: int) -> None:
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x, y + by_mm * (k % 2), z]
+
+    return each_slice(move)
+
+
+def _rescales(image: Dataset, k: int) -> None:
+    """Another slope and intercept in each slice, the same HU."""
+    stored = np.frombuffer(image.PixelData, "<i2").astype(float) - 1024
+    slope, intercept = 0.5 * (1 + k % 2), -1000.0 - 50 * k
+    image.RescaleSlope, image.RescaleIntercept = slope, intercept
+    image.PixelData = np.round((stored - intercept) / slope).astype("<i2").tobytes()
+
+
+def _twelve_bits(image: Dataset, k: int) -> None:
+    """Unsigned, twelve bits stored, with stray bits above them."""
+    values = np.frombuffer(image.PixelData, "<i2").astype(int) - 1024
+    image.PixelRepresentation, image.RescaleIntercept, image.RescaleSlope = 0, -2000, 2
+    image.BitsStored, image.HighBit = 12, 11
+    image.PixelData = ((values + 2000) // 2 | 0x7000).astype("<u2").tobytes()
+
+
+def _air_padding(folder: Path) -> None:
+    image = pydicom.dcmread(folder / "ct" / "CT_0001.dcm")
+    stored = np.frombuffer(image.PixelData, "<i2").copy()
+    stored[:7] = -2000
+    image.PixelData = stored.tobytes()
+    image.add_new("PixelPaddingValue", "SS", -2000)
+    image.save_as(folder / "ct" / "CT_0001.dcm")
+
+
+def _second_series(folder: Path) -> None:
+    write_ct_series(folder / "other", Volume(GRID, hu()))
+    for file in (folder / "other").iterdir():
+        file.rename(folder / "ct" / f"B{file.name}")
+
+
+def _mixed_spacing(folder: Path) -> None:
+    (folder / "ct" / "CT_0001.dcm").unlink()
+    (folder / "ct" / "CT_0003.dcm").unlink()
+
+
+def _mixed_numbers(ct: CtSeries) -> None:
+    """Slices at 103, 109, 112, 115: the one made at 106 lies halfway."""
+    assert ct.volume.grid.shape == (5, 9, 13)
+    whole = hu()
+    np.testing.assert_allclose(ct.volume.values[1], (whole[1] + whole[3]) / 2)
+    np.testing.assert_array_equal(ct.volume.values[2:], whole[3:])
+    assert "4 slices 3 to 6 mm apart were interpolated to 5 slices 3 mm apart" in ct.notices[0]
+
+
+def _sagittal(folder: Path) -> None:
+    """The same voxels in a stack along x."""
+    stack(folder, np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0]]))
+
+
+def _transposed(folder: Path) -> None:
+    stack(folder, np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+
+
+def stack(folder: Path, cosines: np.ndarray) -> None:
+    """The phantom as slices with these row and column directions."""
+    template = pydicom.dcmread(folder / "ct" / "CT_0001.dcm")
+    axes = np.vstack([cosines, np.cross(*cosines)])
+    along = np.argmax(np.abs(axes), axis=1)
+    senses = axes[np.arange(3), along]
+    values = np.transpose(hu(), [2 - along[2], 2 - along[1], 2 - along[0]])
+    values = values[:: int(senses[2]), :: int(senses[1]), :: int(senses[0])]
+    counts, spacing = np.array(GRID.shape[::-1]), np.array(GRID.spacing_mm)
+    origin = np.array(GRID.origin_mm)
+    for k, sense in zip(along, senses, strict=True):
+        if sense < 0:
+            origin[k] += spacing[k] * (counts[k] - 1)
+    shutil.rmtree(folder / "ct")
+    (folder / "ct").mkdir()
+    for k, plane in enumerate(values):
+        template.Rows, template.Columns = plane.shape
+        template.PixelSpacing = [spacing[along[1]], spacing[along[0]]]
+        template.ImageOrientationPatient = cosines.ravel().tolist()
+        template.ImagePositionPatient = (origin + k * spacing[along[2]] * axes[2]).tolist()
+        template.SOPInstanceUID = template.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        template.PixelData = (plane + 1024).astype("<i2").tobytes()
+        template.save_as(folder / "ct" / f"S{k:03d}.dcm")
+
+
+def _oblique(folder: Path) -> None:
+    c, s = np.cos(0.05), np.sin(0.05)
+    all_slices(ImageOrientationPatient=[c, s, 0, -s, c, 0])(folder)
+
+
+def multi_frame(folder: Path) -> None:
+    """The series as one Enhanced CT, geometry and rescale in functional groups."""
+    files = sorted((folder / "ct").iterdir())
+    images = [pydicom.dcmread(f) for f in files]
+    whole = images[0]
+    shared, measures, orientation, transform = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, orientation.ImageOrientationPatient = whole.PixelSpacing, whole.ImageOrientationPatient
+    transform.RescaleSlope, transform.RescaleIntercept, transform.RescaleType = 1, -1024, "HU"
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    shared.PixelValueTransformationSequence = Sequence([transform])
+    frames = []
+    for image in images[::-1]:
+        place, item = Dataset(), Dataset()
+        place.ImagePositionPatient = image.ImagePositionPatient
+        item.PlanePositionSequence = Sequence([place])
+        frames.append(item)
+    pixels = b"".join(image.PixelData for image in images[::-1])
+    for keyword in ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope"):
+        delattr(whole, keyword)
+    del whole.RescaleIntercept, whole.RescaleType
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    whole.SharedFunctionalGroupsSequence = Sequence([shared])
+    whole.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    whole.NumberOfFrames, whole.PixelData = len(frames), pixels
+    for file in files:
+        file.unlink()
+    whole.save_as(folder / "ct" / "enhanced.dcm")
+
+
+def _frame_without_place(folder: Path) -> None:
+    multi_frame(folder)
+    image = pydicom.dcmread(folder / "ct" / "enhanced.dcm")
+    del image.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence
+    image.save_as(folder / "ct" / "enhanced.dcm")
+
+
+def _too_few_frames(folder: Path) -> None:
+    multi_frame(folder)
+    edit(folder / "ct" / "enhanced.dcm", NumberOfFrames=7)
+
+
+def _frames_cut(folder: Path) -> None:
+    multi_frame(folder)
+    image = pydicom.dcmread(folder / "ct" / "enhanced.dcm")
+    image.PixelData = image.PixelData[:-100]
+    image.save_as(folder / "ct" / "enhanced.dcm")
+
+
+def _syntax(uid: str):
+    def change(folder: Path) -> None:
+        for file in (folder / "ct").iterdir():
+            image = pydicom.dcmread(file)
+            image.file_meta.TransferSyntaxUID = uid
+            image.save_as(file)
+
+    return change
+
+
+def _run_length(folder: Path) -> None:
+    for file in (folder / "ct").iterdir():
+        image = pydicom.dcmread(file)
+        image.compress(RLELossless)
+        image.save_as(file)
+
+
+def _claims(syntax: bytes):
+    """Only the name of the transfer syntax is changed, within its length."""
+
+    def change(folder: Path) -> None:
+        file = folder / "ct" / "CT_0001.dcm"
+        file.write_bytes(file.read_bytes().replace(b"1.2.840.10008.1.2.1\0", syntax))
+
+    return change
+
+
+def _video(folder: Path) -> None:
+    image = pydicom.dcmread(folder / "ct" / "CT_0001.dcm")
+    image.file_meta.TransferSyntaxUID = MPEG2MPML
+    image.PixelData = pydicom.encaps.encapsulate([image.PixelData])
+    image["PixelData"].VR = "OB"
+    image.save_as(folder / "ct" / "CT_0001.dcm")
+
+
+def _deflated(folder: Path) -> None:
+    _syntax(DeflatedExplicitVRLittleEndian)(folder)
+
+
+def _bomb(folder: Path) -> None:
+    _deflated(folder)
+    image = pydicom.dcmread(folder / "ct" / "CT_0001.dcm")
+    image.PixelData = bytes(80 * 2**20)
+    image.save_as(folder / "ct" / "CT_0001.dcm")
+
+
+def _cut(folder: Path) -> None:
+    file = folder / "ct" / "CT_0004.dcm"
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def _no_suffix(folder: Path) -> None:
+    for file in sorted((folder / "ct").iterdir()):
+        file.rename(file.with_suffix(""))
+    (folder / "ct" / "readme.txt").write_text("exported on a Friday")
+
+
+def _no_preamble(folder: Path) -> None:
+    file = folder / "ct" / "CT_0006.dcm"
+    file.write_bytes(file.read_bytes()[132:])
+
+
+def _other_modalities(folder: Path) -> None:
+    kinds = (
+        ("PT", PositronEmissionTomographyImageStorage),
+        ("REG", SpatialRegistrationStorage),
+        ("RTDOSE", RTDoseStorage),
+    )
+    for number, (modality, storage) in enumerate(kinds, start=1):
+        image = pydicom.dcmread(folder / "ct" / f"CT_{number:04d}.dcm")
+        image.Modality, image.SeriesInstanceUID = modality, generate_uid()
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = storage
+        image.save_as(folder / "ct" / f"X_{number}.dcm")
+
+
+def _no_ct(folder: Path) -> None:
+    for file in (folder / "ct").iterdir():
+        image = pydicom.dcmread(file)
+        image.Modality = "PT"
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = PositronEmissionTomographyImageStorage
+        image.save_as(file)
+
+
+def _keep(*numbers: int):
+    def change(folder: Path) -> None:
+        for file in (folder / "ct").iterdir():
+            if int(file.stem[-4:]) not in numbers:
+                file.unlink()
+
+    return change
+
+
+def _two_slices(ct: CtSeries) -> None:
+    assert ct.volume.grid.shape == (2, 9, 13)
+    assert ct.volume.values[0, 1, 1] == 300.0
+
+
+def _stated(position: str):
+    def judge(ct: CtSeries) -> None:
+        markers(ct)
+        assert ct.patient_position == position
+
+    return judge
+
+
+def _prone(folder: Path) -> None:
+    write_anew(folder, Volume(GRID, hu()), patient_position="FFP")
+
+
+def _unframed(ct: CtSeries) -> None:
+    markers(ct)
+    assert not ct.states_frame
+    assert "no frame of reference" in ct.notices[0]
+
+
+def _noticed(*words: str):
+    def judge(ct: CtSeries) -> None:
+        markers(ct)
+        assert [all(word in notice for word in words) for notice in ct.notices] == [True]
+
+    return judge
+
+
+CASES = [
+    Case(
+        "missing slice",
+        "CT",
+        "one slice of six is gone",
+        lambda f: (f / "ct" / "CT_0003.dcm").unlink(),
+        "missing slice .* 6 mm behind CT_0002",
+        "a slice at the end is gone: a shorter scan",
+        lambda f: (f / "ct" / "CT_0001.dcm").unlink(),
+    ),
+    Case(
+        "repeated slice",
+        "CT",
+        "two slices lie at one place",
+        _heights(100, 103, 103, 109, 112, 115),
+        "repeated slices",
+        "files are numbered against the order of the slices",
+        each_slice(lambda i, k: setattr(i, "InstanceNumber", 6 - k)),
+    ),
+    Case(
+        "unequal spacing",
+        "CT",
+        "one slice lies 0.2 mm off",
+        _heights(100, 103, 106.2, 109, 112, 115),
+        "unequal spacing",
+        "positions rounded to 0.1 mm, slices 1.25 mm apart",
+        _rounded,
+        numbers=_rounded_numbers,
+    ),
+    Case(
+        "mixed spacing",
+        "CT",
+        "slices 3 and 6 mm apart",
+        _mixed_spacing,
+        "--resample-slices interpolates",
+        "the same, and the user asks for interpolation",
+        _mixed_spacing,
+        valid_options={"resample_slices": True},
+        numbers=_mixed_numbers,
+    ),
+    Case(
+        "wide gap",
+        "CT",
+        "a gap of 12 mm, with interpolation asked for",
+        _heights(100, 103, 106, 118, 121, 124),
+        "gaps up to 10 mm",
+        "equal spacing, with interpolation asked for",
+        unchanged,
+        options={"resample_slices": True},
+        valid_options={"resample_slices": True},
+    ),
+    Case(
+        "localiser",
+        "CT",
+        "nothing but localisers",
+        _only_localisers,
+        "has 0 slice",
+        "a localiser among the slices",
+        _localiser,
+        numbers=_noticed("1 localiser"),
+    ),
+    Case(
+        "gantry tilt",
+        "CT",
+        "GantryDetectorTilt of 12 degrees",
+        all_slices(GantryDetectorTilt=12.0),
+        "gantry tilt of 12",
+        "GantryDetectorTilt of 0",
+        all_slices(GantryDetectorTilt=0.0),
+    ),
+    Case(
+        "sheared stack",
+        "CT",
+        "every second slice 0.3 mm to the side",
+        _sheared(0.3),
+        "shifted against each other",
+        "0.02 mm to the side, as rounding leaves",
+        _sheared(0.02),
+    ),
+    Case(
+        "rescale slope",
+        "CT",
+        "one slice without RescaleSlope",
+        one_slice(3, RescaleSlope=None),
+        "no RescaleSlope",
+        'RescaleSlope written "1.000000E+00"',
+        all_slices(RescaleSlope="1.000000E+00"),
+    ),
+    Case(
+        "rescale per slice",
+        "CT",
+        "one slice without RescaleIntercept",
+        one_slice(3, RescaleIntercept=None),
+        "no RescaleIntercept",
+        "another slope and intercept in each slice",
+        each_slice(_rescales),
+    ),
+    Case(
+        "rescale type",
+        "CT",
+        "RescaleType US (unspecified)",
+        all_slices(RescaleType="US"),
+        "RescaleType 'US'",
+        "no RescaleType",
+        all_slices(RescaleType=None),
+    ),
+    Case(
+        "slope of zero",
+        "CT",
+        "RescaleSlope 0",
+        all_slices(RescaleSlope=0),
+        "RescaleSlope is 0",
+        "images say that they went through lossy compression",
+        all_slices(LossyImageCompression="01"),
+        numbers=_noticed("6 file(s)", "lossy"),
+    ),
+    Case(
+        "padding",
+        "CT",
+        "the padding value is a HU of tissue",
+        one_slice(2, PixelPaddingValue=1324),
+        "padding value is a HU of tissue",
+        "padding far below air",
+        _air_padding,
+        numbers=_noticed("7 padded pixels read as air"),
+    ),
+    Case(
+        "pixel spacing",
+        "CT",
+        "one slice with row and column spacing exchanged",
+        one_slice(3, PixelSpacing=[1.5, 2.5]),
+        "PixelSpacing is",
+        "non-square pixels",
+        unchanged,
+    ),
+    Case(
+        "no pixel spacing",
+        "CT",
+        "PixelSpacing of 0",
+        all_slices(PixelSpacing=[0, 1.5]),
+        "two positive mm",
+        "SliceThickness contradicts the distance of the slices, which counts",
+        all_slices(SliceThickness=10),
+    ),
+    Case(
+        "matrix",
+        "CT",
+        "one slice has another number of rows",
+        one_slice(3, Rows=8),
+        "number of Rows, Columns",
+        "more columns than rows",
+        unchanged,
+    ),
+    Case(
+        "frame of reference",
+        "CT",
+        "one slice lies in another frame",
+        one_slice(3, FrameOfReferenceUID="1.2.3"),
+        "FrameOfReferenceUID is another one",
+        "no slice states a frame",
+        all_slices(FrameOfReferenceUID=None),
+        numbers=_unframed,
+    ),
+    Case(
+        "several series",
+        "CT",
+        "two series in the folder",
+        _second_series,
+        "holds 2 CT series",
+        "two series, and one file names which",
+        _second_series,
+        valid_options={"file": "ct/BCT_0004.dcm"},
+    ),
+    Case(
+        "mixed studies",
+        "CT",
+        "one slice belongs to another study",
+        one_slice(3, StudyInstanceUID="1.2.3"),
+        "StudyInstanceUID is another one",
+        "PET, registration and dose beside the CT",
+        _other_modalities,
+    ),
+    Case(
+        "oblique slices",
+        "CT",
+        "turned by 3 degrees",
+        _oblique,
+        "oblique slices are not supported",
+        "sagittal slices",
+        _sagittal,
+    ),
+    Case(
+        "row and column directions",
+        "CT",
+        "not perpendicular",
+        all_slices(ImageOrientationPatient=[1, 0, 0, 0.1, 1, 0]),
+        "two perpendicular unit vectors",
+        "rows run to posterior, columns to the left",
+        _transposed,
+    ),
+    Case(
+        "no position",
+        "CT",
+        "a slice without ImagePositionPatient",
+        one_slice(3, ImagePositionPatient=None),
+        "no ImagePositionPatient",
+        "no SliceLocation, SliceThickness or InstanceNumber",
+        all_slices(SliceThickness=None, InstanceNumber=None),
+    ),
+    Case(
+        "bits",
+        "CT",
+        "8 bits allocated",
+        all_slices(BitsAllocated=8),
+        "expected 16 bits",
+        "12 unsigned bits with stray bits above",
+        each_slice(_twelve_bits),
+    ),
+    Case(
+        "length of pixels",
+        "CT",
+        "fewer pixels than rows times columns",
+        one_slice(3, PixelData=bytes(100)),
+        "100 bytes of pixel data, 234",
+        "implicit value representation",
+        _syntax(ImplicitVRLittleEndian),
+    ),
+    Case("truncated file", "CT", "the last 30 bytes are gone", _cut, "cut short", "complete", unchanged),
+    Case(
+        "file names",
+        "CT",
+        "a .dcm without preamble and DICM",
+        _no_preamble,
+        "does not start as one",
+        "no suffix, and a text file beside",
+        _no_suffix,
+    ),
+    Case("no CT", "CT", "PET only", _no_ct, "no DICOM CT images", "one CT series", unchanged),
+    Case("one slice", "CT", "a single slice", _keep(2), "at least 2", "two slices", _keep(2, 3), numbers=_two_slices),
+    Case(
+        "big endian",
+        "CT",
+        "big-endian explicit",
+        _claims(b"1.2.840.10008.1.2.2\0"),
+        "expected little endian",
+        "run-length encoded",
+        _run_length,
+    ),
+    Case(
+        "video",
+        "CT",
+        "a syntax that no still image has (MPEG2)",
+        _video,
+        "is not supported",
+        "deflated",
+        _deflated,
+    ),
+    Case(
+        "inflation",
+        "CT",
+        "80 MB of zeros in a small deflated file",
+        _bomb,
+        "inflates to more than",
+        "deflated",
+        _deflated,
+        code="input_unsafe",
+    ),
+    Case(
+        "multi-frame",
+        "CT",
+        "describes six frames, claims seven",
+        _too_few_frames,
+        "describes 6 of its 7 frames",
+        "an Enhanced CT, frames from superior to inferior",
+        multi_frame,
+    ),
+    Case(
+        "frame without a place",
+        "CT",
+        "a frame without plane position",
+        _frame_without_place,
+        "no ImagePositionPatient",
+        "an Enhanced CT",
+        multi_frame,
+    ),
+    Case(
+        "frames cut",
+        "CT",
+        "the last frame is not complete",
+        _frames_cut,
+        "bytes of pixel data",
+        "an Enhanced CT",
+        multi_frame,
+    ),
+    Case(
+        "patient position",
+        "CT",
+        "one slice states another",
+        one_slice(3, PatientPosition="FFS"),
+        "PatientPosition is another one",
+        "feet first prone, written as a scanner does",
+        _prone,
+        numbers=_stated("FFP"),
+    ),
+    Case(
+        "stated position",
+        "CT",
+        "images say HFS, the user says HFP",
+        unchanged,
+        "'HFS', but 'HFP' was given",
+        "images say nothing, the user says HFP",
+        all_slices(PatientPosition=None),
+        options={"patient_position": "HFP"},
+        valid_options={"patient_position": "HFP"},
+        numbers=_stated("HFP"),
+    ),
+    Case(
+        "unknown position",
+        "CT",
+        "the user says HFX",
+        unchanged,
+        "'HFX' is unknown",
+        "the user says what the images say",
+        unchanged,
+        options={"patient_position": "HFX"},
+        valid_options={"patient_position": "HFS"},
+    ),
+]
