@@ -74,7 +74,8 @@ def read_labels(path: str | Path, names: str | Path | Mapping[str, Any], *, scan
     if absent:
         _log.info("%d names have no voxels: %s.", len(absent), ", ".join(absent))
     boxes = ndimage.find_objects(labels)
-    _check_boxes([boxes[label - 1] for label in present], labels.size, file)
+    held = sum(math.prod(side.stop - side.start for side in boxes[label - 1]) for label in present)
+    check_boxes(len(present), held, labels.size, file)
     structures = (Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present)
     return StructureSet(tuple(structures), absent=absent, notices=tuple(notices))
 
@@ -100,12 +101,11 @@ def _told(grid: Grid) -> str:
     return f"{' x '.join(map(str, grid.shape[::-1]))} of {spacing} mm from ({origin.replace(' x ', ', ')})"
 
 
-def _check_boxes(boxes: list[tuple[slice, ...]], voxels: int, path: Path) -> None:
-    """Refuse labels whose boxes would fill the memory: each is kept by itself."""
-    held = sum(math.prod(side.stop - side.start for side in box) for box in boxes)
-    if len(boxes) > STRUCTURE_LIMIT or held > BOX_ALLOWANCE + BOX_RATIO * voxels:
+def check_boxes(count: int, held: int, voxels: int, path: Path) -> None:
+    """Refuse structures whose boxes, of `held` voxels together, would fill the memory: each is kept by itself."""
+    if count > STRUCTURE_LIMIT or held > BOX_ALLOWANCE + BOX_RATIO * voxels:
         raise UnsafeInputError(
-            f"holds {len(boxes)} labels with {held} voxels in their boxes, at most {STRUCTURE_LIMIT} labels and "
+            f"holds {count} labels with {held} voxels in their boxes, at most {STRUCTURE_LIMIT} labels and "
             f"{BOX_ALLOWANCE + BOX_RATIO * voxels} voxels are read.",
             where=str(path),
             remedy="Leave out the labels that are not needed.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import tomllib
 import zipfile
+import zlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -145,7 +147,7 @@ def parse_machine(content: bytes, where: str) -> MachineFile:
     """
     try:
         data = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"this is not a TOML file: {error}.", where=where) from error
     try:
         return MachineFile.model_validate(data)
@@ -181,8 +183,13 @@ def parse_kernel(content: bytes, where: str) -> PencilKernel:
         EOFError,
         KeyError,
         TypeError,
+        MemoryError,  # an array's header claims any size
         NotImplementedError,
+        OverflowError,
+        RuntimeError,  # an encrypted archive
+        struct.error,
         zipfile.BadZipFile,
+        zlib.error,
     ) as error:
         raise InputError(f"this is not a kernel table (npz): {error}.", where=where) from error
 

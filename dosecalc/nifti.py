@@ -41,7 +41,7 @@ def read_nifti(path: str | Path) -> tuple[Grid, npt.NDArray[Any]]:
         More voxels than a scan can have, or than its compressed file can honestly hold.
     """
     path = Path(path)
-    with parsing(path, "NIfTI"), _opened(path) as file:
+    with parsing(path, "NIfTI"), opened(path) as file:
         kind, shape, end = _claims(file, path)
         file.seek(0)
         image = kind.from_stream(file)
@@ -60,7 +60,8 @@ def read_nifti(path: str | Path) -> tuple[Grid, npt.NDArray[Any]]:
         raise InputError(error.message, where=str(path), remedy=error.remedy) from error
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """The file, inflated on the way where it is named .gz; refused where it is larger than any scan."""
     if path.stat().st_size > FILE_LIMIT:
         size = path.stat().st_size / 2**30
         raise UnsafeInputError(f"has {size:.3g} GiB, at most {FILE_LIMIT / 2**30:g} are read.", where=str(path))
@@ -88,8 +89,13 @@ def _claims(file: IO[bytes], path: Path) -> tuple[Any, tuple[int, ...], int]:
     if not 0 <= start <= HEADER_LIMIT:
         raise UnsafeInputError(f"states that its voxels start at byte {start:g}.", where=str(path))
     end = header.get_data_offset() + math.prod(shape) * dtype.itemsize
+    check_claim(path, shape, end, packed=isinstance(file, gzip.GzipFile))
+    return kind, shape, end
+
+
+def check_claim(path: Path, shape: tuple[int, ...], end: int, *, packed: bool) -> None:
+    """Refuse a header that says more than a scan or its file can hold: `shape` voxels, that end at byte `end`."""
     size = path.stat().st_size
-    packed = isinstance(file, gzip.GzipFile)
     if math.prod(shape) > VOXEL_LIMIT or (packed and end > INFLATION_ALLOWANCE + INFLATION_RATIO * size):
         raise UnsafeInputError(
             f"claims {shape} voxels ({end / 2**20:.0f} MiB) in {size / 2**20:.3g} MiB, more than a scan can have.",
@@ -98,7 +104,6 @@ def _claims(file: IO[bytes], path: Path) -> tuple[Any, tuple[int, ...], int]:
         )
     if not packed and end != size:
         raise InputError(f"has {size} bytes, its header says {end}.", where=str(path), remedy="Copy it again.")
-    return kind, shape, end
 
 
 def _check_header(image: Any, path: Path) -> None:

@@ -7,6 +7,7 @@ for writing, or a result that differs without a notice although the structure of
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import resource
@@ -27,7 +28,8 @@ from dosecalc.errors import DosecalcError
 from protocols import ProtocolError
 
 from .mutators import Mutant, mutate
-from .seeds import FORMATS, Format, Result
+from .seed_model import Format, Result
+from .seeds import FORMATS
 
 SECONDS = 10
 MEMORY = 300 * 2**20
@@ -47,9 +49,9 @@ class Overdue(BaseException):
     """The time is up; no reader can catch it by accident."""
 
 
-def run(name: str, mutants: int, *, first: int = 0, keep: Path | None = None) -> Outcome:
-    """Read the mutants number `first` and following of one format; files of faults are left in `keep`."""
-    kind, outcome = FORMATS[name], Outcome()
+def run(name: str, mutants: int, *, first: int = 0, seconds: float = math.inf, keep: Path | None = None) -> Outcome:
+    """Read the mutants number `first` and following of one format for a while; files of faults are left in `keep`."""
+    kind, outcome, end = FORMATS[name], Outcome(), time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as scratch, _silence(), _writes() as written:
         folder = Path(scratch)
         with written.allowed():
@@ -57,6 +59,8 @@ def run(name: str, mutants: int, *, first: int = 0, keep: Path | None = None) ->
         files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
         expected = kind.read(folder)
         for number in range(first, first + mutants):
+            if time.monotonic() > end:
+                break
             mutant = mutate(random.Random(f"{name} {number}"), kind.kind, files)
             with written.allowed():
                 _place(folder, files, mutant)

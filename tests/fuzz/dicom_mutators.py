@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,13 +41,16 @@ class Element:
 
 def elements(data: bytes) -> list[Element]:
     """Every element of a valid little-endian file, depth first."""
-    meta_end = 144 + struct.unpack_from("<I", data, 140)[0]
+    end = _meta_end(data)
     found: list[Element] = []
-    _scan(data, 132, meta_end, True, (), found)
-    explicit = EXPLICIT in data[:meta_end] or RUN_LENGTH in data[:meta_end]
-    if DEFLATED not in data[:meta_end]:
-        _scan(data, meta_end, len(data), explicit, (), found)
+    _scan(data, 132, end, True, (), found)
+    explicit = any(syntax in data[:end] for syntax in (EXPLICIT, RUN_LENGTH, DEFLATED))
+    _scan(data, end, len(data), explicit, (), found)
     return found
+
+
+def _meta_end(data: bytes) -> int:
+    return 144 + int(struct.unpack_from("<I", data, 140)[0])
 
 
 def _scan(
@@ -237,6 +241,18 @@ def nest(rng: random.Random, data: bytes, found: list[Element]) -> Mutation:
     place = next((e for e in after if e.tag > (0x0008, 0x1140)), after[-1])
     deep = nested(rng.choice((1, 5, 31, 40, 300, 1000)), explicit=place.explicit, defined=rng.random() < 0.5)
     return data[: place.start] + deep + data[place.start :], False
+
+
+def apply(mutator: Mutator, rng: random.Random, data: bytes) -> Mutation:
+    """A valid file mutated; a deflated one inside, behind its meta group."""
+    end = _meta_end(data)
+    if DEFLATED not in data[:end]:
+        return mutator(rng, data, elements(data))
+    plain = data[:end] + zlib.decompress(data[end:], -zlib.MAX_WBITS)
+    new, structural = mutator(rng, plain, [e for e in elements(plain) if e.tag[0] != 2])
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = packer.compress(new[end:]) + packer.flush()
+    return new[:end] + body + b"\0" * (len(body) % 2), structural
 
 
 MUTATORS: tuple[Mutator, ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import random
 import re
@@ -23,6 +24,17 @@ TEXT_VALUES = (
     '""', "[]", "{}", "[[[[]]]]", '"\\u0000"', '"' + "A" * 5000 + '"', '"<img onerror=x>"', '"../../x"', "1979-05-27",
     '"\\ud800"', "'''", "[" * 3000, "{a=" * 3000, "a." * 3000,
 )  # fmt: skip
+NRRD_LINES = (
+    "data file: /etc/passwd", "data file: ../ct.nrrd", "datafile: LIST", "byte skip: -1", "line skip: 1000000000",
+    "encoding: bzip2", "encoding: ascii", "encoding: hex", "encoding: raw", "encoding: gzip", "type: block",
+    "type: double", "type: unsigned long long", "endian: big", "endian: middle", "dimension: 4", "dimension: -1",
+    "sizes: 3 4 5", "sizes: 0 4 3", "sizes: -5 -4 3", "sizes: 100000 100000 100000", "sizes: 9999999999999999999 1 1",
+    "sizes: 1 1 1", "space: scanner-xyz", "space: RAS", "space dimension: 2", "space origin: (nan,inf,0)",
+    "space origin: (1)", "space directions: none (0,3,0) (0,0,4)", "space directions: (0,0,0) (0,3,0) (0,0,4)",
+    "space directions: (1e300,0,0) (0,1e-300,0) (0,0,1)", 'space units: "m" "m" "m"', "kinds: vector domain domain",
+    "Segment0_Name:=../../x", "Segment1_LabelValue:=1", "Segment1_LabelValue:=" + "9" * 5000, "nothing",
+)  # fmt: skip
+"""Header fields that claim another file, encoding, size or place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +59,20 @@ def mutate(rng: random.Random, kind: str, files: dict[str, bytes]) -> Mutant:
     """One file of the seed damaged in one way; `kind` as in `seeds.Format`."""
     name = rng.choice(sorted(files))
     data = files[name]
-    is_text = name.endswith((".toml", ".json"))
+    is_text = name.endswith((".toml", ".json", ".txt"))
     if rng.random() < 0.4:
         how, (new, structural) = _bytes(rng, data, name)
     elif is_text:
         how, (new, structural) = "text", _text(rng, data)
     elif kind == "dicom":
         mutator = rng.choice(dicom.MUTATORS)
-        how, (new, structural) = mutator.__name__, mutator(rng, data, dicom.elements(data))
-    else:
+        how, (new, structural) = mutator.__name__, dicom.apply(mutator, rng, data)
+    elif kind == "nrrd":
+        how, (new, structural) = "nrrd_header", _nrrd(rng, data)
+    elif kind == "nifti":
         how, (new, structural) = "nifti_field", _nifti(rng, data)
+    else:
+        how, (new, structural) = _bytes(rng, data, name)
     return Mutant({**files, name: new}, f"{name}: {how}", structural)
 
 
@@ -64,18 +80,20 @@ def _bytes(rng: random.Random, data: bytes, name: str) -> tuple[str, dicom.Mutat
     """Damage that knows nothing of the format.
 
     A shorter TOML file may be a complete one. A deflated dataset keeps no sum of its content: it may inflate to a
-    complete one all the same.
+    complete one all the same. Neither does the header of an NRRD file.
     """
-    binary = not name.endswith(".toml")
-    summed = binary and not name.endswith(".json") and dicom.DEFLATED not in data
+    packed = name.endswith(".gz")
+    binary = not name.endswith((".toml", ".txt"))
+    summed = binary and not name.endswith((".json", ".npz")) and dicom.DEFLATED not in data
     how = rng.choice(("flip", "flip", "cut", "insert", "remove", "splice"))
     at = rng.randrange(len(data))
     length = rng.randint(1, 16)
+    summed = summed and not (data.startswith(b"NRRD") and at < data.index(b"\n\n") + 2)
     if how == "flip":
         out = bytearray(data)
         for _ in range(rng.choice((1, 1, 2, 8))):
             out[rng.randrange(len(out))] ^= 1 << rng.randrange(8)
-        return how, (bytes(out), name.endswith(".gz"))
+        return how, (bytes(out), packed)
     if how == "cut":
         return how, (data[:at], binary)
     if how == "insert":
@@ -84,7 +102,7 @@ def _bytes(rng: random.Random, data: bytes, name: str) -> tuple[str, dicom.Mutat
         return how, (data[:at] + data[at + length :], summed)
     source = rng.randrange(len(data))
     chunk = data[source : source + 4 * length]
-    return how, (data[:at] + chunk + data[at + len(chunk) :], name.endswith(".gz"))
+    return how, (data[:at] + chunk + data[at + len(chunk) :], packed)
 
 
 def _text(rng: random.Random, data: bytes) -> dicom.Mutation:
@@ -119,3 +137,20 @@ def _nifti(rng: random.Random, data: bytes) -> dicom.Mutation:
     value = rng.choice(REAL) if kind == "f" else rng.choice(WHOLE[kind])
     struct.pack_into("<" + kind, out, offset, value)
     return (gzip.compress(bytes(out), mtime=0) if packed else bytes(out)), offset == 108
+
+
+def _nrrd(rng: random.Random, data: bytes) -> dicom.Mutation:
+    """One header line replaced, added, gone or damaged, or the voxels in another encoding than the header says."""
+    head, body = data.split(b"\n\n", 1)
+    lines = head.decode("ascii").split("\n")
+    how = rng.randrange(5)
+    if how == 0:
+        body = rng.choice((bz2.compress(body), gzip.compress(body, mtime=0), gzip.compress(bytes(2**22), mtime=0)))
+        return head + b"\n\n" + body, False
+    if how == 1:
+        text, _ = _text(rng, head)
+        return text + b"\n\n" + body, False
+    line = rng.choice(NRRD_LINES)
+    key = line.split(":")[0]
+    kept = [old for old in lines if old.split(":")[0] != key] if how < 4 else lines
+    return "\n".join([*kept, line]).encode("ascii") + b"\n\n" + body, False
