@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import struct
 import tomllib
 import zipfile
-import zlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -177,20 +175,9 @@ def parse_kernel(content: bytes, where: str) -> PencilKernel:
             if missing:
                 raise InputError(f"the kernel table lacks {', '.join(missing)}.", where=where)
             return PencilKernel(*(arrays[name] for name in KERNEL_ARRAYS))
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        MemoryError,  # an array's header claims any size
-        NotImplementedError,
-        OverflowError,
-        RuntimeError,  # an encrypted archive
-        struct.error,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of zip, zlib, NumPy and the parser of array headers
         raise InputError(f"this is not a kernel table (npz): {error}.", where=where) from error
 
 

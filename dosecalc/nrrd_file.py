@@ -116,9 +116,8 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 def _values(header: dict[str, Any], start: int, sizes: tuple[int, ...], path: Path) -> npt.NDArray[Any]:
     """The numbers behind the header in its own order, once it claims nothing that the file cannot hold."""
-    dtype = np.dtype(_TYPES[str(header["type"])])
-    if dtype.itemsize > 1:
-        dtype = dtype.newbyteorder({"little": "<", "big": ">"}[str(header["endian"])])
+    kind = _TYPES[str(header["type"])]
+    dtype = np.dtype(kind if kind.endswith("1") else {"little": "<", "big": ">"}[str(header["endian"])] + kind)
     encoding = str(header.get("encoding"))
     if encoding not in ("raw", "gzip", "gz"):
         raise InputError(

@@ -159,21 +159,34 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
     return flat.astype(np.int64), mm3[k, j, i] / 1000.0
 
 
-def even_odd(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> tuple[tuple[float, ...], tuple[Floats, ...]]:
+def even_odd(
+    name: str, z_mm: Sequence[float], polygons_mm: Sequence[Floats]
+) -> tuple[tuple[float, ...], tuple[Floats, ...]]:
     """Contours that do not cross, around what the given ones enclose an odd number of times, plane by plane.
 
     Returns
     -------
     tuple of float, tuple of (n, 2) float64
         Planes and polygons, holes among them.
+
+    Raises
+    ------
+    UnsafeInputError
+        More crossings than a pen makes.
     """
     planes, rings = [], []
     for z, polygons in _by_plane(z_mm, polygons_mm):
-        whole = shapely.Polygon()
-        for ring in polygons:
-            if len(ring) >= 3 and np.isfinite(ring).all():
-                whole = shapely.symmetric_difference(whole, shapely.make_valid(shapely.polygons(ring)))
-        for part in shapely.get_parts(whole):
+        where = f"structure {name!r}, plane z = {z:g} mm"
+        drawn = [ring for ring in polygons if len(ring) >= 3 and np.isfinite(ring).all()]
+        for ring in drawn:
+            _refuse_crossings(ring, where)
+        shapes = shapely.make_valid(np.array([shapely.polygons(ring) for ring in drawn], dtype=object))
+        _meeting(shapes, where)
+        while len(shapes) > 1:  # by pairs, so that most differences are of small shapes
+            shapes = np.append(
+                shapely.symmetric_difference(shapes[:-1:2], shapes[1::2]), shapes[len(shapes) // 2 * 2 :]
+            )
+        for part in shapely.get_parts(shapes):
             if part.geom_type == "Polygon" and part.area > 0:
                 found = [part.exterior, *part.interiors]
                 rings += [shapely.get_coordinates(ring)[:-1] for ring in found]
@@ -254,12 +267,7 @@ def _checked_polygon(name: str, z: float, ring: Floats) -> Any:
     polygon = shapely.polygons(ring)
     if not shapely.is_valid(polygon):
         reason = shapely.is_valid_reason(polygon)
-        if _crosses_often(ring):
-            raise UnsafeInputError(
-                f"a contour crosses itself more than {CROSSINGS_LIMIT} times ({reason}).",
-                where=where,
-                remedy="Correct it in the contouring software.",
-            )
+        _refuse_crossings(ring, where)
         polygon = shapely.make_valid(polygon)
         if abs(shapely.area(polygon) - area) > 1e-6 * max(area, 1e-3):
             raise InputError(
@@ -272,15 +280,32 @@ def _checked_polygon(name: str, z: float, ring: Floats) -> Any:
     return polygon
 
 
-def _crosses_often(ring: Floats) -> bool:
-    """Whether more than `CROSSINGS_LIMIT` pairs of edges cross, found in portions that bound the memory."""
+def _refuse_crossings(ring: Floats, where: str) -> None:
+    """Refuse more than `CROSSINGS_LIMIT` pairs of edges that cross, found in portions that bound the memory."""
     edges = shapely.linestrings(np.stack([ring, np.roll(ring, -1, axis=0)], axis=1))
     tree, portion, crossings = shapely.STRtree(edges), max(1, 10**6 // len(edges)), 0
     for start in range(0, len(edges), portion):
         crossings += len(tree.query(edges[start : start + portion], predicate="crosses").T)
         if crossings > 2 * CROSSINGS_LIMIT:  # each pair is found twice
-            return True
-    return False
+            raise UnsafeInputError(
+                f"a contour crosses itself more than {CROSSINGS_LIMIT} times.",
+                where=where,
+                remedy="Correct it in the contouring software.",
+            )
+
+
+def _meeting(shapes: npt.NDArray[Any], where: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of shapes that meet, the smaller first; refused where each meets many."""
+    areas = shapely.area(shapes)
+    inner, outer = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    pairs = (inner != outer) & (areas[inner] <= areas[outer])
+    if pairs.sum() > NESTED_LIMIT * len(shapes):
+        raise UnsafeInputError(
+            f"{len(shapes)} contours lie inside or across each other {pairs.sum()} times, no organ needs this.",
+            where=where,
+            remedy="Correct them in the contouring software.",
+        )
+    return inner[pairs], outer[pairs]
 
 
 def _nesting_signs(name: str, z: float, shapes: list[Any]) -> Floats:
@@ -288,15 +313,7 @@ def _nesting_signs(name: str, z: float, shapes: list[Any]) -> Floats:
     where = f"structure {name!r}, plane z = {z:g} mm"
     rings = np.array(shapes)
     areas = shapely.area(rings)
-    inner, outer = shapely.STRtree(rings).query(rings, predicate="intersects")
-    pairs = (inner != outer) & (areas[inner] <= areas[outer])
-    inner, outer = inner[pairs], outer[pairs]
-    if len(inner) > NESTED_LIMIT * len(shapes):
-        raise UnsafeInputError(
-            f"{len(shapes)} contours lie inside or across each other {len(inner)} times, no organ needs this.",
-            where=where,
-            remedy="Correct them in the contouring software.",
-        )
+    inner, outer = _meeting(rings, where)
     shared = shapely.area(shapely.intersection(rings[inner], rings[outer])) / areas[inner]
     duplicate = (shared > 1 - _NESTED) & (areas[outer] < areas[inner] * (1 + _NESTED))
     faulty = np.flatnonzero(duplicate | ((shared > _NESTED) & (shared < 1 - _NESTED)))

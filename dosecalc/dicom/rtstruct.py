@@ -91,7 +91,7 @@ def read_rtstruct(
         planes, polygons = tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi])
         try:
             if name in repair:
-                planes, polygons = even_odd(planes, polygons)
+                planes, polygons = even_odd(name, planes, polygons)
                 notices.append(
                     f"{name}: its contours were repaired as asked: {len(rings[roi])} became {len(polygons)}."
                 )

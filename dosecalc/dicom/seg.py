@@ -21,6 +21,7 @@ from .frames import PIXEL_LIMIT
 from .series import CtSeries
 
 VOLUME_ALLOWANCE = 2**28  # voxels between a few filled planes, which alone are stored
+_BACKGROUND = 0  # of label maps alone, PS3.3 table C.8.20-4
 WORK_LIMIT = 2**35  # voxels times segments: a hundred organs in a long scan
 
 
@@ -60,6 +61,7 @@ def read_seg(path: str | Path, *, ct: CtSeries | None = None) -> StructureSet:
             check_belongs(frame, _referenced_series(dataset), ct, file, notices)
         masks = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
         voxels = _check_volume(masks, len(names), file)
+        _check_named(dataset, masks, set(names), file)
         structures: list[Structure] = []
         absent, held = [], 0
         for segment, name in names.items():
@@ -106,8 +108,25 @@ def _check_volume(masks: Any, segments: int, file: Path) -> int:
     return voxels
 
 
+def _check_named(dataset: pydicom.Dataset, masks: Any, segments: set[int], file: Path) -> None:
+    """Refuse frames or pixels of a segment that has no name: they would be left out without a word."""
+    if dataset.get("SegmentationType") == "LABELMAP":
+        found = {int(value) for value in np.unique(masks.get_volume(combine_segments=True).array)} - {_BACKGROUND}
+    else:
+        shared, frames = dataset.get("SharedFunctionalGroupsSequence"), dataset.get("PerFrameFunctionalGroupsSequence")
+        groups = [*(shared or ()), *(frames or ())]
+        stated = [item for group in groups for item in group.get("SegmentIdentificationSequence") or ()]
+        found = {int(number(item, "ReferencedSegmentNumber", file)) for item in stated}
+    if unnamed := sorted(found - segments):
+        raise InputError(
+            f"has pixels of {len(unnamed)} segments without a name: {', '.join(map(str, unnamed[:20]))}.",
+            where=str(file),
+            remedy="Export it from its source again.",
+        )
+
+
 def _names(dataset: pydicom.Dataset, file: Path) -> dict[int, str]:
-    """Label by segment number."""
+    """Label by segment number, the background of a label map left out."""
     items = list(required(dataset, "SegmentSequence", file))
     labels = {int(number(item, "SegmentNumber", file)): text(item, "SegmentLabel", file) for item in items}
     twice = [label for label, count in Counter(labels.values()).items() if count > 1]
@@ -117,7 +136,7 @@ def _names(dataset: pydicom.Dataset, file: Path) -> dict[int, str]:
             where=str(file),
             remedy="Rename or delete one of them.",
         )
-    return labels
+    return {segment: label for segment, label in labels.items() if segment != _BACKGROUND}
 
 
 def _occupancy(volume: Any, file: Path) -> Occupancy | None:

@@ -89,7 +89,7 @@ def _read_rtstruct(folder: Path) -> Result:
     return structure_set(read_rtstruct(folder / "structures.dcm"))
 
 
-def _seg(folder: Path) -> None:
+def _seg(folder: Path, kind: str = "BINARY") -> None:
     """A Segmentation of the slices of a series."""
     _ct(folder)
     images = [pydicom.dcmread(file) for file in sorted((folder / "ct").iterdir())]
@@ -99,10 +99,14 @@ def _seg(folder: Path) -> None:
     labels = np.zeros(GRID.shape, np.uint8)
     labels[:, 1:3, 1:4], labels[1, 2, 2] = 1, 2
     uids = pydicom.uid.generate_uid(), pydicom.uid.generate_uid()
-    made = highdicom.seg.Segmentation(images, labels, "BINARY", parts, uids[0], 1, uids[1], 1, "none", "none", "1", "0")
+    made = highdicom.seg.Segmentation(images, labels, kind, parts, uids[0], 1, uids[1], 1, "none", "none", "1", "0")
     for file in (folder / "ct").iterdir():
         file.unlink()
     made.save_as(folder / "seg.dcm")
+
+
+def _seg_label_map(folder: Path) -> None:
+    _seg(folder, "LABELMAP")
 
 
 def _read_seg(folder: Path) -> Result:
@@ -126,4 +130,5 @@ DICOM = {
     "rtstruct": Format("dicom", _rtstruct, _read_rtstruct),
     "rtdose": Format("dicom", _rtdose, _read_rtdose),
     "seg": Format("dicom", _seg, _read_seg),
+    "seg_label_map": Format("dicom", _seg_label_map, _read_seg),
 }
