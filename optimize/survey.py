@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from rich.console import Console
 
 from dosecalc import names
 from dosecalc.dicom import read_rtdose
-from dosecalc.dicom.files import existing, is_dicom, read_dataset
-from dosecalc.errors import DosecalcError, InputError
+from dosecalc.dicom.files import DICOM_SUFFIXES, existing, is_dicom, parsing, read_dataset
+from dosecalc.errors import DosecalcError, InputError, UnsafeInputError
 from dosecalc.grid import Grid
 from dosecalc.images import is_image, read_image
 from dosecalc.label_maps import label_names
@@ -29,6 +29,7 @@ from .tables import print_table
 
 Headers = list[tuple[Path, pydicom.Dataset]]
 _UID_DIGITS = 6
+MOST_FILES = 100_000
 MOST_LABELS = 1000
 """Largest number in an image that is taken for a label map."""
 
@@ -51,23 +52,19 @@ def survey(path: str | Path) -> dict[str, Any]:
     ------
     InputError
         There is nothing there that can be read.
+    UnsafeInputError
+        More files than a patient has.
     """
-    root = existing(path)
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = _files(existing(path))
     images = [p for p in files if is_image(p)]
     problems: list[str] = []
-    headers: Headers = []
-    for file in (p for p in files if p not in images and is_dicom(p)):
-        if (header := _try(problems, partial(read_dataset, file, pixels=False))) is not None:
-            headers.append((file, header))
     found: dict[str, Any] = {"series": [], "structures": []}
-    groups: dict[tuple[str, str], Headers] = defaultdict(list)
-    for file, header in headers:
-        groups[str(header.get("Modality", "?")), str(header.get("SeriesInstanceUID", ""))].append((file, header))
+    groups = _grouped([p for p in files if not is_image(p)], problems)
     scans = {uid: group for (modality, uid), group in groups.items() if modality == "CT"}
     grids = {uid: _scan(group, len(scans), problems) for uid, group in scans.items()}
     for (modality, uid), group in groups.items():
-        found["series"].append(_series(modality, uid, group))
+        if (row := _try(problems, partial(_series, modality, uid, group))) is not None:
+            found["series"].append(row)
         for file, header in group:
             if modality in ("RTSTRUCT", "SEG"):
                 found["structures"] += _structure_set(file, header, scans, grids, problems)
@@ -86,7 +83,41 @@ def survey(path: str | Path) -> dict[str, Any]:
         raise InputError(
             "holds no DICOM, NIfTI or NRRD file that can be read.", where=str(path), remedy="Check the path."
         )
-    return found | {"problems": problems, "other_files": len(files) - len(headers) - len(images)}
+    return found | {"problems": problems, "other_files": len(files) - sum(map(len, groups.values())) - len(images)}
+
+
+def _files(root: Path) -> list[Path]:
+    """The file, or all files below the folder by name."""
+    if root.is_file():
+        return [root]
+    files = sorted(islice((p for p in root.rglob("*") if p.is_file()), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise UnsafeInputError(
+            f"holds more than {MOST_FILES} files.", where=str(root), remedy="Name the folder of one patient."
+        )
+    return files
+
+
+def _grouped(files: list[Path], problems: list[str]) -> dict[tuple[str, str], Headers]:
+    """DICOM headers by modality and series."""
+    groups: dict[tuple[str, str], Headers] = defaultdict(list)
+    for file in files:
+        if not is_dicom(file):
+            if file.suffix.lower() in DICOM_SUFFIXES:
+                problems.append(f"{file.name}: is named as a DICOM file but does not start as one.")
+            continue
+        if (header := _try(problems, partial(_header, file))) is not None:
+            groups[str(header.get("Modality", "?")), str(header.get("SeriesInstanceUID", ""))].append((file, header))
+    return groups
+
+
+def _header(file: Path) -> pydicom.Dataset:
+    """The header, once every value that the survey looks at can be read."""
+    header = read_dataset(file, pixels=False)
+    with parsing(file):
+        for keyword in ("Modality", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientPosition"):
+            header.get(keyword)
+    return header
 
 
 def print_survey(console: Console, found: dict[str, Any]) -> None:
@@ -128,8 +159,9 @@ def _short(header: pydicom.Dataset) -> str:
 
 def _series(modality: str, uid: str, group: Headers) -> dict[str, Any]:
     header = group[0][1]
-    heights = sorted(float(h.ImagePositionPatient[2]) for _, h in group if h.get("ImagePositionPatient"))
-    spacing = [f"{float(v):g}" for v in header.get("PixelSpacing", [])]
+    with parsing(group[0][0]):
+        heights = sorted(float(h.ImagePositionPatient[2]) for _, h in group if h.get("ImagePositionPatient"))
+        spacing = [f"{float(v):g}" for v in header.get("PixelSpacing") or ()]
     gaps = {round(high - low, 3) for low, high in pairwise(heights)}
     return {
         "modality": modality,

@@ -29,6 +29,7 @@ DICM_OFFSET = 128  # preamble, DICOM PS3.10 section 7.1
 INFLATION_ALLOWANCE, INFLATION_RATIO = 16 * 2**20, 30  # bytes, and per byte: contours deflate to a tenth
 FILE_LIMIT = 4 * 2**30  # bytes: the lengths of elements end there
 FOLDER_LIMIT = 10_000  # files: a scan has some thousand slices at most
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_DEPTH = 32  # sequences nest 6 deep in RT objects; hostile files nest thousands
 _UNDEFINED = 0xFFFFFFFF
 _LONG_VR = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -69,7 +70,7 @@ def list_files(folder: Path) -> list[Path]:
         )
     found = [p for p in files if is_dicom(p)]
     for path in files:
-        if path.suffix.lower() in (".dcm", ".dicom", ".ima") and path not in found:
+        if path.suffix.lower() in DICOM_SUFFIXES and path not in found:
             raise InputError(
                 "is named as a DICOM file but does not start as one (preamble and DICM).",
                 where=str(path),

@@ -15,6 +15,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 import dosecalc.dicom.seg as seg_module
+import optimize.survey as survey_module
 from dosecalc.dicom import read_rtdose as read_dose
 from dosecalc.dicom import synthetic_series, write_ct_series, write_rtdose
 from dosecalc.errors import InputError, UnsafeInputError, UsageError
@@ -218,3 +219,14 @@ def test_beam_strings_are_limited(text):
     with pytest.raises(UsageError) as refusal:
         parse_beams(text)
     assert len(str(refusal.value)) < 400
+
+
+def test_a_survey_counts_its_files_and_tells_what_is_no_dicom(tmp_path, monkeypatch):
+    write_ct_series(tmp_path / "ct", phantom())
+    (tmp_path / "ct" / "CT_0002.dcm").write_bytes((tmp_path / "ct" / "CT_0002.dcm").read_bytes()[3:])
+    monkeypatch.setattr(survey_module, "MOST_FILES", 4)
+    problems = survey_module.survey(tmp_path)["problems"]
+    assert any("CT_0002.dcm: is named as a DICOM file" in problem for problem in problems)
+    monkeypatch.setattr(survey_module, "MOST_FILES", 3)
+    with pytest.raises(UnsafeInputError, match="more than 3 files"):
+        survey_module.survey(tmp_path)

@@ -61,7 +61,7 @@ def run(name: str, mutants: int, *, first: int = 0, seconds: float = math.inf, k
         for number in range(first, first + mutants):
             if time.monotonic() > end:
                 break
-            mutant = mutate(random.Random(f"{name} {number}"), kind.kind, files)
+            mutant = mutate(random.Random(f"{name} {number}"), files)
             with written.allowed():
                 _place(folder, files, mutant)
             before = len(outcome.faults)

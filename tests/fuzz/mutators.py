@@ -55,8 +55,8 @@ class Mutant:
     structural: bool
 
 
-def mutate(rng: random.Random, kind: str, files: dict[str, bytes]) -> Mutant:
-    """One file of the seed damaged in one way; `kind` as in `seeds.Format`."""
+def mutate(rng: random.Random, files: dict[str, bytes]) -> Mutant:
+    """One file of the seed damaged in one way, by its name for any bytes or for its format."""
     name = rng.choice(sorted(files))
     data = files[name]
     is_text = name.endswith((".toml", ".json", ".txt"))
@@ -64,12 +64,12 @@ def mutate(rng: random.Random, kind: str, files: dict[str, bytes]) -> Mutant:
         how, (new, structural) = _bytes(rng, data, name)
     elif is_text:
         how, (new, structural) = "text", _text(rng, data)
-    elif kind == "dicom":
+    elif name.endswith(".dcm"):
         mutator = rng.choice(dicom.MUTATORS)
         how, (new, structural) = mutator.__name__, dicom.apply(mutator, rng, data)
-    elif kind == "nrrd":
+    elif name.endswith(".nrrd"):
         how, (new, structural) = "nrrd_header", _nrrd(rng, data)
-    elif kind == "nifti":
+    elif name.endswith((".nii", ".nii.gz")):
         how, (new, structural) = "nifti_field", _nifti(rng, data)
     else:
         how, (new, structural) = _bytes(rng, data, name)

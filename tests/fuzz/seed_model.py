@@ -29,15 +29,12 @@ class Format:
 
     Attributes
     ----------
-    kind : str
-        "dicom", "nifti", "nrrd" or "text": which mutators apply beside those for any bytes.
     make : function of a folder
         Writes the valid files.
     read : function of a folder
         Reads them.
     """
 
-    kind: str
     make: Callable[[Path], None]
     read: Callable[[Path], Result]
 

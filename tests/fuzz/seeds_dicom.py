@@ -123,12 +123,12 @@ def _read_rtdose(folder: Path) -> Result:
 
 
 DICOM = {
-    "ct": Format("dicom", _ct, _read_ct),
-    "ct_multi_frame": Format("dicom", _multi_frame, _read_ct),
-    "ct_run_length": Format("dicom", _run_length, _read_ct),
-    "ct_deflated": Format("dicom", _deflated, _read_ct),
-    "rtstruct": Format("dicom", _rtstruct, _read_rtstruct),
-    "rtdose": Format("dicom", _rtdose, _read_rtdose),
-    "seg": Format("dicom", _seg, _read_seg),
-    "seg_label_map": Format("dicom", _seg_label_map, _read_seg),
+    "ct": Format(_ct, _read_ct),
+    "ct_multi_frame": Format(_multi_frame, _read_ct),
+    "ct_run_length": Format(_run_length, _read_ct),
+    "ct_deflated": Format(_deflated, _read_ct),
+    "rtstruct": Format(_rtstruct, _read_rtstruct),
+    "rtdose": Format(_rtdose, _read_rtdose),
+    "seg": Format(_seg, _read_seg),
+    "seg_label_map": Format(_seg_label_map, _read_seg),
 }

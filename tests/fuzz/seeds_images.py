@@ -91,10 +91,10 @@ def _read_nrrd_labels(folder: Path) -> Result:
 
 
 IMAGES = {
-    "nifti": Format("nifti", _nifti, _reads("ct.nii")),
-    "nifti_gz": Format("nifti", _nifti_gz, _reads("ct.nii.gz")),
-    "labels": Format("nifti", _labels, _read_labels),
-    "nrrd": Format("nrrd", _nrrd, _reads("ct.nrrd")),
-    "nrrd_gz": Format("nrrd", _nrrd_gz, _reads("ct.nrrd")),
-    "nrrd_labels": Format("nrrd", _nrrd_labels, _read_nrrd_labels),
+    "nifti": Format(_nifti, _reads("ct.nii")),
+    "nifti_gz": Format(_nifti_gz, _reads("ct.nii.gz")),
+    "labels": Format(_labels, _read_labels),
+    "nrrd": Format(_nrrd, _reads("ct.nrrd")),
+    "nrrd_gz": Format(_nrrd_gz, _reads("ct.nrrd")),
+    "nrrd_labels": Format(_nrrd_labels, _read_nrrd_labels),
 }

@@ -61,8 +61,8 @@ def _read_beams(folder: Path) -> Result:
 
 
 TEXTS = {
-    "protocol": Format("text", _protocol, _read_protocol),
-    "aliases": Format("text", _aliases, _read_aliases),
-    "machine": Format("text", _machine, _read_machine),
-    "beams": Format("text", _beams, _read_beams),
+    "protocol": Format(_protocol, _read_protocol),
+    "aliases": Format(_aliases, _read_aliases),
+    "machine": Format(_machine, _read_machine),
+    "beams": Format(_beams, _read_beams),
 }
