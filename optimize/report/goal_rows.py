@@ -77,7 +77,7 @@ def scorecard(goals: Iterable[GoalResult], protocol: Protocol) -> tuple[tuple[Gr
 def second_opinion(judged: PlanEvaluation, protocol: Protocol) -> list[tuple[Row, Row]]:
     """The goals that were judged again on a finer grid: on the dose grid, and there."""
     groups, _ = scorecard(judged.goals, protocol)
-    again, _ = scorecard(judged.verification, protocol)
+    again, _ = scorecard(judged.verification.goals, protocol)
     on_dose_grid = {row.id: row for group in groups for row in group.rows}
     return [(on_dose_grid[row.id], row) for group in again for row in group.rows]
 

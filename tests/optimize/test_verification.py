@@ -89,7 +89,6 @@ def test_a_dose_grid_as_fine_needs_no_second_opinion(structures, protocol):
     finest = min(g.metric.volume for g in protocol.goals if isinstance(g.metric, DoseAtVolume))
     side = (1000.0 * finest / 30) ** (1 / 3)
     assert fine_voxels(structures, protocol, GRID.resampled(side)) is None
-    assert second_opinion((), protocol, None, np.empty(0)) == ()
 
 
 def test_what_is_not_assessed_is_not_judged_again(structures, protocol):
