@@ -163,7 +163,9 @@ def _inflated(path: Path) -> bytes:
             where=str(path),
             remedy="Export it without compression.",
         )
-    if not inflater.eof or len(inflater.unused_data) > 1:  # a byte pads to even length
+    behind = inflater.unused_data
+    # a byte pads to even length; some writers leave the sum and the length that gzip keeps (RFC 1952)
+    if not inflater.eof or (len(behind) > 1 and behind != struct.pack("<II", zlib.crc32(body), len(body))):
         _refuse_cut(path)
     meta = pydicom.filereader.read_file_meta_info(path)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import struct
 import sys
 import zipfile
 import zlib
@@ -180,6 +181,23 @@ def test_a_deflated_file_may_nest_no_deeper(tmp_path):
         else:
             with pytest.raises(error, match="deep"):
                 read_dose(file)
+
+
+def test_what_follows_a_deflated_dataset_is_the_sum_of_gzip_or_nothing(tmp_path):
+    write_rtdose(tmp_path / "rd.dcm", Volume(GRID, np.ones(GRID.shape)), synthetic_series(phantom()))
+    dataset = pydicom.dcmread(tmp_path / "rd.dcm")
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(tmp_path / "rd.dcm")
+    data = (tmp_path / "rd.dcm").read_bytes()
+    inflater = zlib.decompressobj(-15)
+    body = inflater.decompress(data[144 + int.from_bytes(data[140:144], "little") :])
+    packed = data[: len(data) - len(inflater.unused_data)]
+    good = packed + struct.pack("<II", zlib.crc32(body), len(body))
+    (tmp_path / "rd.dcm").write_bytes(good)
+    assert read_dose(tmp_path / "rd.dcm").values.max() == pytest.approx(1.0)
+    (tmp_path / "rd.dcm").write_bytes(packed + struct.pack("<II", zlib.crc32(body) ^ 1, len(body)))
+    with pytest.raises(InputError, match="cut short or damaged"):
+        read_dose(tmp_path / "rd.dcm")
 
 
 def insert_deflated(file, extra):
