@@ -61,7 +61,8 @@ def list_files(folder: Path) -> list[Path]:
     UnsafeInputError
         More files than a scan can have.
     """
-    files = [p for p in sorted(folder.iterdir()) if p.is_file()]
+    # macOS leaves ._NAME beside NAME on other file systems: its own notes on the file
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith("._")]
     if len(files) > FOLDER_LIMIT:
         raise UnsafeInputError(
             f"holds {len(files)} files, at most {FOLDER_LIMIT} are read.",

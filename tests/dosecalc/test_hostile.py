@@ -591,7 +591,7 @@ def test_a_text_of_two_values_is_no_name(structures):
     def change(dataset):
         dataset.StructureSetROISequence[0].ROIName = ["Liver", "Spleen"]
 
-    with pytest.raises(InputError, match="ROIName is not one text"):
+    with pytest.raises(InputError, match="without backslash"):
         read_rtstruct(edited(structures, change))
 
 
