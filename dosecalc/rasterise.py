@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
-from .errors import InputError
+from .errors import InputError, UnsafeInputError
 from .grid import IDENTITY, Grid
 
 Floats = npt.NDArray[np.float64]
@@ -26,6 +25,8 @@ PLANE_TOLERANCE_MM = 0.01  # what rounding leaves (the same figure as for CT sli
 JITTER_MM = 0.1  # half the distance of the thinnest CT slices: contours this close were drawn on one slice
 PLANE_SHARE = 0.25  # of the distance of planes: contours closer than this were drawn on one slice
 COORDINATE_LIMIT_MM = 5000.0  # no scanner reaches further: a larger number is a wrong unit or a broken file
+CROSSINGS_LIMIT = 500  # of a contour with itself: what they enclose takes minutes to tell for a few thousand
+NESTED_LIMIT = 10  # contours around one contour, on average over a plane
 SPLIT_RATIO = 2.5  # a gap this many times its neighbours' separates two parts; a smaller one is bridged
 _NESTED = 1e-3  # share of the smaller polygon's area by which nesting may be inexact
 SAME_MM, SAME_SHARE = 0.2, 0.1  # mean distance of two rings, and share of their area, below which they are one ring
@@ -192,6 +193,11 @@ def even_odd(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> tuple[tupl
     -------
     tuple of float, tuple of (n, 2) float64
         Planes and polygons, holes among them.
+
+    Raises
+    ------
+    UnsafeInputError
+        More crossings than a pen makes.
     """
     return _combined(z_mm, polygons_mm, shapely.symmetric_difference)
 
@@ -208,7 +214,7 @@ def _combined(
     rings: list[Floats] = []
     for z, members in planes_of(z_mm):
         usable = [polygons_mm[k] for k in members if len(polygons_mm[k]) >= 3 and np.isfinite(polygons_mm[k]).all()]
-        for part in shapely.get_parts(reduce(combine, _distinct(usable), shapely.Polygon())):
+        for part in shapely.get_parts(_joined(_distinct(usable, f"plane z = {z:g} mm"), combine)):
             if part.geom_type == "Polygon" and part.area > 0:
                 found = [part.exterior, *part.interiors]
                 rings += [shapely.get_coordinates(ring)[:-1] for ring in found]
@@ -216,15 +222,26 @@ def _combined(
     return tuple(planes), tuple(rings)
 
 
-def _distinct(polygons: Sequence[Floats]) -> list[Any]:
+def _joined(shapes: Sequence[Any], combine: Callable[[Any, Any], Any]) -> Any:
+    """All shapes combined, by pairs, so that most steps are of small shapes."""
+    left = np.array([shapely.Polygon(), *shapes])
+    while len(left) > 1:
+        left = np.append(combine(left[:-1:2], left[1::2]), left[len(left) // 2 * 2 :])
+    return left[0]
+
+
+def _distinct(polygons: Sequence[Floats], where: str) -> list[Any]:
     """Valid shapes of a plane's polygons, those drawn again left out."""
-    kept: list[Any] = []
     for ring in polygons:
-        shape = shapely.make_valid(shapely.polygons(ring))
-        size, length = shapely.area(shape), shapely.length(shape)
-        if not any(_same(shapely.area(shapely.symmetric_difference(shape, other)), size, length) for other in kept):
-            kept.append(shape)
-    return kept
+        _refuse_crossings(ring, where)
+    shapes = np.array([shapely.make_valid(shapely.polygons(ring)) for ring in polygons], dtype=object)
+    earlier, later = np.sort(_meeting(shapes, where), axis=0)
+    differences = shapely.area(shapely.symmetric_difference(shapes[earlier], shapes[later]))
+    same = _same(differences, shapely.area(shapes[later]), shapely.length(shapes[later]))
+    kept = np.ones(len(shapes), dtype=bool)
+    for one, other in sorted(zip(later[same].tolist(), earlier[same].tolist(), strict=True)):
+        kept[one] &= not kept[other]
+    return list(shapes[kept])
 
 
 def _same(difference_mm2: Any, area_mm2: Any, length_mm: Any) -> Any:
@@ -234,8 +251,8 @@ def _same(difference_mm2: Any, area_mm2: Any, length_mm: Any) -> Any:
 
 def signed_area(ring_mm: Floats) -> float:
     """Shoelace area of an open or closed ring in mm2, positive when x turns towards y."""
-    x, y = (ring_mm - ring_mm[0]).T
-    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2.0
+    x, y = (ring_mm - ring_mm[0]).T  # so that the edge back to the first point adds nothing
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2.0
 
 
 def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
@@ -251,7 +268,7 @@ def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
             continue
         places = f"z = {slabs[i].z_mm:g} and {slabs[i + 1].z_mm:g} mm are {gap:.2g} mm apart"
         one, two = (
-            reduce(shapely.symmetric_difference, [shapely.make_valid(shapely.polygons(r)) for r in slab.rings_mm])
+            _joined([shapely.make_valid(shapely.polygons(r)) for r in slab.rings_mm], shapely.symmetric_difference)
             for slab in slabs[i : i + 2]
         )
         if shapely.area(shapely.intersection(one, two)) < 0.5 * shapely.area(shapely.union(one, two)):
@@ -323,6 +340,7 @@ def _checked_polygon(name: str, z: float, ring: Floats) -> Any:
     polygon = shapely.polygons(ring)
     if not shapely.is_valid(polygon):
         reason = shapely.is_valid_reason(polygon)
+        _refuse_crossings(ring, where)
         polygon = shapely.make_valid(polygon)
         if abs(shapely.area(polygon) - area) > 1e-6 * max(area, 1e-3):
             raise InputError(
@@ -335,24 +353,52 @@ def _checked_polygon(name: str, z: float, ring: Floats) -> Any:
     return polygon
 
 
+def _refuse_crossings(ring: Floats, where: str) -> None:
+    """Refuse more than `CROSSINGS_LIMIT` pairs of edges that cross, found in portions that bound the memory."""
+    edges = shapely.linestrings(np.stack([ring, np.roll(ring, -1, axis=0)], axis=1))
+    tree, portion, crossings = shapely.STRtree(edges), max(1, 10**6 // len(edges)), 0
+    for start in range(0, len(edges), portion):
+        crossings += len(tree.query(edges[start : start + portion], predicate="crosses").T)
+        if crossings > 2 * CROSSINGS_LIMIT:  # each pair is found twice
+            raise UnsafeInputError(
+                f"a contour crosses itself more than {CROSSINGS_LIMIT} times.",
+                where=where,
+                remedy="Correct it in the contouring software.",
+            )
+
+
+def _meeting(shapes: npt.NDArray[Any], where: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of shapes that meet, the smaller first; refused where each meets many."""
+    areas = shapely.area(shapes)
+    inner, outer = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    pairs = (inner != outer) & (areas[inner] <= areas[outer])
+    if pairs.sum() > NESTED_LIMIT * len(shapes):
+        raise UnsafeInputError(
+            f"{len(shapes)} contours lie inside or across each other {pairs.sum()} times, no organ needs this.",
+            where=where,
+            remedy="Correct them in the contouring software.",
+        )
+    return inner[pairs], outer[pairs]
+
+
 def _nesting_signs(name: str, z: float, shapes: list[Any]) -> Floats:
     """+1 for polygons at even depth, -1 for holes; duplicates and partial overlaps are refused."""
-    areas = np.array([shapely.area(shape) for shape in shapes])
-    depth = np.zeros(len(shapes), dtype=int)
-    tree = shapely.STRtree(shapes)
-    for a, b in tree.query(shapes, predicate="intersects").T:
-        if areas[a] > areas[b] or a == b:
-            continue
-        shared = float(shapely.area(shapely.intersection(shapes[a], shapes[b]))) / areas[a]
-        duplicate = shared > 1 - _NESTED and _same(areas[b] - areas[a], areas[a], shapely.length(shapes[a]))
-        if duplicate or _NESTED < shared < 1 - _NESTED:
-            fault = "are the same" if duplicate else f"overlap in part ({100 * shared:.1f} % of the smaller)"
-            raise InputError(
-                f"two contours {fault}; whether this adds or removes volume is not defined.",
-                where=f"structure {name!r}, plane z = {z:g} mm",
-                remedy="Merge or delete one in the contouring software.",
-            )
-        depth[a] += shared >= 1 - _NESTED
+    where = f"structure {name!r}, plane z = {z:g} mm"
+    rings = np.array(shapes)
+    areas = shapely.area(rings)
+    inner, outer = _meeting(rings, where)
+    shared = shapely.area(shapely.intersection(rings[inner], rings[outer])) / areas[inner]
+    duplicate = (shared > 1 - _NESTED) & _same(areas[outer] - areas[inner], areas[inner], shapely.length(rings[inner]))
+    faulty = np.flatnonzero(duplicate | ((shared > _NESTED) & (shared < 1 - _NESTED)))
+    if len(faulty):
+        first = faulty[0]
+        fault = "are the same" if duplicate[first] else f"overlap in part ({100 * shared[first]:.1f} % of the smaller)"
+        raise InputError(
+            f"two contours {fault}; whether this adds or removes volume is not defined.",
+            where=where,
+            remedy="Merge or delete one in the contouring software.",
+        )
+    depth = np.bincount(inner[shared >= 1 - _NESTED], minlength=len(shapes))
     return np.where(depth % 2 == 0, 1.0, -1.0)
 
 
