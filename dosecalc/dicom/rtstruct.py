@@ -16,7 +16,7 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from ..errors import InputError, UnsafeInputError
-from ..rasterise import JITTER_MM, PLANE_TOLERANCE_MM, enclosed, even_odd, planes_of
+from ..slabs import JITTER_MM, PLANE_TOLERANCE_MM, enclosed, even_odd, planes_of
 from ..structures import NAME_LENGTH, Contours, Structure, StructureSet, role_from_name
 from .belonging import check_belongs
 from .files import decimals, existing, number, numbers, parsing, read_dataset, required, text
