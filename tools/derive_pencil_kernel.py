@@ -68,7 +68,7 @@ C2_RANGE = (1.0, 12.0)
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """End point of a spectrum, its filtration C2, and the TPR20,10 that C2 was fitted to (`fitted_c2`)."""
+    """End point of a spectrum, its filtration C2, and the TPR20,10 that C2 meets within 0.001 (`fitted_c2`)."""
 
     endpoint_mev: float
     c2: float
@@ -77,8 +77,8 @@ class Quality:
 
 QUALITIES = {
     "generic_6mv": Quality(5.76, 5.948, 0.667),
-    "generic_6fff": Quality(6.20, 3.340, 0.632),
-    "generic_10fff": Quality(10.5, 4.527, 0.707),
+    "generic_6fff": Quality(6.20, 3.442, 0.632),
+    "generic_10fff": Quality(10.5, 4.564, 0.707),
 }
 
 ENERGY_FIRST_MEV, ENERGY_STEP_MEV = 0.10, 0.08
@@ -216,22 +216,22 @@ def within_radius(mu: float, fractions: Array, cone_edges_deg: Array, edges_cm: 
 
 
 def monoenergetic(edk: dict[str, npt.NDArray[Any]], energy_mev: Array) -> dict[str, Array]:
-    """Ring integrals of the pencil kernels of single energies: what any spectrum is a weighted sum of.
+    """Dose within each radius of the pencil kernels of single energies: what any spectrum is a weighted sum of.
 
     Returns
     -------
     dict
-        ``primary`` and ``scatter``, each (energies, depths, rings) in cm2/g.
+        ``primary`` and ``scatter``, each (energies, depths, ring edges) in cm2/g.
     """
     total, primary = edk["fraction_total"].astype(np.float64), edk["fraction_primary"].astype(np.float64)
     parts = {"primary": primary, "scatter": np.maximum(total - primary, 0.0)}
-    return {name: np.stack([_rings_of(e, edk, part) for e in energy_mev]) for name, part in parts.items()}
+    return {name: np.stack([_within_edges(e, edk, part) for e in energy_mev]) for name, part in parts.items()}
 
 
-def _rings_of(energy_mev: float, edk: dict[str, npt.NDArray[Any]], fractions: Array) -> Array:
+def _within_edges(energy_mev: float, edk: dict[str, npt.NDArray[Any]], fractions: Array) -> Array:
     mu = float(attenuation(energy_mev, 1))  # water at 1 g/cm3: 1/cm and cm2/g are the same number
     kernel = kernel_at(energy_mev, edk["energy_MeV"], fractions)
-    return mu * np.diff(within_radius(mu, kernel, edk["cone_edges_deg"], edk["shell_edges_cm"]), axis=1)
+    return mu * within_radius(mu, kernel, edk["cone_edges_deg"], edk["shell_edges_cm"])
 
 
 def derive(edk: dict[str, npt.NDArray[Any]], energy_mev: Array, share: Array) -> dict[str, npt.NDArray[np.float32]]:
@@ -257,8 +257,8 @@ def derive(edk: dict[str, npt.NDArray[Any]], energy_mev: Array, share: Array) ->
 def kernel_table(mono: dict[str, Array], share: Array) -> dict[str, npt.NDArray[np.float32]]:
     """The table of `derive` from single energies and their shares of the energy fluence."""
     table = {"depth_mm": depth_nodes_mm(), "radius_edges_mm": radius_edges_mm()}
-    for name, rings in mono.items():
-        table[name] = np.tensordot(share, rings, axes=1)
+    for name, within in mono.items():
+        table[name] = np.diff(np.tensordot(share, within, axes=1), axis=1)
     return {key: values.astype(np.float32) for key, values in table.items()}
 
 
@@ -275,7 +275,7 @@ def ring_share_of_square(edges_mm: Array, half_mm: float) -> Array:
 
 def axis_dose(mono: dict[str, Array], depth_mm: Array, field_mm: Array) -> Array:
     """(energies, n) dose per unit energy fluence on the axis of square fields, `field_mm` wide at `depth_mm`."""
-    rings = mono["primary"] + mono["scatter"]
+    rings = np.diff(mono["primary"] + mono["scatter"], axis=2)
     edges, nodes = radius_edges_mm(), depth_nodes_mm()
     doses = [rings @ ring_share_of_square(edges, field / 2) for field in field_mm]
     pairs = zip(doses, depth_mm, strict=True)

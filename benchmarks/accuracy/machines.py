@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dosecalc.machine import BeamModel, load_machine, square_field_dose
+from dosecalc.machine import BeamModel, calibrated, load_machine
 from dosecalc.mixture import PencilKernel, fit_mixture
 from tools import derive_pencil_kernel as derivation
 
@@ -53,20 +53,12 @@ def from_kernel(name: str, table: dict[str, Any], source_sigma_mm: tuple[float, 
     return calibrated(bare)
 
 
-def calibrated(machine: BeamModel) -> BeamModel:
-    """The machine with its one calibration: the stated dose per MU at its reference point."""
-    at = machine.reference
-    scale = (at.ssd_mm + at.depth_mm) / machine.sad_mm
-    dose = square_field_dose(
-        machine.mixture, machine.source_sigma_mm, depth_mm=at.depth_mm, field_mm=at.field_mm, scale=scale
-    )
-    return dataclasses.replace(machine, gy_per_fluence=at.dose_gy_per_mu * scale**2 / dose)
-
-
 def monte_carlo_machine(data: Path) -> BeamModel:
     """Point source with the spectrum of the Monte Carlo runs; 1 "MU" is 1 photon per cm2 in the isocentre plane."""
     energy, photons = read_spectrum(data / "physics" / "monte_carlo" / "x6.spectrum")
     share = photons * energy / (photons * energy).sum()
     table = derivation.derive(deposition_kernels(data), energy, share)
     mean_mev = float((photons * energy).sum() / photons.sum())
-    return dataclasses.replace(from_kernel("monte_carlo_6mv", table, (0.0, 0.0)), gy_per_fluence=mean_mev * GY_G_PER_MEV)
+    return dataclasses.replace(
+        from_kernel("monte_carlo_6mv", table, (0.0, 0.0)), gy_per_fluence=mean_mev * GY_G_PER_MEV
+    )

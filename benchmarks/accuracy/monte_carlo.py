@@ -135,7 +135,13 @@ def _water_rows(case: str, run: Run, ours: Array, central: Array) -> Iterator[Ro
     mine, theirs, noise = _window(run, ours, central, 20, 200)
     scale = theirs / mine
     yield relative(
-        case, f"axis, absolute, 20-200 mm, mean (noise {noise:.2f} %)", 1e12 * mine, 1e12 * theirs, "pGy cm2", 1.0, SOURCE
+        case,
+        f"axis, absolute, 20-200 mm, mean (noise {noise:.2f} %)",
+        1e12 * mine,
+        1e12 * theirs,
+        "pGy cm2",
+        1.0,
+        SOURCE,
     )
     for low in (20, 50, 80, 110, 140, 170):
         mine, theirs, noise = _window(run, ours, central, low, low + 30)
@@ -183,7 +189,9 @@ def _lateral_rows(case: str, run: Run, ours: Array, field_mm: float) -> Iterator
 def _gamma_rows(case: str, run: Run, ours: Array, *, layered: bool) -> Iterator[Row]:
     """Gamma in the central plane: raw, and with the noise reduced; slabs with lung on its own."""
     fine = run.depth > 4  # the first millimetres have no electron contamination on either side, and 2 mm bins
-    smooth = np.concatenate([_smoothed(run, part) for part in ((0, 130) if layered else (0, 300), (130, 300))[: 1 + layered]])
+    smooth = np.concatenate(
+        [_smoothed(run, part) for part in ((0, 130) if layered else (0, 300), (130, 300))[: 1 + layered]]
+    )
     percent, distance, tolerance = (3.0, 2.0, 95.0) if layered else (2.0, 1.0, 99.0)
     lung = ((run.depth > 50) & (run.depth < 130))[:, None] & np.ones(len(run.x), bool)
     parts = [("water", ~lung & fine[:, None]), ("lung", lung)] if layered else [("water", fine[:, None] & ~lung | lung)]

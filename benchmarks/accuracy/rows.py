@@ -78,9 +78,7 @@ def absolute(
     return Row(case, quantity, ours, reference, unit, ours - reference, unit, tolerance, source, role)
 
 
-def passing(
-    case: str, quantity: str, rate: float, tolerance: float | None, source: str, role: Role = "judged"
-) -> Row:
+def passing(case: str, quantity: str, rate: float, tolerance: float | None, source: str, role: Role = "judged") -> Row:
     """A gamma pass rate in %."""
     return Row(case, quantity, rate, 100.0, "%", rate, PASS_RATE, tolerance, source, role)
 
