@@ -44,6 +44,11 @@ class HeadScatter:
     filter_distance_mm: float
     collimator_distance_mm: float
 
+    def seen_per_mm(self, sad_mm: float) -> float:
+        """h per mm of half opening in the isocentre plane."""
+        at_collimator = self.collimator_distance_mm / sad_mm
+        return at_collimator * (sad_mm - self.filter_distance_mm) / (sad_mm - self.collimator_distance_mm)
+
 
 @dataclass(frozen=True, slots=True)
 class ExtraFocal:
@@ -106,7 +111,6 @@ def with_extra_focal(mixture: GaussianMixture, source: ExtraFocal) -> GaussianMi
 
 def _output(head: HeadScatter, sad_mm: float, x_mm: float, y_mm: float) -> float:
     """Sc of the class text, relative to a wide-open head."""
-    at_collimator = head.collimator_distance_mm / sad_mm
-    seen = at_collimator * (sad_mm - head.filter_distance_mm) / (sad_mm - head.collimator_distance_mm)
+    seen = head.seen_per_mm(sad_mm)
     visible = [float(erf(side / 2 * seen / (np.sqrt(2.0) * head.sigma_mm))) for side in (x_mm, y_mm)]
     return 1.0 - head.weight + head.weight * visible[0] * visible[1]

@@ -258,7 +258,8 @@ def kernel_table(mono: dict[str, Array], share: Array) -> dict[str, npt.NDArray[
     """The table of `derive` from single energies and their shares of the energy fluence."""
     table = {"depth_mm": depth_nodes_mm(), "radius_edges_mm": radius_edges_mm()}
     for name, within in mono.items():
-        table[name] = np.diff(np.tensordot(share, within, axes=1), axis=1)
+        rings = np.diff(np.tensordot(share, within, axes=1), axis=1)
+        table[name] = np.maximum(rings, 0.0)  # beyond the electrons' range the difference is rounding, of either sign
     return {key: values.astype(np.float32) for key, values in table.items()}
 
 
