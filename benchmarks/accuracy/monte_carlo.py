@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +28,6 @@ SOURCE = "EGSnrc (own runs), point source, x6.spectrum"
 LUNG = 0.258
 """Electron density relative to water of lung tissue at 0.26 g/cm3: Z/A 0.5497 against 0.5551 (ICRU Report 44)."""
 SLAB = ((50, 1.0), (80, LUNG))
-CASES = (
-    ("w3", "water 3x3", 30.0, (), 6.0),
-    ("w10", "water 10x10", 100.0, (), 25.0),
-    ("slab_lung_3x3", "lung slab 3x3", 30.0, SLAB, 6.0),
-)
-"""File, name, field in mm, layers, half width in mm of the middle that is averaged."""
 SLAB_REGIONS = (
     ("water before lung", 20, 50, None),
     ("mid lung", 70, 110, None),
@@ -44,6 +37,24 @@ SLAB_REGIONS = (
     ("20-70 mm beyond lung", 150, 200, 3.0),
 )
 """Name, depths in mm, tolerance in % (MPPG 5.b: 3 % beyond lung, more than 2 cm distal)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """File and field of a run, its layers, and the half width of the middle of the field that is averaged."""
+
+    file: str
+    name: str
+    field_mm: float
+    layers: tuple[tuple[int, float], ...]
+    middle_mm: float
+
+
+CASES = (
+    Case("w3", "Monte Carlo water 3x3", 30.0, (), 6.0),
+    Case("w10", "Monte Carlo water 10x10", 100.0, (), 25.0),
+    Case("slab_lung_3x3", "Monte Carlo lung slab 3x3", 30.0, SLAB, 6.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +106,27 @@ def _samples(edges: Array, per_voxel: int) -> Array:
     return edges[0] + step * (np.arange((len(edges) - 1) * per_voxel) + 0.5)
 
 
-def rows(data: Path, quick: bool = False) -> Iterator[Row]:
-    """All rows of the Monte Carlo cases; `quick` leaves out the second field and gamma."""
+def rows(data: Path) -> Iterator[Row]:
+    """All rows of the Monte Carlo cases."""
     folder = data / "physics" / "monte_carlo"
-    for file, name, field, layers, middle in CASES:
-        case = f"Monte Carlo {name}"
-        if not (folder / f"{file}.3ddose").is_file() or not (data / "physics" / "edk_water.npz").is_file():
-            yield absent(case, "depth dose, penumbra, tail, gamma", SOURCE)
+    machine = monte_carlo_machine(data) if (data / "physics" / "edk_water.npz").is_file() else None
+    for case in CASES:
+        if machine is None or not (folder / f"{case.file}.3ddose").is_file():
+            yield absent(case.name, "depth dose, penumbra, tail, gamma", SOURCE)
             continue
-        if quick and file == "w10":
-            continue
-        run = read_3ddose(folder / f"{file}.3ddose")
-        ours = model_plane(_machine(data), Setup(field, 1000.0, layers), run)
-        central = np.abs(run.x) < middle
-        yield from (_slab_rows if layers else _water_rows)(case, run, ours, central)
-        if not layers:
-            yield from _lateral_rows(case, run, ours, field)
-        if not quick:
-            yield from _gamma_rows(case, run, ours, layered=bool(layers))
+        run = read_3ddose(folder / f"{case.file}.3ddose")
+        yield from case_rows(machine, case, run)
 
 
-@lru_cache(maxsize=1)
-def _machine(data: Path) -> BeamModel:
-    return monte_carlo_machine(data)
+def case_rows(machine: BeamModel, case: Case, run: Run, *, with_gamma: bool = True) -> Iterator[Row]:
+    """The rows of one run; 1 MU of the machine is 1 photon per cm2 in the isocentre plane."""
+    ours = model_plane(machine, Setup(case.field_mm, 1000.0, case.layers), run)
+    central = np.abs(run.x) < case.middle_mm
+    yield from (_slab_rows if case.layers else _water_rows)(case.name, run, ours, central)
+    if not case.layers:
+        yield from _lateral_rows(case.name, run, ours, case.field_mm)
+    if with_gamma:
+        yield from _gamma_rows(case.name, run, ours, layered=bool(case.layers))
 
 
 def _window(run: Run, ours: Array, central: Array, low: float, high: float) -> tuple[float, float, float]:
@@ -187,35 +196,33 @@ def _lateral_rows(case: str, run: Run, ours: Array, field_mm: float) -> Iterator
 
 
 def _gamma_rows(case: str, run: Run, ours: Array, *, layered: bool) -> Iterator[Row]:
-    """Gamma in the central plane: raw, and with the noise reduced; slabs with lung on its own."""
-    fine = run.depth > 4  # the first millimetres have no electron contamination on either side, and 2 mm bins
-    smooth = np.concatenate(
-        [_smoothed(run, part) for part in ((0, 130) if layered else (0, 300), (130, 300))[: 1 + layered]]
-    )
+    """Gamma in the central plane below 4 mm, raw and with the noise reduced; lung on its own."""
+    lung = ((run.depth > 50) & (run.depth < 130) if layered else np.zeros(len(run.depth), bool))[:, None]
+    deep = (run.depth > 4)[:, None]
+    regions = {"water": np.broadcast_to(deep & ~lung, ours.shape)}
+    if layered:
+        regions["lung"] = np.broadcast_to(lung, ours.shape)
     percent, distance, tolerance = (3.0, 2.0, 95.0) if layered else (2.0, 1.0, 99.0)
-    lung = ((run.depth > 50) & (run.depth < 130))[:, None] & np.ones(len(run.x), bool)
-    parts = [("water", ~lung & fine[:, None]), ("lung", lung)] if layered else [("water", fine[:, None] & ~lung | lung)]
-    for label, reference in (("raw", run.dose[:, 1]), ("folded and smoothed", smooth)):
-        for region, keep in parts:
+    media = ((0, 50), (50, 130), (130, 300)) if layered else ((0, 300),)
+    references = {"raw": run.dose[:, 1], "folded and smoothed": np.concatenate([_smoothed(run, m) for m in media])}
+    for label, reference in references.items():
+        for region, keep in regions.items():
             rate = gamma.pass_rate(
                 (run.depth, run.x), reference, (run.depth, run.x), ours,
                 percent=percent, distance_mm=distance, keep=keep,
             )  # fmt: skip
             quantity = f"gamma {percent:g} %/{distance:g} mm, absolute, {label}, {region}"
             source = f"{SOURCE}; {gamma.SOURCE}"
-            judged = label != "raw"
-            if rate is None:
-                yield absent(case, quantity, source)
-            else:
-                yield passing(case, quantity, rate, tolerance if judged else None, source)
+            bound = None if label == "raw" else tolerance
+            yield absent(case, quantity, source) if rate is None else passing(case, quantity, rate, bound, source)
 
 
-def _smoothed(run: Run, between: tuple[float, float]) -> Array:
+def _smoothed(run: Run, between: tuple[int, int]) -> Array:
     """Folded plane with a quadratic through 7 neighbours along depth, inside one medium and one voxel size."""
     plane = _folded(run)
     pieces = []
     for low, high in ((0.0, 30.0), (30.0, 1000.0)):
-        rows = (run.depth > max(low, between[0])) & (run.depth < min(high, between[1]))
-        if rows.sum() > 0:
-            pieces.append(savgol_filter(plane[rows], min(7, rows.sum() // 2 * 2 - 1), 2, axis=0))
+        inside = (run.depth > max(low, between[0])) & (run.depth < min(high, between[1]))
+        if inside.any():
+            pieces.append(savgol_filter(plane[inside], 7 if inside.sum() >= 7 else 3, 2, axis=0))
     return np.concatenate(pieces)

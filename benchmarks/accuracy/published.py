@@ -28,11 +28,11 @@ NYHOLM = "kernel of Nyholm et al, Radiother Oncol 78:347 (2006), 98:286"
 def rows(data: Path) -> Iterator[Row]:
     """All rows; only the published kernel needs the data folder."""
     yield from _quality_rows()
-    yield from _textbook_rows(load_machine("generic_6mv"))
-    yield from _output_rows(load_machine("generic_6mv"))
+    yield from textbook_rows(load_machine("generic_6mv"))
+    yield from output_rows(load_machine("generic_6mv"))
     path = data / "physics" / "nyholm2006" / "nyholm2006_coeffs.json"
     yield from _nyholm_rows(load_machine("generic_6mv"), path)
-    yield from _closed_forms(load_machine("generic_6mv"))
+    yield from closed_forms(load_machine("generic_6mv"))
     yield absent("oblique incidence, 45 degrees", "dose under an oblique surface", "no reference at hand")
     yield absent("generic_6fff, generic_10fff", "measured profiles and output factors", "no citable table at hand")
 
@@ -52,7 +52,7 @@ def _quality_rows() -> Iterator[Row]:
         )
 
 
-def _textbook_rows(machine: BeamModel) -> Iterator[Row]:
+def textbook_rows(machine: BeamModel) -> Iterator[Row]:
     depth = np.arange(1.0, 201.0)
     dose = axis_dose(machine, Setup(100.0, 1000.0), depth)
     case = "generic_6mv 10x10, SSD 100 cm"
@@ -61,7 +61,7 @@ def _textbook_rows(machine: BeamModel) -> Iterator[Row]:
     yield absolute(case, "depth of the maximum", depth[dose.argmax()], 15.0, "mm", 2.0, TEXTBOOK)
 
 
-def _output_rows(machine: BeamModel) -> Iterator[Row]:
+def output_rows(machine: BeamModel) -> Iterator[Row]:
     case = "generic_6mv output factors"
     reference = axis_dose(machine, Setup(100.0, 1000.0), 100.0)[0]
     for side, published in OUTPUT_FACTORS.items():
@@ -111,7 +111,7 @@ def _nyholm_rows(machine: BeamModel, path: Path) -> Iterator[Row]:
     yield relative(case, "absolute, 10x10, 10 cm", *(1e3 * float(d[2]) for d in at_10), "10-3 cm2/g", None, NYHOLM)
 
 
-def _closed_forms(machine: BeamModel) -> Iterator[Row]:
+def closed_forms(machine: BeamModel) -> Iterator[Row]:
     """The engine against its kernel table in rings, and the inverse square law."""
     case = "closed forms"
     with np.load(SHIPPED / "generic_6mv" / "pencil_kernel.npz", allow_pickle=False) as table:
