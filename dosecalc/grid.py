@@ -78,6 +78,14 @@ class Grid:
         dx, dy, dz = self.spacing_mm
         return dx * dy * dz / 1000.0
 
+    @property
+    def bounds_mm(self) -> npt.NDArray[np.float64]:
+        """The box around all voxels, (2, 3) in LPS mm, the lower corner first."""
+        corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64)
+        offsets = (corners * np.asarray(self.shape[::-1]) - 0.5) * np.asarray(self.spacing_mm)
+        points = np.asarray(self.origin_mm) + offsets @ self.axes
+        return np.stack([points.min(axis=0), points.max(axis=0)])
+
     def centres_mm(self, voxels: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.float64]:
         """LPS coordinates, (n, 3) float64 in mm, of the given C-order flat voxel indices (default: all)."""
         flat = np.arange(self.size) if voxels is None else np.asarray(voxels)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from .coverage import offset
 from .errors import InputError
 from .grid import Grid
 from .images import read_image
@@ -78,14 +79,14 @@ def _check_voxels(grid: Grid, scan: Grid, path: Path) -> list[str]:
     same = np.allclose(grid.spacing_mm, scan.spacing_mm, rtol=1e-4)
     if not same or np.abs(first - np.round(first)).max() > VOXEL_TOLERANCE:
         raise InputError(
-            f"lies on other voxels than the CT: {_told(grid)}; the CT has {_told(scan)}.",
+            f"lies on other voxels than the CT: {_told(grid)}; the CT has {_told(scan)}; {offset(grid, scan)}.",
             where=str(path),
             remedy="Use the map that was made on this CT; --resample-labels accepts the other voxels.",
         )
     if grid.shape == scan.shape and not np.round(first).any():
         return []
     ours, its = (" x ".join(map(str, g.shape[::-1])) for g in (grid, scan))
-    return [f"label map: covers {ours} voxels, the CT {its}."]
+    return [f"label map: covers {ours} voxels, the CT {its}; {offset(grid, scan)}."]
 
 
 def _told(grid: Grid) -> str:
@@ -156,7 +157,7 @@ def _row(key: str, value: Any, where: str) -> tuple[int, str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"cannot be read as JSON ({type(error).__name__}).",

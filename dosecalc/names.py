@@ -6,7 +6,6 @@ two structures claim is refused rather than guessed.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ import numpy as np
 
 from .errors import InputError
 from .grid import Grid
+from .spelling import key as _key
+from .spelling import near
 from .structures import Occupancy, Structure, StructureSet
 
 EXTERNAL_NAME = "Body"
@@ -145,12 +146,6 @@ def _laid_over(given: dict[str, dict[str, list[str]]], claimed: set[str]) -> Tab
     return table
 
 
-def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Up to three known names that look like `name`, best first."""
-    by_key = {_key(other): other for other in known}
-    return tuple(by_key[key] for key in difflib.get_close_matches(_key(name), by_key, n=3, cutoff=0.6))
-
-
 def known_as(name: str) -> str:
     """What the shipped table makes of a name, in words: an organ, a part of one, or nothing."""
     organ = canonical_name(name)
@@ -159,13 +154,14 @@ def known_as(name: str) -> str:
 
 
 def suggestions(name: str, table: Table | None = None) -> tuple[str, ...]:
-    """TG-263 names of organs that a name which stands for none of them looks like, best first."""
+    """The TG-263 name of the organ that a name which stands for none looks like; empty where two are as likely."""
     table = shipped_table() if table is None else table
     parts = {_key(part) for organ in table.values() for part in organ.parts}
     if canonical_name(name, table) is not None or _key(name) in parts:
         return ()
     owner = {alias: organ.name for organ in table.values() for alias in (*organ.aliases, organ.name)}
-    return tuple(dict.fromkeys(owner[alias] for alias in near(name, owner)))
+    organs = tuple(dict.fromkeys(owner[alias] for alias in near(name, owner)))
+    return organs if len(organs) == 1 else ()
 
 
 def match(structures: StructureSet, wanted: Iterable[str], grid: Grid, *, table: Table | None = None) -> Match:
@@ -205,10 +201,6 @@ def match(structures: StructureSet, wanted: Iterable[str], grid: Grid, *, table:
         missing=tuple(name for name in wanted if name not in result),
         unmatched=tuple(s.name for s in organs if s.name not in titles and s.name not in used),
     )
-
-
-def _key(name: str) -> str:
-    return "".join(c for c in name.casefold() if c.isalnum())
 
 
 @cache

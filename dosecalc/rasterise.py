@@ -7,8 +7,9 @@ of one plane combine by exclusive or, which for nested polygons means: even dept
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,13 @@ from .grid import IDENTITY, Grid
 Floats = npt.NDArray[np.float64]
 Sparse = tuple[npt.NDArray[np.int64], Floats]
 
-PLANE_TOLERANCE_MM = 0.01  # contours closer than this lie on one plane (the same figure as for CT slices)
+PLANE_TOLERANCE_MM = 0.01  # what rounding leaves (the same figure as for CT slices)
+JITTER_MM = 0.1  # half the distance of the thinnest CT slices: contours this close were drawn on one slice
+PLANE_SHARE = 0.25  # of the distance of planes: contours closer than this were drawn on one slice
 COORDINATE_LIMIT_MM = 5000.0  # no scanner reaches further: a larger number is a wrong unit or a broken file
 SPLIT_RATIO = 2.5  # a gap this many times its neighbours' separates two parts; a smaller one is bridged
 _NESTED = 1e-3  # share of the smaller polygon's area by which nesting may be inexact
+SAME_MM, SAME_SHARE = 0.2, 0.1  # mean distance of two rings, and share of their area, below which they are one ring
 _NOISE = 1e-10  # rounding left by the running sums, as a share of a pixel
 
 
@@ -75,18 +79,22 @@ def contour_slabs(
     ------
     InputError
         No contours, fewer than three points, no area, self-intersection, polygons of one plane that overlap
-        in part, or a single plane of unknown thickness.
+        in part, a single plane of unknown thickness, or planes so close that they may be one.
     """
     if not len(polygons_mm):
         raise InputError("has no contours.", where=f"structure {name!r}", remedy="Draw it or leave it out.")
-    planes = _by_plane(z_mm, polygons_mm)
+    planes = planes_of(z_mm)
     z = np.array([plane for plane, _ in planes])
     low, high, told = _slab_faces(name, z, slab_mm)
-    slabs = (
-        Slab(float(z[i]), float(low[i]), float(high[i]), _oriented(name, float(z[i]), planes[i][1]))
-        for i in range(len(planes))
+    slabs = tuple(
+        Slab(plane, float(low[i]), float(high[i]), _oriented(name, plane, [polygons_mm[k] for k in members]))
+        for i, (plane, members) in enumerate(planes)
     )
-    return tuple(slabs), tuple(told)
+    told += _about_crowded(name, slabs)
+    spread = max(float(np.ptp([z_mm[k] for k in members])) for _, members in planes)
+    if spread > PLANE_TOLERANCE_MM:
+        told.insert(0, f"{name}: contours up to {spread:.2g} mm apart in z are taken as one plane.")
+    return slabs, tuple(told)
 
 
 def slabs_on(name: str, slabs: Sequence[Slab], grid: Grid) -> Sparse:
@@ -157,26 +165,71 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
     return flat.astype(np.int64), mm3[k, j, i] / 1000.0
 
 
+def planes_of(z_mm: Sequence[float]) -> list[tuple[float, list[int]]]:
+    """The planes that contours were drawn on, by ascending z: the middle of their heights, and which ones.
+
+    Heights of one slice scatter where a program has transformed them. One plane is what lies within `JITTER_MM`, or
+    within `PLANE_SHARE` of the least distance beyond it; a larger share would join the planes of a finer part.
+    """
+    order = np.argsort(np.asarray(z_mm, dtype=np.float64), kind="stable").tolist()
+    gaps = np.diff([z_mm[k] for k in order])
+    apart = gaps[gaps > JITTER_MM]
+    tolerance = max(JITTER_MM, PLANE_SHARE * float(apart.min())) if len(apart) else JITTER_MM
+    groups: list[list[int]] = []
+    for k in order:
+        if not groups or z_mm[k] - z_mm[groups[-1][0]] > tolerance:
+            groups.append([])
+        groups[-1].append(k)
+    return [((float(z_mm[group[0]]) + float(z_mm[group[-1]])) / 2.0, group) for group in groups]
+
+
 def even_odd(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> tuple[tuple[float, ...], tuple[Floats, ...]]:
     """Contours that do not cross, around what the given ones enclose an odd number of times, plane by plane.
+
+    A ring that is drawn again, up to a mean distance of `SAME_MM`, counts once.
 
     Returns
     -------
     tuple of float, tuple of (n, 2) float64
         Planes and polygons, holes among them.
     """
-    planes, rings = [], []
-    for z, polygons in _by_plane(z_mm, polygons_mm):
-        whole = shapely.Polygon()
-        for ring in polygons:
-            if len(ring) >= 3 and np.isfinite(ring).all():
-                whole = shapely.symmetric_difference(whole, shapely.make_valid(shapely.polygons(ring)))
-        for part in shapely.get_parts(whole):
+    return _combined(z_mm, polygons_mm, shapely.symmetric_difference)
+
+
+def enclosed(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> tuple[tuple[float, ...], tuple[Floats, ...]]:
+    """Contours that do not cross, around all that the given ones enclose, holes filled; as `even_odd`."""
+    return _combined(z_mm, polygons_mm, shapely.union)
+
+
+def _combined(
+    z_mm: Sequence[float], polygons_mm: Sequence[Floats], combine: Callable[[Any, Any], Any]
+) -> tuple[tuple[float, ...], tuple[Floats, ...]]:
+    planes: list[float] = []
+    rings: list[Floats] = []
+    for z, members in planes_of(z_mm):
+        usable = [polygons_mm[k] for k in members if len(polygons_mm[k]) >= 3 and np.isfinite(polygons_mm[k]).all()]
+        for part in shapely.get_parts(reduce(combine, _distinct(usable), shapely.Polygon())):
             if part.geom_type == "Polygon" and part.area > 0:
                 found = [part.exterior, *part.interiors]
                 rings += [shapely.get_coordinates(ring)[:-1] for ring in found]
                 planes += [z] * len(found)
     return tuple(planes), tuple(rings)
+
+
+def _distinct(polygons: Sequence[Floats]) -> list[Any]:
+    """Valid shapes of a plane's polygons, those drawn again left out."""
+    kept: list[Any] = []
+    for ring in polygons:
+        shape = shapely.make_valid(shapely.polygons(ring))
+        size, length = shapely.area(shape), shapely.length(shape)
+        if not any(_same(shapely.area(shapely.symmetric_difference(shape, other)), size, length) for other in kept):
+            kept.append(shape)
+    return kept
+
+
+def _same(difference_mm2: Any, area_mm2: Any, length_mm: Any) -> Any:
+    """Whether rings between which this area lies are one ring drawn twice."""
+    return difference_mm2 <= np.minimum(SAME_SHARE * area_mm2, SAME_MM * length_mm)
 
 
 def signed_area(ring_mm: Floats) -> float:
@@ -185,13 +238,31 @@ def signed_area(ring_mm: Floats) -> float:
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2.0
 
 
-def _by_plane(z_mm: Sequence[float], polygons_mm: Sequence[Floats]) -> list[tuple[float, list[Floats]]]:
-    planes: list[tuple[float, list[Floats]]] = []
-    for i in np.argsort(np.asarray(z_mm, dtype=np.float64), kind="stable"):
-        if not planes or z_mm[i] - planes[-1][0] > PLANE_TOLERANCE_MM:
-            planes.append((float(z_mm[i]), []))
-        planes[-1][1].append(polygons_mm[i])
-    return planes
+def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
+    """What is said of planes much closer than those around them; refused where they show different parts.
+
+    Contours of one slice at two heights would each get half of it.
+    """
+    gaps = np.diff([slab.z_mm for slab in slabs])
+    told = []
+    for i, gap in enumerate(gaps):
+        around = [gaps[k] for k in (i - 1, i + 1) if 0 <= k < len(gaps)]
+        if not around or gap >= PLANE_SHARE * min(around):
+            continue
+        places = f"z = {slabs[i].z_mm:g} and {slabs[i + 1].z_mm:g} mm are {gap:.2g} mm apart"
+        one, two = (
+            reduce(shapely.symmetric_difference, [shapely.make_valid(shapely.polygons(r)) for r in slab.rings_mm])
+            for slab in slabs[i : i + 2]
+        )
+        if shapely.area(shapely.intersection(one, two)) < 0.5 * shapely.area(shapely.union(one, two)):
+            raise InputError(
+                f"its contours at {places} and show different parts, those around lie {min(around):.3g} mm apart; "
+                "whether they are of one slice or of two is not defined.",
+                where=f"structure {name!r}",
+                remedy="Draw it again on the slices of one CT.",
+            )
+        told.append(f"{name}: contours at {places}, those around {min(around):.3g} mm; taken as two planes.")
+    return told
 
 
 def _slab_faces(name: str, z: Floats, slab_mm: float | None) -> tuple[Floats, Floats, list[str]]:
@@ -273,7 +344,7 @@ def _nesting_signs(name: str, z: float, shapes: list[Any]) -> Floats:
         if areas[a] > areas[b] or a == b:
             continue
         shared = float(shapely.area(shapely.intersection(shapes[a], shapes[b]))) / areas[a]
-        duplicate = shared > 1 - _NESTED and areas[b] < areas[a] * (1 + _NESTED)
+        duplicate = shared > 1 - _NESTED and _same(areas[b] - areas[a], areas[a], shapely.length(shapes[a]))
         if duplicate or _NESTED < shared < 1 - _NESTED:
             fault = "are the same" if duplicate else f"overlap in part ({100 * shared:.1f} % of the smaller)"
             raise InputError(

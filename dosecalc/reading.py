@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .coverage import outside_scan
 from .dicom import CtSeries, read_rtstruct, read_seg, synthetic_series
 from .dicom import read_ct_series as read_dicom_series
 from .dicom.files import existing, list_files, read_dataset
 from .errors import InputError
 from .geometry import check_position
 from .grid import Volume
-from .images import is_image, read_hu
+from .images import is_image, read_hu, refuse_pair
 from .label_maps import read_labels
 from .nrrd_file import segment_names
 from .structures import StructureSet
+
+_log = logging.getLogger(__name__)
 
 
 def read_ct(path: str | Path) -> Volume:
@@ -63,6 +67,8 @@ def read_structures(
 ) -> StructureSet:
     """Structures of an RT Structure Set or Segmentation (a file, or a folder with one among others), or of a label map.
 
+    With a CT, what lies outside it is told.
+
     Parameters
     ----------
     path : str or Path
@@ -81,9 +87,27 @@ def read_structures(
     ------
     InputError
         See `dosecalc.dicom.read_rtstruct` and `dosecalc.label_maps.read_labels`; none or several structure
-        sets; structures of another scan.
+        sets; structures of another scan, or all outside the CT.
     """
+    found = _read_structures(path, names, ct, resample_labels, leave_out, repair)
+    if ct is None:
+        return found
+    told = outside_scan(found, ct.volume.grid, str(path))
+    for notice in told:
+        _log.warning("%s", notice)
+    return replace(found, notices=(*found.notices, *told))
+
+
+def _read_structures(
+    path: str | Path,
+    names: str | Path | Mapping[str, Any] | None,
+    ct: CtSeries | None,
+    resample_labels: bool,
+    leave_out: Sequence[str],
+    repair: Sequence[str],
+) -> StructureSet:
     if is_image(path):
+        refuse_pair(path)
         if names is None and str(path).lower().endswith(".nrrd"):
             names = segment_names(path) or None
         if names is None:

@@ -151,6 +151,15 @@ class Structure:
             return sum(slab.cc for slab in self._slabs)
         return float(self.geometry.fraction.sum(dtype=np.float64)) * self.geometry.grid.voxel_cc
 
+    @property
+    def bounds_mm(self) -> npt.NDArray[np.float64]:
+        """The box around the whole structure in LPS mm, (2, 3), the lower corner first."""
+        if not isinstance(self.geometry, Contours):
+            return self.geometry.grid.bounds_mm
+        points = np.concatenate(self.geometry.polygons_mm)
+        low, high = points.min(axis=0), points.max(axis=0)
+        return np.array([[*low, self._slabs[0].low_mm], [*high, self._slabs[-1].high_mm]])
+
     def on(self, grid: Grid) -> Voxels:
         """Voxel indices and cc per voxel of this structure on `grid`.
 
@@ -239,7 +248,7 @@ class StructureSet:
 
     def _hint(self, name: str) -> str:
         if name in self.absent:
-            return " with any volume: the input lists the name without geometry"
+            return " with any volume: the input lists the name without geometry, or it was left out"
         by_lower = {n.lower(): n for n in self.names}
         near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
         listed = near or self.names

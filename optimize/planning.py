@@ -30,8 +30,7 @@ from .evaluate import evaluate
 from .goals import resolve_goals
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
-from .steepness import TOO_STEEP
-from .verification import FineVoxels, fine_voxels, opinion_lines, second_opinion
+from .second_opinion import FinerDose, with_second_opinion
 
 Progress = Callable[[str], None]
 
@@ -166,31 +165,12 @@ def plan(
     with watch.step("evaluation"):
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
     with watch.step("second opinion"):
-        fine = fine_voxels(anatomy.structures, protocol, grid, skip=skipped)
-        evaluation = _with_second_opinion(evaluation, protocol, fine, density, influence, result.fluence)
+        progress("second opinion: the same fluence on finer grids")
+        finer = FinerDose(density, influence, result.fluence)
+        evaluation = with_second_opinion(evaluation, protocol, anatomy.structures, skipped, dose, finer)
     accepted = (*reading_overrides, *overrides(protocol, accept_missing, influence.grid.spacing_mm[0]))
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
-
-
-def _with_second_opinion(
-    judged: PlanEvaluation,
-    protocol: Protocol,
-    fine: FineVoxels | None,
-    density: Volume,
-    influence: DoseInfluence,
-    fluence: npt.NDArray[np.float64],
-) -> PlanEvaluation:
-    """The evaluation with what a finer grid shows; it takes the place of what interpolation made probable."""
-    if fine is None:
-        return judged
-    beamlets, machine = influence.beamlets, influence.machine
-    chosen: dict[str, Any] = {"voxels": fine.voxels, "backend": influence.backend, "precision": "reference"}
-    finer = dose_influence(density, fine.grid, beamlets, machine, **chosen)
-    again = second_opinion(judged.goals, protocol, fine, finer.dose(fluence))
-    computed = [f"({row.id})" for row in again]
-    kept = [w for w in judged.warnings if not (w.endswith(TOO_STEEP) and any(row in w for row in computed))]
-    return dataclasses.replace(judged, verification=again, warnings=(*opinion_lines(judged.goals, again), *kept))
 
 
 def _refuse_hopeless(undosed: PlanEvaluation) -> None:

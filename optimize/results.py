@@ -135,6 +135,44 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class DoseDifference:
+    """What the dose of a finer grid differs by from the dose grid's, in course-total Gy.
+
+    Attributes
+    ----------
+    name : str
+        Structure.
+    voxels : int
+        Voxels compared: all near the PTV, an even share of those further out.
+    mean_gy, largest_gy : float
+        Mean over the volume, and the difference of largest size; positive where the finer grid has more.
+    """
+
+    name: str
+    voxels: int
+    mean_gy: float
+    largest_gy: float
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion:
+    """The plan judged again on the reference dose of finer grids.
+
+    Attributes
+    ----------
+    goals : tuple of GoalResult
+        Small-volume limits of organs near the target, on voxels small enough for them.
+    spacing_mm : float or None
+        Of the grid that structures were compared on; None where the dose grid is as fine.
+    structures : tuple of DoseDifference
+    """
+
+    goals: tuple[GoalResult, ...] = ()
+    spacing_mm: float | None = None
+    structures: tuple[DoseDifference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlanEvaluation:
     """A dose distribution judged against a protocol; all doses are course totals in Gy.
 
@@ -149,8 +187,7 @@ class PlanEvaluation:
     structures : tuple of StructureSummary
     certificate : Certificate
     warnings : tuple of str
-    verification : tuple of GoalResult
-        Small-volume limits judged again on the finer grid near the target.
+    verification : SecondOpinion
     """
 
     status: str
@@ -160,7 +197,7 @@ class PlanEvaluation:
     structures: tuple[StructureSummary, ...]
     certificate: Certificate
     warnings: tuple[str, ...]
-    verification: tuple[GoalResult, ...] = ()
+    verification: SecondOpinion = SecondOpinion()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -172,6 +209,7 @@ def to_json(evaluation: PlanEvaluation) -> dict[str, Any]:
     record = dataclasses.asdict(evaluation)
     record["dose_kind"] = "total"
     record["structures"] = _by_name(record["structures"], "name")
+    record["verification"]["structures"] = _by_name(record["verification"]["structures"], "name")
     record["prescription"]["bases"] = _by_name(record["prescription"]["bases"], "structure")
     return {key: _plain(value) for key, value in record.items()}
 

@@ -100,7 +100,7 @@ def fine_voxels(
 
 
 def second_opinion(
-    goals: tuple[GoalResult, ...], protocol: Protocol, fine: FineVoxels | None, dose_gy: npt.NDArray[np.float64]
+    goals: tuple[GoalResult, ...], protocol: Protocol, fine: FineVoxels, dose_gy: npt.NDArray[np.float64]
 ) -> tuple[GoalResult, ...]:
     """The limits of organs near the target, judged again on the fine voxels.
 
@@ -109,12 +109,10 @@ def second_opinion(
     goals : tuple of GoalResult
         Judged on the dose grid.
     protocol : Protocol
-    fine : FineVoxels or None
+    fine : FineVoxels
     dose_gy : (n,) float64
         Reference dose of `fine.voxels`.
     """
-    if fine is None:
-        return ()
     row_of = {row.id: row for row in goals}
     again = []
     for goal in protocol.goals:

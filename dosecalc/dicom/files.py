@@ -43,7 +43,8 @@ def list_files(folder: Path) -> list[Path]:
     InputError
         A file is named as DICOM but does not start as DICOM does: a slice would go missing.
     """
-    files = [p for p in sorted(folder.iterdir()) if p.is_file()]
+    # macOS leaves ._NAME beside NAME on other file systems: its own notes on the file
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith("._")]
     found = [p for p in files if is_dicom(p)]
     for path in files:
         if path.suffix.lower() in (".dcm", ".dicom", ".ima") and path not in found:

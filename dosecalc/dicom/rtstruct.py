@@ -5,22 +5,30 @@ from __future__ import annotations
 import logging
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.multival import MultiValue
 
 from ..errors import InputError
-from ..rasterise import even_odd
-from ..structures import Contours, Structure, StructureSet, role_from_name
+from ..rasterise import JITTER_MM, PLANE_TOLERANCE_MM, enclosed, even_odd, planes_of
+from ..structures import NAME_LENGTH, Contours, Structure, StructureSet, role_from_name
 from .belonging import check_belongs
-from .files import decimals, existing, number, parsing, read_dataset, required
+from .files import decimals, existing, number, numbers, parsing, read_dataset, required
 from .series import CtSeries
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
-_PLANE_TOLERANCE_MM = 0.01
+_OPEN = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+# PS3.3 section C.8.8.8: what is neither the patient's anatomy nor a target
+NO_ANATOMY = (
+    *("BOLUS", "MARKER", "REGISTRATION", "SUPPORT", "FIXATION", "ISOCENTER", "DOSE_MEASUREMENT"),
+    *("BRACHY_CHANNEL", "BRACHY_ACCESSORY", "BRACHY_SRC_APP", "BRACHY_CHNL_SHLD"),
+)
 _ROLES = {role: role for role in ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")} | {"AVOIDANCE": "ORGAN"}
 
 _log = logging.getLogger(__name__)
@@ -33,8 +41,8 @@ def read_rtstruct(
     """Structures of an RT Structure Set.
 
     Roles come from RTROIInterpretedType; only where that is missing, GTV, CTV, ITV and PTV are taken from the
-    start of the name. Other types become "ORGAN", with a notice. ROIs without closed contours are named in a
-    notice and listed as `absent`.
+    start of the name. `NO_ANATOMY` is left out, other types become "ORGAN", both with a notice. ROIs without closed
+    contours are named in a notice and listed as `absent`.
 
     Parameters
     ----------
@@ -45,7 +53,8 @@ def read_rtstruct(
     leave_out : sequence of str
         Structures to read the set without; they are listed as `absent`.
     repair : sequence of str
-        Structures whose contours may cross themselves or each other: what an even number of them encloses is outside.
+        Structures whose contours may cross themselves or each other: what an even number of them encloses is outside,
+        rings drawn again counted once.
 
     Returns
     -------
@@ -55,46 +64,37 @@ def read_rtstruct(
     ------
     InputError
         Not an RT Structure Set, cut short, another or several frames of reference, duplicate names or
-        numbers, contours that are not axial, or whose inside is not defined: all such structures together.
+        numbers, contours that are not axial or shifted, or whose inside is not defined: all such structures together.
     """
     file = existing(path)
     with parsing(file):
         dataset = read_dataset(file)
         if dataset.get("Modality") != "RTSTRUCT":
             raise InputError(f"Modality is {dataset.get('Modality')!r}, expected 'RTSTRUCT'.", where=str(file))
-        rois = _rois(dataset, file)
+        names = _rois(dataset, file)
         notices: list[str] = []
-        frame = _frame(rois, file)
+        frame = _frame(dataset, file)
         if ct is not None:
-            check_belongs(frame, set(_referenced_series(dataset)), ct, file, notices)
-        rois = _without(rois, leave_out, repair, file)
-        rings, slabs = _contours(dataset, rois, file, notices)
-        roles = _roles(dataset, rois, file, notices)
-    common = _common_gap(rings)
-    structures, absent, faults = [], list(leave_out), []
+            check_belongs(frame, *_referenced(dataset), ct, file, notices)
+        asked = _without(names, leave_out, repair, file)
+        roles = _roles(dataset, asked, file, notices)
+        rois = {roi: name for roi, name in asked.items() if roi in roles}
+        rings, slabs = _contours(dataset, names, rois, file, notices)
     notices += [f"{name}: left out of the structures, as asked." for name in leave_out]
-    for roi, item in rois.items():
-        name = str(item.ROIName)
-        if not rings[roi]:
-            notices.append(f"{name}: has no closed contours and is left out.")
-            absent.append(name)
-            continue
-        slab = slabs[roi]
-        if slab is None and len({z for z, _ in rings[roi]}) == 1 and common is not None:
-            notices.append(
-                f"{name}: is drawn on one plane; taken as {common:g} mm thick, the distance of others' planes."
-            )
-            slab = common
-        planes, polygons = tuple(z for z, _ in rings[roi]), tuple(p for _, p in rings[roi])
+    absent = [*leave_out, *(name for roi, name in asked.items() if roi not in rois or not rings[roi])]
+    notices += [f"{name}: has no closed contours and is left out." for roi, name in rois.items() if not rings[roi]]
+    common = _common_gap(rings)
+    structures: list[Structure] = []
+    faults: list[tuple[int, str, InputError]] = []
+    for roi, name in rois.items():
         try:
-            if name in repair:
-                planes, polygons = even_odd(planes, polygons)
-                notices.append(
-                    f"{name}: its contours were repaired as asked: {len(rings[roi])} became {len(polygons)}."
-                )
-            structures.append(Structure(name, roles[roi], Contours(planes, polygons, slab_mm=slab)))
+            if rings[roi]:
+                shape = _shape(name, rings[roi], slabs[roi], common, notices)
+                if name in repair:
+                    shape = _repaired(name, roles[roi], shape, notices)
+                structures.append(Structure(name, roles[roi], shape))
         except InputError as error:
-            faults.append((name, error))
+            faults.append((roi, name, error))
     _refuse_faulty(faults, file)
     notices += [notice for structure in structures for notice in structure.notices]
     for notice in notices:
@@ -104,12 +104,58 @@ def read_rtstruct(
     return StructureSet(tuple(structures), shared, tuple(absent), tuple(notices))
 
 
-def _refuse_faulty(faults: list[tuple[str, InputError]], file: Path) -> None:
+def _shape(
+    name: str, rings: list[Ring], slab_mm: float | None, common_mm: float | None, notices: list[str]
+) -> Contours:
+    """Contours of one structure; a single plane takes its thickness from the others."""
+    planes = tuple(z for z, _ in rings)
+    if slab_mm is None and common_mm is not None and len(planes_of(planes)) == 1:
+        notices.append(
+            f"{name}: is drawn on one plane; taken as {common_mm:.3g} mm thick, the distance of others' planes."
+        )
+        slab_mm = common_mm
+    return Contours(planes, tuple(points for _, points in rings), slab_mm=slab_mm)
+
+
+def _repaired(name: str, role: str, drawn: Contours, notices: list[str]) -> Contours:
+    """What the contours enclose an odd number of times; the notice gives the volumes to judge it by."""
+    before, after = (
+        Contours(*combine(drawn.z_mm, drawn.polygons_mm), slab_mm=drawn.slab_mm) for combine in (enclosed, even_odd)
+    )
+    notices.append(
+        f"{name}: its contours were repaired as asked: {len(drawn.z_mm)} became {len(after.z_mm)}, the "
+        f"volume is {Structure(name, role, before).volume_cc:.4g} cc before (all that they enclose, holes filled) and "
+        f"{Structure(name, role, after).volume_cc:.4g} cc after."
+    )
+    return after
+
+
+@contextmanager
+def _naming(file: Path, roi: Any, name: Any) -> Iterator[None]:
+    """Errors about the file that say which ROI they are about."""
+    try:
+        with parsing(file):
+            yield
+    except InputError as error:
+        if error.where != str(file):
+            raise
+        raise type(error)(error.message, where=f"{file}, {_label(roi, name)}", remedy=error.remedy) from error
+
+
+def _label(roi: Any, name: Any) -> str:
+    text = str(name)
+    return f"ROI no. {roi} {text if len(text) <= NAME_LENGTH else f'{text[:NAME_LENGTH]}...'!r}"
+
+
+def _refuse_faulty(faults: list[tuple[int, str, InputError]], file: Path) -> None:
     """One error for all structures that cannot be used, with the options that would accept the rest."""
     if not faults:
         return
-    told = "; ".join(f"{error.where}: {error.message.rstrip('.')}" for _, error in faults)
-    options = " ".join(f"--leave-out {shlex.quote(name)}" for name, _ in faults)
+    told = "; ".join(
+        f"{_label(roi, name)}: {f'{error.where}: ' if error.where else ''}{error.message.rstrip('.')}"
+        for roi, name, error in faults
+    )
+    options = " ".join(f"--leave-out {shlex.quote(name)}" for _, name, _ in faults)
     raise InputError(
         f"{len(faults)} structure(s) cannot be used: {told}.",
         where=str(file),
@@ -118,25 +164,26 @@ def _refuse_faulty(faults: list[tuple[str, InputError]], file: Path) -> None:
     )
 
 
-def _without(
-    rois: dict[int, pydicom.Dataset], leave_out: Sequence[str], repair: Sequence[str], file: Path
-) -> dict[int, pydicom.Dataset]:
+def _without(names: dict[int, str], leave_out: Sequence[str], repair: Sequence[str], file: Path) -> dict[int, str]:
     """The ROIs that shall be read; a name that is not there is refused."""
-    names = {str(item.ROIName) for item in rois.values()}
-    if unknown := [name for name in (*leave_out, *repair) if name not in names]:
+    if unknown := [name for name in (*leave_out, *repair) if name not in names.values()]:
         raise InputError(
             f"there is no structure {' and no '.join(map(repr, unknown))} to leave out or repair.",
             where=str(file),
-            remedy=f"There are {', '.join(sorted(names))}.",
+            remedy=f"There are {', '.join(sorted(names.values()))}.",
         )
-    return {roi: item for roi, item in rois.items() if str(item.ROIName) not in leave_out}
+    return {roi: name for roi, name in names.items() if name not in leave_out}
 
 
-def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
-    """Items of StructureSetROISequence by ROI number, names and numbers unique."""
-    items = list(required(dataset, "StructureSetROISequence", file))
-    names = [str(required(item, "ROIName", file)).strip() for item in items]
-    numbers_ = [int(number(item, "ROINumber", file)) for item in items]
+def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, str]:
+    """Names of StructureSetROISequence by ROI number, both unique."""
+    names, numbers_ = [], []
+    for item in required(dataset, "StructureSetROISequence", file):
+        with _naming(file, item.get("ROINumber", "missing,"), item.get("ROIName") or ""):
+            name = required(item, "ROIName", file)
+            # a backslash parts values, PS3.5 section 6.2: put back, so that the refusal shows the name as it was given
+            names.append("\\".join(name).strip() if isinstance(name, MultiValue) else str(name).strip())
+            numbers_.append(int(number(item, "ROINumber", file)))
     for what, values in (("ROI name", names), ("ROI number", numbers_)):
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice:
@@ -145,87 +192,116 @@ def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, pydicom.Dataset]:
             raise InputError(
                 f"an {what} is used twice: {where}.", where=str(file), remedy="Rename or delete one of them."
             )
-    return dict(zip(numbers_, items, strict=True))
+    return dict(zip(numbers_, names, strict=True))
 
 
-def _frame(rois: dict[int, pydicom.Dataset], file: Path) -> str:
+def _frame(dataset: pydicom.Dataset, file: Path) -> str:
     """The one frame of reference of all ROIs."""
-    frames = {str(required(item, "ReferencedFrameOfReferenceUID", file)) for item in rois.values()}
+    frames = set()
+    for item in dataset.StructureSetROISequence:
+        with _naming(file, item.ROINumber, item.ROIName):
+            frames.add(str(required(item, "ReferencedFrameOfReferenceUID", file)))
     if len(frames) > 1:
         raise InputError(f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file))
     return frames.pop()
 
 
-def _referenced_series(dataset: pydicom.Dataset) -> Iterator[str]:
-    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
-        for study in frame.get("RTReferencedStudySequence") or ():
-            for series in study.get("RTReferencedSeriesSequence") or ():
-                yield str(series.get("SeriesInstanceUID"))
+def _referenced(dataset: pydicom.Dataset) -> tuple[set[str], set[str]]:
+    """Series and images that the structures were drawn on: as the set lists them, or else as the contours do."""
+    listed = [
+        item
+        for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ()
+        for study in frame.get("RTReferencedStudySequence") or ()
+        for item in study.get("RTReferencedSeriesSequence") or ()
+    ]
+    drawn = (c for roi in dataset.get("ROIContourSequence") or () for c in roi.get("ContourSequence") or ())
+    return {str(item.get("SeriesInstanceUID")) for item in listed}, _images(listed) or _images(drawn)
+
+
+def _images(holders: Iterable[pydicom.Dataset]) -> set[str]:
+    images = (image for holder in holders for image in holder.get("ContourImageSequence") or ())
+    return {str(image.get("ReferencedSOPInstanceUID")) for image in images}
 
 
 def _contours(
-    dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path, notices: list[str]
+    dataset: pydicom.Dataset, names: dict[int, str], rois: dict[int, str], file: Path, notices: list[str]
 ) -> tuple[dict[int, list[Ring]], dict[int, float | None]]:
-    """Closed contours and stated slab thickness of each ROI."""
+    """Closed contours and stated slab thickness of each of `rois`; every item must belong to one of `names`."""
     rings: dict[int, list[Ring]] = defaultdict(list)
     slabs: dict[int, float | None] = defaultdict(lambda: None)
     seen = set()
-    named = {int(number(item, "ROINumber", file)) for item in dataset.StructureSetROISequence}
     for item in required(dataset, "ROIContourSequence", file):
         roi = int(number(item, "ReferencedROINumber", file))
-        if roi not in named or roi in seen:
-            fault = "twice" if roi in seen else "without a name"
-            raise InputError(f"ROI number {roi} has contours {fault}.", where=str(file))
-        seen.add(roi)
-        if roi not in rois:
-            continue
-        name = str(rois[roi].ROIName)
-        thicknesses = set()
-        for contour in item.get("ContourSequence") or ():
-            ring = _ring(contour, name, file, notices)
-            if ring is not None:
-                rings[roi].append(ring)
-                thicknesses.add(float(contour.get("ContourSlabThickness") or 0.0))
-        if len(thicknesses) == 1 and min(thicknesses) > 0:
-            slabs[roi] = thicknesses.pop()
+        with _naming(file, roi, names.get(roi, "")):
+            if roi not in names or roi in seen:
+                fault = "twice" if roi in seen else "without a name"
+                raise InputError(f"ROI number {roi} has contours {fault}.", where=str(file))
+            seen.add(roi)
+            if roi not in rois:
+                continue
+            thicknesses = set()
+            for contour in item.get("ContourSequence") or ():
+                ring = _ring(contour, rois[roi], file, notices)
+                if ring is not None:
+                    rings[roi].append(ring)
+                    thicknesses.add(float(contour.get("ContourSlabThickness") or 0.0))
+            if len(thicknesses) == 1 and min(thicknesses) > 0:
+                slabs[roi] = thicknesses.pop()
     return rings, slabs
 
 
 def _ring(contour: pydicom.Dataset, name: str, file: Path, notices: list[str]) -> Ring | None:
     """Plane and vertices of one closed contour; None, with a notice, for a point or an open line."""
-    where = f"{file}, structure {name!r}"
-    kind = str(required(contour, "ContourGeometricType", file))
+    kind = str(required(contour, "ContourGeometricType", file)).strip().upper()  # some programs write lower case
+    if kind not in (*CLOSED, *_OPEN):
+        raise InputError(
+            f"a contour is of type {kind[:20]!r}, expected one of {', '.join((*CLOSED, *_OPEN))}.",
+            where=str(file),
+            remedy="Export it from its source again.",
+        )
     if kind not in CLOSED:
         notices.append(f"{name}: a contour of type {kind[:20]} has no volume and is left out.")
         return None
+    if contour.get("ContourOffsetVector") is not None and numbers(contour, "ContourOffsetVector", file).any():
+        raise InputError(
+            "a contour has a ContourOffsetVector, which moves it off its plane; 0 is needed.",
+            where=str(file),
+            remedy="Export the structures without offsets.",
+        )
     data = decimals(contour, "ContourData", file)
     count = int(number(contour, "NumberOfContourPoints", file))
     if len(data) != 3 * count:
-        raise InputError(f"a contour of {count} points has {len(data)} coordinates.", where=where)
+        raise InputError(f"a contour of {count} points has {len(data)} coordinates.", where=str(file))
     points = data.reshape(-1, 3)
-    if np.ptp(points[:, 2]) > _PLANE_TOLERANCE_MM:
-        low, high = points[:, 2].min(), points[:, 2].max()
+    low, high = float(points[:, 2].min()), float(points[:, 2].max())
+    if high - low > JITTER_MM:
         raise InputError(
             f"a contour reaches from z = {low:g} to {high:g} mm, expected axial planes.",
-            where=where,
+            where=str(file),
             remedy="Export the structures on axial slices.",
         )
-    return float(points[0, 2]), points[:, :2]
+    flat = f"{name}: points of a contour differ by up to {JITTER_MM:g} mm in z; it is taken as flat."
+    if high - low > PLANE_TOLERANCE_MM and flat not in notices:
+        notices.append(flat)
+    return (low + high) / 2.0, points[:, :2]
 
 
-def _roles(
-    dataset: pydicom.Dataset, rois: dict[int, pydicom.Dataset], file: Path, notices: list[str]
-) -> dict[int, str]:
+def _roles(dataset: pydicom.Dataset, rois: dict[int, str], file: Path, notices: list[str]) -> dict[int, str]:
+    """Role of each ROI that is anatomy or a target."""
     kinds: dict[int, str] = {}
     for item in dataset.get("RTROIObservationsSequence") or ():
         roi = int(number(item, "ReferencedROINumber", file))
         kind = str(item.get("RTROIInterpretedType") or "").strip().upper()
-        if kinds.get(roi, kind) != kind:
-            raise InputError(f"ROI {str(rois[roi].ROIName)!r} has two interpreted types.", where=str(file))
+        if roi in rois and kinds.get(roi, kind) != kind:
+            with _naming(file, roi, rois[roi]):
+                raise InputError(f"has two interpreted types, {kinds[roi]!r} and {kind!r}.", where=str(file))
         kinds[roi] = kind
     roles = {}
-    for roi, item in rois.items():
-        name, kind = str(item.ROIName), kinds.get(roi, "")
+    for roi, name in rois.items():
+        kind = kinds.get(roi, "")
+        if kind in NO_ANATOMY:
+            notices.append(f"{name}: is of type {kind}, neither organ nor target; it is left out and gets no goals.")
+            continue
         roles[roi] = _ROLES.get(kind, "ORGAN") if kind else role_from_name(name)
         if kind and kind not in _ROLES:
             notices.append(f"{name}: is of type {kind[:20]}; taken as an organ.")
@@ -233,9 +309,13 @@ def _roles(
 
 
 def _common_gap(rings: dict[int, list[Ring]]) -> float | None:
-    """The most frequent distance in mm between neighbouring planes of a structure, over all structures."""
-    gaps: Counter[float] = Counter()
-    for contours in rings.values():
-        planes = np.unique(np.round([z for z, _ in contours], 2))
-        gaps.update(np.round(np.diff(planes), 2).tolist())
-    return gaps.most_common(1)[0][0] if gaps else None
+    """The usual distance in mm between neighbouring planes of a structure, over all structures.
+
+    The median of those that agree with the most frequent one to 0.1 mm.
+    """
+    planes = [[z for z, _ in planes_of([z for z, _ in contours])] for contours in rings.values()]
+    gaps = np.concatenate([np.diff(heights) for heights in planes]) if planes else np.empty(0)
+    if not len(gaps):
+        return None
+    most = Counter(np.round(gaps, 1).tolist()).most_common(1)[0][0]
+    return float(np.median(gaps[np.round(gaps, 1) == most]))

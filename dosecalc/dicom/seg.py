@@ -56,7 +56,7 @@ def read_seg(path: str | Path, *, ct: CtSeries | None = None) -> StructureSet:
         frame = str(required(dataset, "FrameOfReferenceUID", file))
         notices: list[str] = []
         if ct is not None:
-            check_belongs(frame, _referenced_series(dataset), ct, file, notices)
+            check_belongs(frame, *_referenced(dataset), ct, file, notices)
         masks = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
         structures, absent = [], []
         for segment, name in names.items():
@@ -102,5 +102,11 @@ def _occupancy(volume: Any, file: Path) -> Occupancy | None:
     return Occupancy(Grid((float(x), float(y), float(z)), grid.spacing_mm, box.shape), np.clip(box, 0.0, 1.0))
 
 
-def _referenced_series(dataset: pydicom.Dataset) -> set[str]:
-    return {str(item.get("SeriesInstanceUID")) for item in dataset.get("ReferencedSeriesSequence") or ()}
+def _referenced(dataset: pydicom.Dataset) -> tuple[set[str], set[str]]:
+    """Series and images that the segments were drawn on, as far as the file says."""
+    series = dataset.get("ReferencedSeriesSequence") or ()
+    images = (image for item in series for image in item.get("ReferencedInstanceSequence") or ())
+    return (
+        {str(item.get("SeriesInstanceUID")) for item in series},
+        {str(image.get("ReferencedSOPInstanceUID")) for image in images},
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from protocols import Goal, Protocol
 
-from ..results import GoalResult
+from ..results import GoalResult, PlanEvaluation
 from .words import STATUS_WORDS, limit_text, note_text, slack_text, value_text, verdict
 
 _CLASSES = {"met": "met", "NOT MET": "notmet", "NOT ASSESSED": "notassessed"}
@@ -72,6 +72,14 @@ def scorecard(goals: Iterable[GoalResult], protocol: Protocol) -> tuple[tuple[Gr
         for level in ("mandatory", "optimal")
     )
     return groups, sources
+
+
+def second_opinion(judged: PlanEvaluation, protocol: Protocol) -> list[tuple[Row, Row]]:
+    """The goals that were judged again on a finer grid: on the dose grid, and there."""
+    groups, _ = scorecard(judged.goals, protocol)
+    again, _ = scorecard(judged.verification.goals, protocol)
+    on_dose_grid = {row.id: row for group in groups for row in group.rows}
+    return [(on_dose_grid[row.id], row) for group in again for row in group.rows]
 
 
 def _row(goal: GoalResult, declared: Goal | None, sources: tuple[str, ...]) -> Row:

@@ -20,7 +20,7 @@ from ..results import PlanEvaluation
 from . import summary, words
 from .dvh_figure import BIN_GY, dvh_picture
 from .figures import ISODOSE_PCT, WASH_FROM_PCT, Outline, Scene, Shot, sections
-from .goal_rows import scorecard
+from .goal_rows import scorecard, second_opinion
 from .palette import colours
 from .planes import View, frame_around, plane_through
 from .stacks import Stack, stack
@@ -93,6 +93,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "biology": summary.biology(judged),
         "groups": groups,
         "sources": sources,
+        "second_opinion": second_opinion(judged, plan.protocol),
         "status_key": words.STATUS_KEY,
         "failed": [row for row in groups[0].rows if row.verdict == "NOT MET"],
         "not_assessed": [row for group in groups for row in group.rows if row.verdict == "NOT ASSESSED"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,10 @@ def _attempt(problem: cp.Problem, solver: str | Any, time_left_s: float, threads
     _clear(problem)
     begin = time.monotonic()
     try:
-        problem.solve(canon_backend=CANON_BACKEND, **_call(solver, time_left_s, threads))
+        with warnings.catch_warnings():
+            # Answers that a solver calls inaccurate are judged by `_fault` like every other.
+            warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
+            problem.solve(canon_backend=CANON_BACKEND, **_call(solver, time_left_s, threads))
     except Exception as error:  # noqa: BLE001 - a foreign solver may raise anything; the text is kept
         return _Outcome("failed", f"raised {type(error).__name__}: {error}")
     took = f"{time.monotonic() - begin:.2f} s"

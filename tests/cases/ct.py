@@ -317,6 +317,11 @@ def _noticed(*words: str):
     return judge
 
 
+def _not_dicom(name: str):
+    """A file that is no DICOM file among the slices."""
+    return lambda folder: (folder / "ct" / name).write_bytes(bytes(4096))
+
+
 CASES = [
     Case(
         "missing slice",
@@ -326,6 +331,15 @@ CASES = [
         "missing slice .* 6 mm behind CT_0002",
         "a slice at the end is gone: a shorter scan",
         lambda f: (f / "ct" / "CT_0001.dcm").unlink(),
+    ),
+    Case(
+        "not a slice",
+        "CT",
+        "a file named as a slice that is none",
+        _not_dicom("CT_0007.dcm"),
+        "does not start as one",
+        "notes that macOS leaves beside a slice",
+        _not_dicom("._CT_0001.dcm"),
     ),
     Case(
         "repeated slice",

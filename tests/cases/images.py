@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import struct
 import zlib
@@ -101,6 +102,32 @@ def _half_voxel(folder: Path) -> None:
     affine = AFFINE.copy()
     affine[0, 3] += 0.75
     save_nifti(folder, values, affine)
+
+
+def _moved_map(sign: float, by_mm: float) -> Callable[[Path], None]:
+    """The map with x and y multiplied by a sign, and moved along z."""
+
+    def save(folder: Path) -> None:
+        values = np.asarray(nibabel.load(folder / "image.nii.gz").dataobj).T
+        affine = np.diag([sign, sign, 1.0, 1.0]) @ AFFINE
+        affine[2, 3] += by_mm
+        save_nifti(folder, values, affine)
+
+    return save
+
+
+def _one_slice_outside(found: StructureSet) -> None:
+    """Slices 1 to 3 of the map on the CT's slices -1 to 1."""
+    assert found["GTV"].on(GRID).volume_cc == pytest.approx(GRID.voxel_cc)
+    assert "Liver: 0.338 of 1.001 cc lie outside the CT." in found.notices
+
+
+def _named_in(encoding: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / "names.json").write_text(json.dumps(LABELS), encoding=encoding)
+
+
+def _half_of_a_pair(folder: Path) -> None:
+    (folder / "image.hdr").write_bytes((folder / "image.nii.gz").read_bytes())
 
 
 def _resampled(found: StructureSet) -> None:
@@ -247,6 +274,38 @@ MAPS = [
         options={"names": None},
         valid_options={"resample_labels": True},
         numbers=_resampled,
+    ),
+    Case(
+        "outside the CT",
+        "labels",
+        "x and y with the other sign",
+        _moved_map(-1.0, 0.0),
+        r"none of its 2 structures lies in the CT: its centre lies \(.* mm",
+        "two slices lower",
+        _moved_map(1.0, -6.0),
+        options={"resample_labels": True},
+        numbers=_one_slice_outside,
+    ),
+    Case(
+        "encoding of the names",
+        "labels",
+        "a JSON in UTF-16",
+        _named_in("utf-16"),
+        "cannot be read as JSON",
+        "a JSON in UTF-8 with a byte order mark",
+        _named_in("utf-8-sig"),
+        options={"names": "names.json"},
+        valid_options={"names": "names.json"},
+    ),
+    Case(
+        "pair of files",
+        "labels",
+        "a header (.hdr) without its voxels (.img)",
+        _half_of_a_pair,
+        "is half of a pair of files",
+        "one file",
+        unchanged,
+        options={"file": "image.hdr"},
     ),
 ]
 

@@ -128,6 +128,7 @@ def read(kind: str, folder: Path, options: dict[str, Any]) -> Any:
     if kind == "SEG":
         return read_structures(folder / "seg.dcm", ct=read_ct_series(folder / "ct"))
     names = options.pop("names", LABELS)
+    names = folder / names if isinstance(names, str) else names
     return read_structures(
         folder / options.pop("file", "image.nii.gz"), names, ct=read_ct_series(folder / "ct"), **options
     )

@@ -58,12 +58,12 @@ def lists_absent(*names: str, words: str) -> Callable[[StructureSet], None]:
     return judge
 
 
-def _without_frame(folder: Path) -> None:
+def without_frame(folder: Path) -> None:
     all_slices(FrameOfReferenceUID=None)(folder)
 
 
 def _without_frame_and_reference(folder: Path) -> None:
-    _without_frame(folder)
+    without_frame(folder)
     structures(lambda d: delattr(d.ReferencedFrameOfReferenceSequence[0], "RTReferencedStudySequence"))(folder)
 
 
@@ -206,7 +206,7 @@ STRUCTURES = [
         _without_frame_and_reference,
         "does not refer to the CT series",
         "and the structures refer to its images",
-        _without_frame,
+        without_frame,
     ),
     Case(
         "several frames",
@@ -240,7 +240,7 @@ STRUCTURES = [
         "RTSTRUCT",
         "an ROI without a name",
         _renamed(1, ""),
-        "no ROIName",
+        "ROI no. 2 '': has no ROIName",
         "a name with spaces and umlauts",
         _renamed(1, "GTV Läsion 1"),
     ),
@@ -249,7 +249,7 @@ STRUCTURES = [
         "RTSTRUCT",
         "65 characters",
         _renamed(1, "x" * 65),
-        "1 to 64 printable",
+        r"ROI no. 2 'x{64}\.\.\.': structure name .* 1 to 64 printable",
         "64 characters",
         _renamed(1, "x" * 64),
     ),

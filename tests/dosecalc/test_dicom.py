@@ -320,13 +320,13 @@ def rewritten(file, change):
 def test_role_comes_from_the_type_and_only_without_one_from_the_name(structure_file, caplog):
     def change(dataset):
         observations = dataset.RTROIObservationsSequence
-        observations[0].RTROIInterpretedType = "SUPPORT"
+        observations[0].RTROIInterpretedType = "CONTROL"
         observations[1].RTROIInterpretedType = ""
 
     with caplog.at_level(logging.WARNING):
         roles = [s.role for s in read_rtstruct(rewritten(structure_file, change))]
     assert roles == ["ORGAN", "PTV", "EXTERNAL"]
-    assert "Liver: is of type SUPPORT" in caplog.text
+    assert "Liver: is of type CONTROL; taken as an organ" in caplog.text
 
 
 def test_open_contours_and_empty_rois_are_reported(structure_file, caplog):

@@ -42,6 +42,37 @@ def the(*structures: Structure) -> StructureSet:
         ("liver lesion", None),
         ("portal_vein_and_splenic_vein", None),
         ("GTV", None),
+        ("Leber", "Liver"),
+        ("Niere links", "Kidney_L"),
+        ("Niere_re", "Kidney_R"),
+        ("Magen", "Stomach"),
+        ("Zwölffingerdarm", "Duodenum"),
+        ("ZWOELFFINGERDARM", "Duodenum"),
+        ("Zwo\u0308lffingerdarm", "Duodenum"),  # the umlaut as two characters, as macOS writes it
+        ("Rückenmark", "SpinalCord"),
+        ("Rueckenmark", "SpinalCord"),
+        ("Ruckenmark", "SpinalCord"),
+        ("Gallenblase", "GallBladder"),
+        ("Speiseröhre", "Esophagus"),
+        ("Herz", "Heart"),
+        ("Lunge", "Lungs"),
+        ("Lunge links", "Lung_L"),
+        ("foie", "Liver"),
+        ("rein gauche", "Kidney_L"),
+        ("Rein_Droit", "Kidney_R"),
+        ("estomac", "Stomach"),
+        ("duodénum", "Duodenum"),
+        ("moelle épinière", "SpinalCord"),
+        ("moelle epiniere", "SpinalCord"),
+        ("vésicule biliaire", "GallBladder"),
+        ("œsophage", "Esophagus"),
+        ("oesophage", "Esophagus"),
+        ("cœur", "Heart"),
+        ("Coeur", "Heart"),
+        ("poumon droit", "Lung_R"),
+        ("poumons", "Lungs"),
+        ("poumon", None),  # which of the two is not said
+        ("rein", None),
     ],
 )
 def test_canonical_name(given: str, tg263: str | None) -> None:
@@ -53,9 +84,9 @@ def test_left_is_never_right() -> None:
         for alias in (*organ.aliases, *organ.parts):
             words = alias.lower().replace("_", " ").split()
             if organ.name.endswith("_L"):
-                assert not {"right", "r", "rt"} & set(words), alias
+                assert not {"right", "r", "rt", "re", "rechts", "rechte", "droit", "droite", "d"} & set(words), alias
             if organ.name.endswith("_R"):
-                assert not {"left", "l", "lt"} & set(words), alias
+                assert not {"left", "l", "lt", "li", "links", "linke", "gauche", "g"} & set(words), alias
 
 
 def test_renames_and_keeps_the_rest() -> None:
@@ -122,6 +153,72 @@ def test_near_names() -> None:
     assert names.near("xyz", ["Duodenum", "Stomach"]) == ()
 
 
+SLIPS = {
+    "Duodenom": "Duodenum",
+    "Livver": "Liver",
+    "Stomac": "Stomach",
+    "Panceas": "Pancreas",
+    "Splean": "Spleen",
+    "Esofagus": "Esophagus",
+    "Gallbldder": "GallBladder",
+    "SmallBowl": "Bowel_Small",
+    "Chestwal": "Chestwall",
+    "SpinalCrd": "SpinalCord",
+    "Spinal_Cannal": "SpinalCanal",
+    "kidny_l": "Kidney_L",
+    "Kidny right": "Kidney_R",
+    "kidney_r2": "Kidney_R",
+    "Liver_old": "Liver",
+    "Liver v2": "Liver",
+    "Rückenmrak": "SpinalCord",
+    "Zwölfingerdarm": "Duodenum",
+    "vesicule biliare": "GallBladder",
+    "Lunge lnks": None,  # the side cannot be read
+    "Liver_lesion": None,
+    "Liver-GTV": None,
+    "CTV_liver": None,
+    "PRV_Cord": None,
+    "Cords": None,  # corps is the body in French
+    "Lever": None,
+    "River": None,
+    "Bladder_wall": None,
+    "Spinal_Column": None,
+    "Lung_LL": None,
+    "Kidney": None,
+    "Lung": None,
+    "A_Portal": None,
+    "Renal_artery": None,
+    "Vena_cava": None,
+    "Vena cava superior": None,
+    "Heart_LAD": None,
+    "Brainstem": None,
+    "Ribcage": None,
+    "Prostate": None,
+    "Femur_L": None,
+    "Rectum": None,
+    "Bowel_Bag": None,
+    "Ureter": None,
+    "Ring_50": None,
+    "12": None,
+}
+
+
+@pytest.mark.parametrize(("given", "organ"), SLIPS.items())
+def test_suggestions_are_slips_of_the_pen_only(given: str, organ: str | None) -> None:
+    assert names.suggestions(given) == (() if organ is None else (organ,))
+
+
+def test_no_slip_in_a_known_name_suggests_another_organ() -> None:
+    """One letter left out, wherever it is, of every name in the table."""
+    wrong = []
+    for organ in names.shipped_table().values():
+        for alias in (*organ.aliases, organ.name):
+            for k in range(1, len(alias), 6):
+                for other in names.suggestions(alias[:k] + alias[k + 1 :]):
+                    wrong += [] if other == organ.name else [f"{alias[:k] + alias[k + 1 :]}: {other} for {organ.name}"]
+    assert wrong == []
+
+
 def test_table_knows_every_part_name_once() -> None:
     for organ in names.shipped_table().values():
         assert len(set(organ.parts)) == len(organ.parts)
@@ -150,13 +247,13 @@ def table_of(tmp_path: Path, text: str) -> names.Table:
 
 
 def test_a_user_adds_names_and_takes_them_from_others(tmp_path: Path) -> None:
-    table = table_of(tmp_path, '[Liver]\naliases = ["Foie", "PV"]\n[Bowel_Bag]\naliases = ["Sac"]\n')
+    table = table_of(tmp_path, '[Liver]\naliases = ["Hígado", "PV"]\n[Bowel_Bag]\naliases = ["Sac"]\n')
     assert names.canonical_name("PV") == "V_Portal"
     assert names.canonical_name("pv", table) == "Liver"
-    assert names.canonical_name("foie", table) == "Liver"
+    assert names.canonical_name("higado", table) == "Liver"
     assert names.canonical_name("sac", table) == "Bowel_Bag"
     assert names.canonical_name("Portal vein", table) == "V_Portal"
-    assert names.canonical_name("foie") is None  # the shipped table stays as it is
+    assert names.canonical_name("higado") is None  # the shipped table stays as it is
 
 
 @pytest.mark.parametrize(
@@ -178,10 +275,10 @@ def test_faults_of_a_user_table_are_told_together(tmp_path: Path, text: str, wor
 
 
 def test_matching_with_a_user_table(tmp_path: Path) -> None:
-    table = table_of(tmp_path, '[Liver]\naliases = ["Foie"]\n')
+    table = table_of(tmp_path, '[Liver]\naliases = ["Hígado"]\n')
     fraction = np.zeros((4, 4, 4), np.float32)
     fraction[1:3, 1:3, 1:3] = 1
     grid = Grid((0.0, 0.0, 0.0), (2.0, 2.0, 2.0), (4, 4, 4))
-    structures = StructureSet((Structure("Foie", "ORGAN", Occupancy(grid, fraction)),))
+    structures = StructureSet((Structure("Hígado", "ORGAN", Occupancy(grid, fraction)),))
     assert names.match(structures, ["Liver"], grid).missing == ("Liver",)
-    assert names.match(structures, ["Liver"], grid, table=table).renamed == (("Foie", "Liver"),)
+    assert names.match(structures, ["Liver"], grid, table=table).renamed == (("Hígado", "Liver"),)

@@ -10,6 +10,7 @@ import shapely
 
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid
+from dosecalc.rasterise import enclosed, even_odd
 from dosecalc.structures import Contours, Occupancy, Structure
 
 GRID = Grid((-80.0, -90.0, -70.0), (2.5, 2.4, 3.1), (50, 80, 70))
@@ -99,6 +100,54 @@ def test_mixed_spacing_fills_every_gap():
     assert mixed.volume_cc == pytest.approx(100 * (15 + 10.5) / 1000)
     z = GRID.centres_mm(mixed.on(GRID).indices)[:, 2]
     assert set(np.unique(np.round(np.diff(np.unique(z)), 6))) == {3.1}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_planes_that_scatter_lose_nothing(seed):
+    """Two cylinders side by side, one with a bore: four contours on each of 20 slices, all at heights of their own."""
+    rng = np.random.default_rng(seed)
+    rings = [ring(12.0, (-30, 0)), ring(5.0, (-30, 0)), ring(9.0, (20, 5)), box((-5, 5), (20, 30))]
+    drawn = [(3.0 * k + rng.uniform(-0.02, 0.02), polygon) for k in range(20) for polygon in rings]
+    scattered = structure(*zip(*(drawn[k] for k in rng.permutation(len(drawn))), strict=True))
+    exact_cc = (np.pi * (12.0**2 - 5.0**2 + 9.0**2) + 100.0) * 60.0 / 1000
+    assert scattered.volume_cc == pytest.approx(exact_cc, rel=1e-3)
+    assert "mm apart in z are taken as one plane" in scattered.notices[0]
+
+
+def test_thin_slices_beside_thick_ones_are_planes_of_their_own():
+    planes = [0.0, 1.0, 2.0, 3.0, 8.0, 13.0, 18.0, 23.0]
+    mixed = structure(planes, [box((-5, 5), (-5, 5))] * 8)
+    assert mixed.volume_cc == pytest.approx(100 * (23 + 0.5 + 2.5) / 1000)
+    assert mixed.notices == ()
+
+
+def test_parts_on_two_planes_each_are_not_crowded():
+    planes = [0.0, 1.0, 30.0, 31.0, 60.0, 61.0]
+    parts = structure(planes, [box((x, x + 5), (0, 5)) for x in (0, 0.5, 20, 20.5, 40, 40.5)])
+    assert parts.volume_cc == pytest.approx(25 * 6 / 1000)
+
+
+def test_planes_that_may_be_one_are_refused():
+    beside = [box((x, x + 9), (0, 9)) for _ in range(4) for x in (0, 20)]
+    with pytest.raises(InputError, match=r"z = 0 and 0.5 mm are 0.5 mm apart and show different parts"):
+        structure([3.0 * k + 0.5 * side for k in range(4) for side in (0, 1)], beside)
+
+
+def test_even_odd_keeps_one_of_rings_drawn_again_and_every_wall():
+    outer, wall, hole = box((0, 40), (0, 40)), box((1, 39), (1, 39)), box((10, 20), (10, 20))
+    again = box((0.05, 39.95), (0.05, 39.95))
+    for drawn, area in (
+        ([outer, outer], 1600.0),
+        ([outer, again, outer[::-1]], 1600.0),
+        ([outer, again, hole, hole], 1600.0 - 100.0),
+        ([outer, wall], 1600.0 - 38.0**2),
+    ):
+        z, rings = even_odd([5.0] * len(drawn), drawn)
+        assert structure(z, rings, slab_mm=1.0).volume_cc * 1000 == pytest.approx(area)
+        z, rings = enclosed([5.0] * len(drawn), drawn)
+        assert structure(z, rings, slab_mm=1.0).volume_cc * 1000 == pytest.approx(1600.0)
+    with pytest.raises(InputError, match="two contours are the same"):
+        structure([5.0, 5.0], [outer, again], slab_mm=1.0)
 
 
 def test_missing_plane_is_bridged_aloud():

@@ -10,7 +10,7 @@ from dosecalc.dicom import synthetic_series
 from optimize import Target, parse_beams, plan
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tightening_the_binding_limit_lowers_the_target_dose():
     """With the published limit the demonstration reaches 60 Gy (tests/test_readme.py); with 10 % less it cannot."""
     protocol = protocols.load("crlm_5fx")

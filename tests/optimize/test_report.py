@@ -230,7 +230,8 @@ def test_no_module_of_the_report_uses_the_global_state_of_pyplot():
 def test_sections_come_in_the_order_in_which_a_plan_is_judged(page):
     wanted = [
         "Overrides", "Not assessed", "Warnings", "Derived structures", "Prescription",
-        "Binding limits: what holds the dose back", "Scorecard", "Dose on the CT", "Dose-volume histogram",
+        "Binding limits: what holds the dose back", "Scorecard",
+        "Second opinion: the same fluence on finer grids", "Dose on the CT", "Dose-volume histogram",
         "Limits of the model", "Machine, beams and run",
     ]  # fmt: skip
     assert page.headings == wanted
