@@ -131,12 +131,13 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 PREFACE = """# Accuracy of the dose
 
-Written by `python -m benchmarks.accuracy --data FOLDER --peers PYTHON --out docs/accuracy.md`. FOLDER holds the reference
-data, which are not part of the project; what is not there is printed as "data absent". Tolerances: 1 % on the axis
-(20-200 mm), 1 mm penumbra, 1 % of the axis dose in tails, 2 % inside the field and for output factors (3 % at 2x2), 3 %
-beyond lung, gamma 2 %/1 mm 99 % in water and 3 %/2 mm 95 % in slabs (after AAPM MPPG 5.b, Venselaar 2001, Lechner 2018,
-most of them tighter). Fitted: the model was adjusted to this very reference. Information: raw or normalised figures that
-stand beside a judged one, and figures without a tolerance. Nothing is normalised unless the row says so.
+Written by `python -m benchmarks.accuracy --data FOLDER --peers PYTHON --out docs/accuracy.md`. FOLDER holds the
+reference data, which are not part of the project; what is not there is printed as "data absent". Tolerances: 1 % on the
+axis (20-200 mm), 1 mm penumbra, 1 % of the axis dose in tails, 2 % inside the field and for output factors (3 % at
+2x2), 3 % beyond lung, gamma 2 %/1 mm 99 % in water and 3 %/2 mm 95 % in slabs (after AAPM MPPG 5.b, Venselaar 2001,
+Lechner 2018, most of them tighter). Fitted: the model was adjusted to this very reference. Information: raw or
+normalised figures that stand beside a judged one, and figures without a tolerance. Nothing is normalised unless the
+row says so.
 
 """
 
