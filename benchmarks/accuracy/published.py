@@ -19,8 +19,8 @@ from .rows import Row, absent, absolute, relative
 
 Array = npt.NDArray[np.float64]
 
-TEXTBOOK = "textbook 6 MV (midpoint of 66-67 % and 38-39 %; BJR Suppl. 25 has the like)"
-FOLLOWILL = "Followill et al, J Appl Clin Med Phys 13:3962 (2012), Elekta 6 MV means, 10 cm deep, SSD 100 cm"
+TEXTBOOK = "textbook 6 MV, midpoints of 66-67 % and 38-39 % (not traced to one publication)"
+FOLLOWILL = "Followill et al, J Appl Clin Med Phys 13:3962 (2012), Table 2: means of Elekta 6 MV, leaf-shaped fields"
 OUTPUT_FACTORS = {60.0: 0.930, 40.0: 0.878, 30.0: 0.842, 20.0: 0.790}
 NYHOLM = "kernel of Nyholm et al, Radiother Oncol 78:347 (2006), 98:286"
 
