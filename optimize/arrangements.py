@@ -88,9 +88,10 @@ def planning_position(ct: CtSeries) -> tuple[str, tuple[str, ...]]:
     if ct.patient_position in PATIENT_POSITIONS:
         return ct.patient_position, ()
     if ct.is_dicom:
-        stated = f"state PatientPosition {ct.patient_position!r}" if ct.patient_position else "state no PatientPosition"
+        code = ct.patient_position
+        stated = f"state the unknown PatientPosition {code!r}" if code else "state no PatientPosition"
         raise InputError(
-            f"the CT images {stated}, and gantry angles have no meaning in the patient without it.",
+            f"the CT images {stated}, and gantry angles have no meaning in the patient without a known one.",
             remedy=f"Give --patient-position, one of {', '.join(PATIENT_POSITIONS)}.",
         )
     return "HFS", (

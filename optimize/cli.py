@@ -7,6 +7,8 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +66,10 @@ AliasesArg = Annotated[
 ]
 PatientPosition = Annotated[
     str | None,
-    typer.Option("--patient-position", help="How the patient lay, if the CT does not say: HFS, HFP, FFS, HFDR, ..."),
+    typer.Option(
+        "--patient-position",
+        help="How the patient lay, if the CT does not say or states an unknown code: HFS, HFP, FFS, HFDR, ...",
+    ),
 ]
 ResampleSlices = Annotated[
     bool, typer.Option("--resample-slices", help="Interpolate between unequally spaced CT slices; recorded.")
@@ -79,6 +84,9 @@ LeaveOut = Annotated[
 Repair = Annotated[
     list[str] | None,
     typer.Option("--repair", help="Take this structure although its contours cross (even-odd); repeatable, recorded."),
+]
+AcceptCt = Annotated[
+    bool, typer.Option("--accept-ct", help="Plan although the CT's values or size look implausible; recorded.")
 ]
 AcceptLimit = Annotated[
     list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
@@ -146,6 +154,7 @@ def plan_command(
     precision: PrecisionArg = "float32",
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
+    accept_ct: AcceptCt = False,
     aliases: AliasesArg = None,
     patient_position: PatientPosition = None,
     resample_slices: ResampleSlices = False,
@@ -170,6 +179,7 @@ def plan_command(
             precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
             accept_missing=tuple(accept_missing or ()),
             accept_limit=tuple(accept_limit or ()),
+            accept_ct=accept_ct,
             out=out,
             overwrite=overwrite,
             aliases=aliases,
@@ -270,6 +280,8 @@ def inspect_command(
         Path | None, typer.Option("--structures", help="RTSTRUCT, DICOM SEG, or a label map (NIfTI, NRRD).")
     ] = None,
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
+    leave_out: LeaveOut = None,
+    repair: Repair = None,
     as_json: AsJson = False,
 ) -> None:
     """Before planning: series, geometry, structures with volumes and TG-263 names, and every problem found."""
@@ -278,12 +290,15 @@ def inspect_command(
 
     if (path is None) == (ct is None):
         raise UsageError("give either a PATH to look through, or --ct with the structures that go with it.")
-    if path is not None:
-        found = survey(path)
-        _print_json(found) if as_json else print_survey(out_console, found)
-    elif ct is not None:
-        found = inspect_input(ct, structures, structure_names)
-        _print_json(found) if as_json else print_inspection(out_console, found)
+    with _logging_errors_only():
+        if path is not None:
+            found = survey(path, leave_out=tuple(leave_out or ()), repair=tuple(repair or ()))
+        elif ct is not None:
+            found = inspect_input(ct, structures, structure_names, tuple(leave_out or ()), tuple(repair or ()))
+    if as_json:
+        _print_json(found)
+    else:
+        (print_survey if path is not None else print_inspection)(out_console, found)
 
 
 @protocols_app.command("list")
@@ -383,6 +398,18 @@ def machines_check(path: Annotated[str, typer.Argument(help="Machine folder.")])
         f"{at.ssd_mm:g} mm, field {at.field_mm:g} mm{', PROVISIONAL' if machine.provisional else ''}.",
         highlight=False,
     )
+
+
+@contextmanager
+def _logging_errors_only() -> Iterator[None]:
+    """For commands that print what the readers have to say."""
+    logger = logging.getLogger("dosecalc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _print_json(record: Any) -> None:

@@ -11,6 +11,7 @@ import shlex
 
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
+from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Protocol, lq_validity
 from protocols.metrics import DoseAtVolume, MeanDose, Metric, StructureVolume
@@ -83,6 +84,7 @@ def evaluate(
         structures=tuple(_summary(name, regions.get(name)) for name in structures.names),
         certificate=certificate or Certificate(),
         warnings=(
+            *dose_doubts(dose),
             *_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
             *steep_goals(dose, structures, regions, protocol.goals, goals),
             *bridging_lines(dose, {name: regions[name].indices for name in lesions}, reached.dose_gy),
@@ -102,11 +104,12 @@ def _require(
     basis_metric(prescription)
     targets = tuple(dict.fromkeys((prescription.structure, prescription.hot_spot.structure, *lesions)))
     _refuse_missing([name for name in targets if name not in regions], structures, "Add the target structures.")
-    if cut := [name for name in targets if regions[name].cut]:
+    if cut := [name for name in targets if regions[name].cut_by]:
+        border = regions[cut[0]].cut_by
         raise InputError(
-            "a target must lie inside the scan and the dose grid with at least one voxel around it.",
+            f"{border} cuts a target, which must lie inside it with at least one voxel around.",
             where=", ".join(cut),
-            remedy="Use a scan or a dose grid that contains it.",
+            remedy="Use a scan and a dose grid that contain it.",
         )
     organs = dict.fromkeys(
         goal.structure
@@ -150,15 +153,17 @@ def _warnings(
     accepted: tuple[str, ...],
 ) -> tuple[str, ...]:
     """What a reader should know before trusting the numbers."""
-    told = [f"{name}: has no voxel on the dose grid." for name in structures.names if name not in regions]
+    outside = [name for name in structures.names if name not in regions]
+    told = [f"{name}: has no voxel on the dose grid and is not assessed." for name in outside]
     for region in regions.values():
         if region.total_cc < grid.voxel_cc:
             told.append(f"{region.name}: {region.total_cc:.3g} cc, smaller than one voxel of {grid.voxel_cc:.3g} cc.")
     judged_on = dict.fromkeys(goal.structure for goal in protocol.goals)
-    cut = [name for name in judged_on if name in regions and regions[name].cut]
-    if cut:
-        told.append(f"the scan or the dose grid cuts {', '.join(cut)}: volumes are lower bounds, means not assessed.")
-    told += [f"{name}: missing; its goals are not assessed." for name in judged_on if name not in regions]
+    for border in ("the scan", "the dose grid"):
+        if cut := [name for name in judged_on if name in regions and regions[name].cut_by == border]:
+            told.append(f"{border} cuts {', '.join(cut)}: volumes are lower bounds, means not assessed.")
+    lacking = [name for name in judged_on if name not in regions and name not in structures]
+    told += [f"{name}: missing; its goals are not assessed." for name in lacking]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
     return tuple(told + _dose_warnings(protocol, reached, grid))

@@ -8,17 +8,28 @@ from typing import Any
 from rich.console import Console
 
 from dosecalc import names
+from dosecalc.dicom import CtSeries
 from dosecalc.errors import InputError
+from dosecalc.plausibility import findings
 from dosecalc.reading import read_ct_series, read_structures
 
+from .arrangements import planning_position
 from .tables import print_record, print_table
 
 
-def inspect_input(ct: Path, structures: Path | None, structure_names: Path | None) -> dict[str, Any]:
-    """Grid and HU range of a CT and, for every structure, volume, role, TG-263 name and what the scan cuts."""
+def inspect_input(
+    ct: Path,
+    structures: Path | None,
+    structure_names: Path | None,
+    leave_out: tuple[str, ...] = (),
+    repair: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Grid and HU of a CT and, for every structure, volume, role, TG-263 name and what the scan cuts."""
     series = read_ct_series(ct)
     volume, grid = series.volume, series.volume.grid
-    problems = list(series.notices)
+    seen = findings(volume)
+    problems = [*position_problem(series), *(f"the CT is implausible: {fault}." for fault in seen.faults)]
+    notices = [*series.notices, *seen.doubts]
     found: dict[str, Any] = {
         "ct": {
             "shape_zyx": list(grid.shape),
@@ -26,16 +37,18 @@ def inspect_input(ct: Path, structures: Path | None, structure_names: Path | Non
             "origin_mm_lps": list(grid.origin_mm),
             "hu_lowest": float(volume.values.min()),
             "hu_highest": float(volume.values.max()),
+            "air_hu": seen.air_hu,
+            "tissue_hu": seen.tissue_hu,
             "patient_position": series.patient_position,
         }
     }
     if structures is not None:
         try:
-            read = read_structures(structures, structure_names, ct=series)
+            read = read_structures(structures, structure_names, ct=series, leave_out=leave_out, repair=repair)
         except InputError as error:
             problems.append(str(error))
-            read = read_structures(structures, structure_names)
-        problems += [notice for notice in read.notices if notice not in problems]
+            read = read_structures(structures, structure_names, leave_out=leave_out, repair=repair)
+        notices += read.notices
         found["structures"] = [
             {
                 "name": s.name,
@@ -48,7 +61,16 @@ def inspect_input(ct: Path, structures: Path | None, structure_names: Path | Non
             for s in read
         ]
         found["absent"] = list(read.absent)
-    return found | {"problems": problems}
+    return found | {"problems": problems, "notices": notices}
+
+
+def position_problem(ct: CtSeries) -> list[str]:
+    """What keeps gantry angles from having a meaning in the patient, or nothing."""
+    try:
+        planning_position(ct)
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def print_inspection(console: Console, found: dict[str, Any]) -> None:
@@ -57,6 +79,12 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
     if "structures" in found:
         print_table(console, "Structures", found["structures"])
         console.print(f"named without geometry: {', '.join(found['absent']) or 'none'}", highlight=False)
-    console.print(f"problems: {len(found['problems']) or 'none found'}", highlight=False)
-    for problem in found["problems"]:
-        console.print(f"  - {problem}", highlight=False, markup=False)
+    print_told(console, found)
+
+
+def print_told(console: Console, found: dict[str, Any]) -> None:
+    """Notices and problems, one line each."""
+    for kind in ("notices", "problems"):
+        console.print(f"{kind}: {len(found[kind]) or 'none'}", highlight=False)
+        for line in found[kind]:
+            console.print(f"  - {line}", highlight=False, markup=False, soft_wrap=True)

@@ -44,6 +44,7 @@ class Job:
     precision: str = "float32"
     accept_missing: tuple[str, ...] = ()
     accept_limit: tuple[str, ...] = ()
+    accept_ct: bool = False
     overwrite: bool = False
     dose_grid_mm: float | None = None
     aliases: Path | None = None
@@ -111,6 +112,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             backend=job.backend,
             precision=cast(Precision, job.precision),
             accept_missing=job.accept_missing,
+            accept_ct=job.accept_ct,
             dose_grid_mm=job.dose_grid_mm,
             aliases=None if job.aliases is None else read_table(job.aliases),
             input_sha256=hashes,
@@ -198,7 +200,10 @@ def _save_infeasible(
         "seed": 0,
         "timings_s": {"total": seconds},
         "peak_rss_mb": peak_rss_mb(),
-        "overrides": [*job.reading_overrides, *overrides(protocol, job.accept_missing, grid_mm)],
+        "overrides": [
+            *job.reading_overrides,
+            *overrides(protocol, job.accept_missing, grid_mm, accept_ct=job.accept_ct),
+        ],
         "warnings": [],
         "exit_code": error.exit_code,
     }

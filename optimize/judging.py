@@ -50,7 +50,7 @@ def judge_goal(goal: Goal, regions: dict[str, Region], accepted: tuple[str, ...]
     region = regions.get(goal.structure)
     if region is None:
         return dataclasses.replace(row, note=_why_missing(goal, accepted))
-    if region.cut:
+    if region.cut_by:
         return _judge_cut(row, goal.metric, region)
     return judged(row, measure(goal.metric, region.dose_gy, region.cc), size_note(goal.metric, region))
 
@@ -69,11 +69,11 @@ def _judge_cut(row: GoalResult, metric: Metric, region: Region) -> GoalResult:
     )
     if needs_all:
         what = {"Dmean": "mean dose", "Dmin": "minimum dose"}.get(row.metric, "share of the volume")
-        return dataclasses.replace(row, note=f"NOT ASSESSED: the scan cuts the organ: {what}")
+        return dataclasses.replace(row, note=f"NOT ASSESSED: {region.cut_by} cuts the organ: {what}")
     value = measure(metric, region.dose_gy, region.cc)
-    result = judged(row, value, "the scan cuts the organ: a lower bound")
+    result = judged(row, value, f"{region.cut_by} cuts the organ: a lower bound")
     if row.comparator in (">", ">=") and not result.met:
-        note = f"NOT ASSESSED: the scan cuts the organ: {value:.1f} {row.unit} is a lower bound"
+        note = f"NOT ASSESSED: {region.cut_by} cuts the organ: {value:.1f} {row.unit} is a lower bound"
         return dataclasses.replace(row, note=note)
     return result
 

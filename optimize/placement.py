@@ -32,20 +32,28 @@ def placement_warnings(
     grid : Grid
         Around the targets.
     """
-    thin = regions.from_shares("low density", ct.grid, (ct.values < LOW_DENSITY_HU).astype(np.float32))
-    told = []
-    for role in ("GTV", "PTV"):
-        if role in ours and (shared := _shared_cc(ours[role], thin, grid)) > WORTH_SAYING_CC:
-            told.append(
-                f"{role}: {shared:.2f} of its {_cc(ours[role], grid):.2f} cc are lung or gas (below "
-                f"{LOW_DENSITY_HU:g} HU), where this dose model reads too high."
-            )
+    told = _in_lung_or_gas(ours, ct, grid)
     inner = next(role for role in ("GTV", "CTV", "PTV") if role in ours)
     for organ in _capped(protocol):
         if organ in structures and (shared := _shared_cc(ours[inner], structures[organ], grid)) > WORTH_SAYING_CC:
             told.append(
                 f"{inner}: {shared:.2f} of its {_cc(ours[inner], grid):.2f} cc lie inside {organ}, whose mandatory "
                 "limits hold there as well."
+            )
+    return told
+
+
+def _in_lung_or_gas(ours: dict[str, Structure], ct: Volume, grid: Grid) -> list[str]:
+    low = ct.values < LOW_DENSITY_HU
+    if not low.any():  # a scan cropped to the inside of the patient
+        return []
+    thin = regions.from_shares("lung or gas", ct.grid, low.astype(np.float32))
+    told = []
+    for role in ("GTV", "PTV"):
+        if role in ours and (shared := _shared_cc(ours[role], thin, grid)) > WORTH_SAYING_CC:
+            told.append(
+                f"{role}: {shared:.2f} of its {_cc(ours[role], grid):.2f} cc are lung or gas (below "
+                f"{LOW_DENSITY_HU:g} HU), where this dose model reads too high."
             )
     return told
 

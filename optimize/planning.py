@@ -19,6 +19,7 @@ from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.grid import Grid, Volume
 from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
+from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
 from protocols.schema import Protocol
 
@@ -83,6 +84,7 @@ def plan(
     backend: str = "auto",
     precision: Precision = "float32",
     accept_missing: tuple[str, ...] = (),
+    accept_ct: bool = False,
     dose_grid_mm: float | None = None,
     aliases: names.Table | None = None,
     input_sha256: dict[str, str] | None = None,
@@ -109,6 +111,8 @@ def plan(
         Of the operator that the optimiser searches with; the plan is judged on the reference in any case.
     accept_missing : tuple of str
         Mandatory structures that may be missing; their goals read NOT ASSESSED.
+    accept_ct : bool
+        Plan although the CT looks implausible (`dosecalc.plausibility.check_ct`); recorded as an override.
     dose_grid_mm : float, optional
         Spacing of the dose grid instead of the protocol's; recorded as an override.
     aliases : dict, optional
@@ -127,7 +131,7 @@ def plan(
     Raises
     ------
     InputError
-        Structures or targets that cannot be used.
+        A CT, structures or targets that cannot be used.
     InfeasibleError
         The floor dose cannot be reached within the mandatory limits.
     OptimisationError
@@ -135,6 +139,7 @@ def plan(
     """
     watch = Stopwatch()
     position, position_notices = planning_position(ct)
+    ct_notices = (*ct.notices, *check_ct(ct.volume, accepted=accept_ct))
     with watch.step("anatomy"):
         grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
@@ -142,7 +147,7 @@ def plan(
         for line in _match_lines(matched):
             progress(line)
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
-        told = (*position_notices, *ct.notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
+        told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
         _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
@@ -168,7 +173,8 @@ def plan(
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(density, influence, result.fluence)
         evaluation = with_second_opinion(evaluation, protocol, anatomy.structures, skipped, dose, finer)
-    accepted = (*reading_overrides, *overrides(protocol, accept_missing, influence.grid.spacing_mm[0]))
+    grid_mm = influence.grid.spacing_mm[0]
+    accepted = (*reading_overrides, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 

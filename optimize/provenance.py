@@ -57,7 +57,9 @@ def peak_rss_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
-def overrides(protocol: Protocol, accept_missing: tuple[str, ...], dose_grid_mm: float) -> tuple[str, ...]:
+def overrides(
+    protocol: Protocol, accept_missing: tuple[str, ...], dose_grid_mm: float, *, accept_ct: bool = False
+) -> tuple[str, ...]:
     """What departs from the protocol by the user's word, one sentence each."""
     asked = protocol.planning.dose_grid_mm
     grid = (
@@ -65,7 +67,8 @@ def overrides(protocol: Protocol, accept_missing: tuple[str, ...], dose_grid_mm:
     )
     missing = (f"missing structure accepted by name: {name}" for name in accept_missing)
     limits = (f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits))
-    return (*grid, *missing, *limits)
+    ct = ("a CT that looks implausible is accepted",) if accept_ct else ()
+    return (*ct, *grid, *missing, *limits)
 
 
 @dataclass(slots=True)

@@ -29,15 +29,16 @@ class Region:
         Course-total dose.
     cc : (n,) float64
         Volume of the structure inside each voxel.
-    cut : bool
-        The scan or the dose grid ends inside the structure, so its volume here is a lower bound.
+    cut_by : str
+        "the scan" or "the dose grid", whichever ends inside the structure, so that its volume here is a lower bound;
+        empty where neither does.
     """
 
     name: str
     indices: npt.NDArray[np.int64]
     dose_gy: npt.NDArray[np.float64]
     cc: npt.NDArray[np.float64]
-    cut: bool
+    cut_by: str
 
     @property
     def total_cc(self) -> float:
@@ -70,7 +71,7 @@ def regions_on(dose: Volume, structures: StructureSet, cut_structures: tuple[str
         Course-total Gy.
     structures : StructureSet
     cut_structures : tuple of str
-        Structures known to be cut, beside those that reach a face of the dose grid.
+        Structures known to be cut by the scan, beside those that reach a face of the dose grid.
     """
     flat = checked_dose(dose)
     found: dict[str, Region] = {}
@@ -98,8 +99,8 @@ def near_names(name: str, names: tuple[str, ...]) -> str:
 def _region(name: str, voxels: Voxels, flat: npt.NDArray[np.float64], known_cut: bool) -> Region:
     dose = flat[voxels.indices]
     order = np.argsort(-dose, kind="stable")
-    cut = known_cut or bool(voxels.faces_touched)
-    return Region(name, voxels.indices[order], dose[order], voxels.cc[order], cut)
+    cut_by = "the scan" if known_cut else "the dose grid" if voxels.faces_touched else ""
+    return Region(name, voxels.indices[order], dose[order], voxels.cc[order], cut_by)
 
 
 def _union(members: list[Voxels]) -> Voxels:

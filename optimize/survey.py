@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from rich.console import Console
 
-from dosecalc import names
 from dosecalc.dicom import read_rtdose
-from dosecalc.dicom.files import existing, is_dicom, read_dataset
-from dosecalc.errors import DosecalcError, InputError
-from dosecalc.grid import Grid
+from dosecalc.dicom.consistency import Headers, what_else
+from dosecalc.dicom.files import existing, is_dicom, parsing, read_dataset
+from dosecalc.errors import InputError
+from dosecalc.grid import Volume
 from dosecalc.images import is_image, read_image
-from dosecalc.label_maps import label_names
-from dosecalc.nrrd_file import segment_names
+from dosecalc.plausibility import dose_doubts, findings
 from dosecalc.reading import read_ct_series, read_structures
-from dosecalc.structures import FACES, StructureSet, role_from_name
+from dosecalc.structures import StructureSet
 
+from .inspection import position_problem, print_told
+from .survey_rows import SERIES_KEYS, Scan, Survey, extent, is_label_map, label_rows, series_row, structure_row
 from .tables import print_table
 
-Headers = list[tuple[Path, pydicom.Dataset]]
-_UID_DIGITS = 6
-MOST_LABELS = 1000
-"""Largest number in an image that is taken for a label map."""
+_BY_FILE = {"RTSTRUCT": 1, "SEG": 1, "RTPLAN": 1, "RTDOSE": 2}
+"""In the order of reading: structures are judged by the scans, and doses by both."""
 
 
-def survey(path: str | Path) -> dict[str, Any]:
+def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[str, ...] = ()) -> dict[str, Any]:
     """List every series below a path, the structures of every structure set, and every problem in words.
 
     Parameters
     ----------
     path : str or Path
         A folder, searched with all folders in it, or one file.
+    leave_out, repair : tuple of str
+        Structures to read RT Structure Sets without, or whose contours may cross, as for planning.
 
     Returns
     -------
     dict
-        ``series``, ``structures`` and ``problems``, each a list; ``other_files`` counts what is neither DICOM nor
-        NIfTI nor NRRD. Names and numbers of the patient are left out.
+        ``series``, ``structures``, ``problems`` (what stops a plan or falsifies it) and ``notices`` (what a reader
+        must know), each a list; ``other_files`` counts what is neither DICOM nor NIfTI nor NRRD. ``where`` of a series
+        is what `--ct`, `--structures` or `--dose` takes. Names and numbers of the patient are left out.
 
     Raises
     ------
@@ -55,157 +54,159 @@ def survey(path: str | Path) -> dict[str, Any]:
     root = existing(path)
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     images = [p for p in files if is_image(p)]
-    problems: list[str] = []
-    headers: Headers = []
-    for file in (p for p in files if p not in images and is_dicom(p)):
-        if (header := _try(problems, partial(read_dataset, file, pixels=False))) is not None:
-            headers.append((file, header))
-    found: dict[str, Any] = {"series": [], "structures": []}
+    found = Survey(leave_out, repair)
     groups: dict[tuple[str, str], Headers] = defaultdict(list)
-    for file, header in headers:
-        groups[str(header.get("Modality", "?")), str(header.get("SeriesInstanceUID", ""))].append((file, header))
-    scans = {uid: group for (modality, uid), group in groups.items() if modality == "CT"}
-    grids = {uid: _scan(group, len(scans), problems) for uid, group in scans.items()}
-    for (modality, uid), group in groups.items():
-        found["series"].append(_series(modality, uid, group))
-        for file, header in group:
-            if modality in ("RTSTRUCT", "SEG"):
-                found["structures"] += _structure_set(file, header, scans, grids, problems)
-            elif modality == "RTDOSE":
-                _try(problems, partial(read_rtdose, file))
+    for file in (p for p in files if p not in images and is_dicom(p)):
+        if (header := found.attempt(partial(read_dataset, file, pixels=False))) is not None:
+            modality = str(header.get("Modality", "?"))
+            # each object of radiotherapy is named by its file, whatever series it is filed in
+            uid = str(file) if modality in _BY_FILE else str(header.get("SeriesInstanceUID", ""))
+            groups[modality, uid].append((file, header))
+    shared = Counter(group[0][0].parent for group in groups.values() if len(group) > 1)
+    for (modality, _), group in sorted(groups.items(), key=lambda item: _BY_FILE.get(item[0][0], 0)):
+        alone = shared[group[0][0].parent] <= 1
+        _add_series(found, modality, group, str(group[0][0].parent if len(group) > 1 and alone else group[0][0]))
     for file in images:
-        if (read := _try(problems, partial(read_image, file))) is None:
-            found["series"].append(_image(file, None))
-            continue
-        grid, values = read
-        is_map = _is_label_map(values)
-        found["series"].append(_image(file, grid, "label map" if is_map else ""))
-        if is_map:
-            found["structures"] += _label_map(file, grid, values, problems)
-    if not found["series"]:
+        _add_image(found, file)
+    if not found.series:
         raise InputError(
             "holds no DICOM, NIfTI or NRRD file that can be read.", where=str(path), remedy="Check the path."
         )
-    return found | {"problems": problems, "other_files": len(files) - len(headers) - len(images)}
+    _name_unknown(found)
+    read = sum(map(len, groups.values())) + len(images)
+    return {
+        "series": found.series,
+        "structures": found.structures,
+        "problems": found.problems,
+        "notices": found.notices,
+        "other_files": len(files) - read,
+    }
 
 
 def print_survey(console: Console, found: dict[str, Any]) -> None:
     """The same as tables, problems last."""
-    shown = [{k: v for k, v in row.items() if k != "slice_gaps_mm"} for row in found["series"]]
-    print_table(console, "Series", shown)
-    if found["structures"]:
-        print_table(console, "Structures", found["structures"])
+    hidden = {"slice_gaps_mm", "series"} | (
+        {"file"} if len({row["file"] for row in found["structures"]}) < 2 else set()
+    )
+    for title in ("Series", "Structures"):
+        if rows := [{k: v for k, v in row.items() if k not in hidden} for row in found[title.lower()]]:
+            print_table(console, title, rows)
     if found["other_files"]:
         console.print(f"files that are neither DICOM nor NIfTI nor NRRD: {found['other_files']}", highlight=False)
-    console.print(f"problems: {len(found['problems']) or 'none found'}", highlight=False)
-    for problem in found["problems"]:
-        console.print(f"  - {problem}", highlight=False, markup=False)
+    print_told(console, found)
 
 
-def _try(problems: list[str], action: Callable[[], Any]) -> Any:
-    """The result, or None with the refusal among the problems."""
-    try:
-        return action()
-    except DosecalcError as error:
-        problems.append(str(error))
-        return None
+def _add_series(found: Survey, modality: str, group: Headers, where: str) -> None:
+    """One DICOM series with what its reader says of it."""
+    other = found.attempt(partial(what_else, group)) if modality == "CT" else ""
+    row = series_row(f"CT: {other}" if other else modality, group, where)
+    if modality == "CT" and not other:
+        row["content"] = _scan(found, group, where)
+    for file, header in group:
+        if modality in ("RTSTRUCT", "SEG"):
+            found.structures += _structure_set(found, file, header)
+        elif modality == "RTDOSE":
+            row |= _dose(found, file, header)
+    found.series.append(row)
 
 
-def _scan(group: Headers, scans: int, problems: list[str]) -> Grid | None:
-    """The grid of a CT series as the planner would read it."""
-    folders = {file.parent for file, _ in group}
+def _scan(found: Survey, group: Headers, where: str) -> str:
+    """A CT series as the planner would read it; returns what its HU look like."""
+    file, header = group[0]
+    folders = sorted({file.parent for file, _ in group})
+    series = None
     if len(folders) > 1:
-        listed = ", ".join(sorted(folder.name for folder in folders))
-        problems.append(f"CT series {_short(group[0][1])}: its images lie in several folders ({listed}).")
-        return None
-    series = _try(problems, partial(read_ct_series, folders.pop()))
-    return None if series is None else series.volume.grid
+        listed = ", ".join(folder.name for folder in folders)
+        found.problems.append(f"{where}: the images of this CT series lie in several folders ({listed}).")
+    else:
+        series = found.attempt(partial(read_ct_series, file))
+    stated = str(header.get("FrameOfReferenceUID") or "")
+    uid = str(header.get("SeriesInstanceUID", ""))
+    found.scans.append(Scan(uid, stated, None if series is None else series.volume.grid))
+    found.frames |= {stated} - {""}
+    if series is None:
+        return ""
+    found.notices += [f"{where}: {notice}" for notice in series.notices]
+    found.problems += [f"{where}: {problem}" for problem in position_problem(series)]
+    return _hu(found, series.volume, where)
 
 
-def _short(header: pydicom.Dataset) -> str:
-    return "..." + str(header.get("SeriesInstanceUID", ""))[-_UID_DIGITS:]
+def _hu(found: Survey, ct: Volume, where: str) -> str:
+    """Air and tissue of a CT in words; what is implausible is told."""
+    seen = findings(ct)
+    found.problems += [f"{where}: as a CT it is implausible: {fault}." for fault in seen.faults]
+    found.notices += [f"{where}: {doubt}" for doubt in seen.doubts]
+    air, tissue = ("none" if value is None else f"{value:.0f}" for value in (seen.air_hu, seen.tissue_hu))
+    return f"air {air}, tissue {tissue} HU"
 
 
-def _series(modality: str, uid: str, group: Headers) -> dict[str, Any]:
-    header = group[0][1]
-    heights = sorted(float(h.ImagePositionPatient[2]) for _, h in group if h.get("ImagePositionPatient"))
-    spacing = [f"{float(v):g}" for v in header.get("PixelSpacing", [])]
-    gaps = {round(high - low, 3) for low, high in pairwise(heights)}
-    return {
-        "modality": modality,
-        "series": _short(header),
-        "files": len(group),
-        "position": str(header.get("PatientPosition", "") or ""),
-        "spacing_mm": " x ".join([*spacing, *([f"{min(gaps):g}"] if gaps else [])]),
-        "slice_gaps_mm": ", ".join(f"{gap:g}" for gap in sorted(gaps)[:4]),
-        "z_mm": f"{heights[0]:g} to {heights[-1]:g}" if heights else "",
-        "where": str(group[0][0].parent.name if len(group) > 1 else group[0][0].name),
-    }
+def _dose(found: Survey, file: Path, header: pydicom.Dataset) -> dict[str, Any]:
+    """What a dose adds to the row of its series."""
+    read: Volume | None = found.attempt(partial(read_rtdose, file))
+    frame = str(header.get("FrameOfReferenceUID") or "")
+    if found.frames and frame not in found.frames:
+        found.problems.append(f"{file}: its frame of reference is that of no CT series or structure set here.")
+    if read is None:
+        return {}
+    found.notices += [f"{file}: {doubt}" for doubt in dose_doubts(read)]
+    return extent(read.grid) | {"content": f"up to {float(read.values.max()):.4g} Gy"}
 
 
-def _is_label_map(values: npt.NDArray[Any]) -> bool:
-    """Whether an image holds whole numbers from 0 on, few of them: HU go below 0."""
-    if not np.issubdtype(values.dtype, np.integer) and not np.array_equal(values, np.round(values)):
-        return False
-    return bool(values.min() >= 0 and 0 < values.max() <= MOST_LABELS)
+def _add_image(found: Survey, file: Path) -> None:
+    """A NIfTI or NRRD file: a label map, or else a CT."""
+    kind = "NRRD" if file.suffix.lower() == ".nrrd" else "NIfTI"
+    row = dict.fromkeys(SERIES_KEYS, "") | {"modality": kind, "files": 1, "where": str(file)}
+    found.series.append(row)
+    if (read := found.attempt(partial(read_image, file))) is None:
+        return
+    grid, values = read
+    row |= extent(grid)
+    if is_label_map(values):
+        row["modality"] = f"{kind} label map"
+        found.structures += label_rows(file, grid, values, found)
+    elif np.isfinite(values).all():
+        row["content"] = _hu(found, Volume(grid, values), str(file))
+    else:
+        found.problems.append(f"{file}: {int((~np.isfinite(values)).sum())} voxels are not finite.")
 
 
-def _label_map(file: Path, grid: Grid, values: npt.NDArray[Any], problems: list[str]) -> list[dict[str, Any]]:
-    """Each label with its volume, and its name where the file or the only JSON beside it states one."""
-    named = segment_names(file) if file.suffix.lower() == ".nrrd" else {}
-    tables = sorted(file.parent.glob("*.json"))
-    labels: dict[int, str] = {}
-    if named or len(tables) == 1:
-        labels = _try(problems, partial(label_names, named or tables[0])) or {}
-    counts = np.bincount(values.astype(np.int64).ravel())
-    border = [np.unique(np.take(values, end, axis)) for axis in range(3) for end in (0, -1)]
-    rows = []
-    for label in np.flatnonzero(counts[1:]) + 1:
-        name = labels.get(int(label), f"label {label}")
-        cut = [face for face, seen in zip(FACES, border, strict=True) if label in seen]
-        rows.append(_structure(name, role_from_name(name), float(counts[label]) * grid.voxel_cc, cut))
-    if unnamed := [row["name"] for row in rows if row["name"].startswith("label ")]:
-        problems.append(f"{file.name}: {len(unnamed)} labels have no name; give a JSON of names when planning.")
-    return rows
-
-
-def _image(file: Path, grid: Grid | None, kind: str = "") -> dict[str, Any]:
-    spacing = " x ".join(f"{v:g}" for v in grid.spacing_mm) if grid else ""
-    low = grid.origin_mm[2] if grid else 0.0
-    high = low + (grid.shape[0] - 1) * grid.spacing_mm[2] if grid else 0.0
-    return {
-        "modality": " ".join(filter(None, ("NRRD" if file.suffix.lower() == ".nrrd" else "NIfTI", kind))),
-        "series": "",
-        "files": 1,
-        "position": "",
-        "spacing_mm": spacing,
-        "slice_gaps_mm": f"{grid.spacing_mm[2]:g}" if grid else "",
-        "z_mm": f"{low:g} to {high:g}" if grid else "",
-        "where": file.name,
-    }
-
-
-def _structure_set(
-    file: Path, header: pydicom.Dataset, scans: dict[str, Headers], grids: dict[str, Grid | None], problems: list[str]
-) -> list[dict[str, Any]]:
-    read: StructureSet | None = _try(problems, partial(read_structures, file))
+def _structure_set(found: Survey, file: Path, header: pydicom.Dataset) -> list[dict[str, Any]]:
+    if (stated := found.attempt(partial(_stated, file, header))) is None:
+        return []
+    drawn, referenced = stated
+    found.drawn |= drawn
+    leave_out, repair = ([name for name in asked if name in drawn] for asked in (found.leave_out, found.repair))
+    read: StructureSet | None = found.attempt(partial(read_structures, file, leave_out=leave_out, repair=repair))
     if read is None:
         return []
-    frames = {uid: str(group[0][1].get("FrameOfReferenceUID", "")) for uid, group in scans.items()}
-    own = [uid for uid, frame in frames.items() if frame == read.frame_of_reference_uid]
-    if frames and not own:
-        problems.append(f"{file.name}: its frame of reference is that of no CT series here.")
-    grid = grids[own[0]] if own else None
-    problems.extend(f"{file.name}: {name!r} is listed without geometry." for name in read.absent)
-    return [_structure(s.name, s.role, s.volume_cc, list(s.on(grid).faces_touched) if grid else []) for s in read]
+    frame = str(read.frame_of_reference_uid)
+    found.frames.add(frame)
+    # images that state no frame of reference own what refers to them, as in dosecalc.dicom.belonging
+    own = [scan for scan in found.scans if (scan.frame or scan.series_uid in referenced) and scan.frame in ("", frame)]
+    own.sort(key=lambda scan: scan.series_uid not in referenced)
+    if found.scans and not own:
+        found.problems.append(f"{file}: its frame of reference is that of no CT series here.")
+    grid = own[0].grid if own else None
+    found.notices += [f"{file}: {notice}" for notice in read.notices]
+    return [
+        structure_row(file, s.name, s.role, s.volume_cc, list(s.on(grid).faces_touched) if grid else []) for s in read
+    ]
 
 
-def _structure(name: str, role: str, volume_cc: float, cut: list[str]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "tg263": names.known_as(name),
-        "looks_like": ", ".join(names.suggestions(name)) if role == "ORGAN" else "",
-        "role": role,
-        "volume_cc": round(volume_cc, 3),
-        "cut_by_scan": cut,
-    }
+def _stated(file: Path, header: pydicom.Dataset) -> tuple[set[str], set[str]]:
+    """Names of the ROIs, and SeriesInstanceUIDs of the images that they were drawn on."""
+    with parsing(file):
+        drawn = {str(item.get("ROIName")) for item in header.get("StructureSetROISequence") or ()}
+        frames = header.get("ReferencedFrameOfReferenceSequence") or ()
+        studies = (study for frame in frames for study in frame.get("RTReferencedStudySequence") or ())
+        series = [item for study in studies for item in study.get("RTReferencedSeriesSequence") or ()]
+        series += header.get("ReferencedSeriesSequence") or ()  # of a Segmentation
+        return drawn, {str(item.get("SeriesInstanceUID")) for item in series}
+
+
+def _name_unknown(found: Survey) -> None:
+    """Options that no structure set answers to."""
+    for option, asked in (("--leave-out", found.leave_out), ("--repair", found.repair)):
+        found.problems += [
+            f"{option} {name}: no structure set here has it." for name in asked if name not in found.drawn
+        ]

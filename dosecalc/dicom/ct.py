@@ -13,9 +13,10 @@ import pydicom
 from pydicom.uid import generate_uid
 
 from ..errors import InputError
-from ..geometry import check_position
+from ..geometry import PATIENT_POSITIONS, check_position
 from ..grid import Grid, Volume
 from ..orientation import is_oblique, to_lps
+from .consistency import LOCALIZER, header_notices, what_else
 from .files import existing, list_files, parsing, read_dataset, required
 from .frames import Frame, frames_of
 from .pixels import AIR_HU, hounsfield_units, is_lossy
@@ -40,12 +41,13 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
     Parameters
     ----------
     path : str or Path
-        Folder that holds one CT series (other modalities are left alone), or one of its files where the
-        folder holds several series.
+        Folder that holds one CT series, or one of its files where the folder holds several. Other modalities are
+        left alone; series of the modality CT without any slice (localisers, captured screens) are told.
     resample_slices : bool
         Interpolate linearly between unequally spaced slices, up to `LARGEST_GAP_MM`, instead of refusing them.
     patient_position : str, optional
-        Stands in where the images state none; refused where they state another.
+        Stands in where the images state none, or a code without a meaning for a linac; refused where they state
+        another.
 
     Returns
     -------
@@ -62,12 +64,13 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
     folder = place if place.is_dir() else place.parent
     wanted = None if place.is_dir() else str(required(read_dataset(place), "SeriesInstanceUID", place))
     with parsing(folder):
-        headers = _one_series(folder, wanted)
         notices: list[str] = []
+        headers = _one_series(folder, wanted, notices)
         frames = _sorted(_without_localisers([f for file, header in headers for f in frames_of(header, file)], notices))
-        position = _patient_position(frames, patient_position)
+        position = _patient_position(frames, patient_position, notices)
         values = _values(frames, notices)
         stack = np.array([frame.position_mm @ frames[0].normal for frame in frames])
+        notices += header_notices(frames, stack)
         if _is_unequal(stack):
             stack, values = _evenly(stack, values, frames, notices, allowed=resample_slices)
         grid, values = _oriented(frames[0], stack, values)
@@ -77,8 +80,8 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
     return series
 
 
-def _one_series(folder: Path, wanted: str | None) -> Headers:
-    """Headers of the CT images of one series."""
+def _one_series(folder: Path, wanted: str | None, notices: list[str]) -> Headers:
+    """Headers of the CT images of one series; series without slices beside it are left out."""
     series: dict[str, Headers] = defaultdict(list)
     for file in list_files(folder):
         header = read_dataset(file, pixels=False)
@@ -86,6 +89,11 @@ def _one_series(folder: Path, wanted: str | None) -> Headers:
             series[str(required(header, "SeriesInstanceUID", file))].append((file, header))
     if wanted is not None:
         series = {uid: images for uid, images in series.items() if uid == wanted}
+    others = {uid: kind for uid, images in series.items() if (kind := what_else(images))}
+    if len(others) < len(series):
+        for uid, kind in others.items():
+            images = series.pop(uid)
+            notices.append(f"CT: left out a series of {len(images)} other image(s) ({kind}): {images[0][0].name}.")
     if not series:
         raise InputError("holds no DICOM CT images.", where=str(folder), remedy="Name the folder of the CT series.")
     if len(series) > 1:
@@ -99,7 +107,7 @@ def _one_series(folder: Path, wanted: str | None) -> Headers:
 
 
 def _without_localisers(frames: list[Frame], notices: list[str]) -> list[Frame]:
-    slices = [frame for frame in frames if "LOCALIZER" not in frame.image_type]
+    slices = [frame for frame in frames if LOCALIZER not in frame.image_type]
     if len(slices) < len(frames):
         notices.append(f"CT: left {len(frames) - len(slices)} localiser image(s) out of the series.")
     if len(slices) < 2:
@@ -151,10 +159,13 @@ def _refuse_mixture(keyword: str, got: object, expected: object, file: Path, fir
     )
 
 
-def _patient_position(frames: list[Frame], given: str | None) -> str:
-    """What the images state, or what the user says where they state nothing; never assumed."""
+def _patient_position(frames: list[Frame], given: str | None, notices: list[str]) -> str:
+    """What the images state, or what the user says where they state nothing that a linac knows; never assumed."""
     check_position(given)
-    stated = str(frames[0].header.get("PatientPosition") or "").strip()
+    stated = str(frames[0].header.get("PatientPosition") or "").strip().upper()
+    if given is not None and stated and stated not in PATIENT_POSITIONS:
+        notices.append(f"CT: PatientPosition is {stated!r}, which no linac knows; {given} is used, as asked.")
+        return given
     if given is not None and stated and stated != given:
         raise InputError(
             f"PatientPosition is {stated!r}, but {given!r} was given.",

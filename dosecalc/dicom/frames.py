@@ -116,8 +116,8 @@ def _frame(header: pydicom.Dataset, file: Path, index: int, sources: list[pydico
     _refuse_tilt(found("CTAcquisitionDetailsSequence", "GantryDetectorTilt"), file)
     transform = "PixelValueTransformationSequence"
     slope = float(floats(transform, "RescaleSlope", 1)[0])
-    kind = found(transform, "RescaleType").get("RescaleType") or "HU"
-    if slope == 0 or kind != "HU":
+    kind = str(found(transform, "RescaleType").get("RescaleType") or "HU")
+    if slope == 0 or not _means_hu(kind):
         raise InputError(f"RescaleSlope is {slope:g} and RescaleType {kind!r}, expected HU.", where=str(file))
     image_type: Any = found("CTImageFrameTypeSequence", "FrameType").get("FrameType") or header.get("ImageType") or ()
     return Frame(
@@ -131,6 +131,12 @@ def _frame(header: pydicom.Dataset, file: Path, index: int, sources: list[pydico
         float(floats(transform, "RescaleIntercept", 1)[0]),
         tuple(str(value) for value in image_type),
     )
+
+
+def _means_hu(rescale_type: str) -> bool:
+    """Whether a RescaleType is HU (PS3.3 section C.11.1.1.2), in any case or written out."""
+    word = rescale_type.strip().upper()
+    return word in ("", "HU") or word.startswith("HOUNSFIELD")
 
 
 def _refuse_tilt(source: pydicom.Dataset, file: Path) -> None:

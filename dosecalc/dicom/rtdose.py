@@ -11,7 +11,7 @@ from pydicom.uid import RTDoseStorage, generate_uid
 
 from ..errors import InputError
 from ..grid import IDENTITY, Grid, Volume
-from ..orientation import to_lps
+from ..orientation import OBLIQUE_LIMIT, to_lps
 from .files import existing, number, numbers, parsing, read_dataset, required
 from .series import CtSeries
 from .writing import RESEARCH_NOTE, decimal, new_object, reference, save
@@ -20,7 +20,8 @@ WHOLE_COURSE = ("PLAN", "MULTI_PLAN", "PLAN_OVERVIEW")
 RT_PLAN_STORAGE = "1.2.840.10008.5.1.4.1.1.481.5"
 _FRAME_OFFSETS = 0x3004000C  # GridFrameOffsetVector
 _STEPS = 2**32 - 1
-_TOLERANCE_MM = 0.01
+OFFSET_TOLERANCE = 0.02
+"""Of a plane's place, as a share of the distance of planes: exports round offsets to 0.1 or 0.01 mm."""
 
 
 def write_rtdose(
@@ -129,7 +130,7 @@ def read_rtdose(path: str | Path, *, frame_of_reference_uid: str | None = None) 
     ------
     InputError
         Not an RT Dose, units other than GY, a dose type other than PHYSICAL, the dose of a part of the course, another
-        frame of reference, oblique or unequal planes, pixel data of the wrong length.
+        frame of reference, a scaling that is not positive, oblique or unequal planes, pixel data of the wrong length.
     """
     file = existing(path)
     with parsing(file):
@@ -152,7 +153,14 @@ def read_rtdose(path: str | Path, *, frame_of_reference_uid: str | None = None) 
                 remedy="Use the dose that was computed on this scan, or register them first.",
             )
         grid, values = _oriented(dataset, file)
-        return Volume(grid, values * number(dataset, "DoseGridScaling", file))
+        scaling = number(dataset, "DoseGridScaling", file)
+        if scaling <= 0:
+            raise InputError(
+                f"DoseGridScaling is {scaling:g}, expected a positive number of Gy.",
+                where=str(file),
+                remedy="Export the dose again.",
+            )
+        return Volume(grid, values * scaling)
 
 
 def _oriented(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, npt.NDArray[np.float64]]:
@@ -162,21 +170,45 @@ def _oriented(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, npt.NDArray[n
     row_mm, column_mm = numbers(dataset, "PixelSpacing", file, 2)
     frames = int(number(dataset, "NumberOfFrames", file))
     offsets = numbers(dataset, "GridFrameOffsetVector", file, frames)
-    normal = np.cross(*cosines)
-    height = float(position @ normal)
-    # offsets either start at 0, or are the place of the planes along z themselves (PS3.3 section C.8.8.3.2)
-    if abs(offsets[0]) > _TOLERANCE_MM and abs(offsets[0] - height) > _TOLERANCE_MM:
-        raise InputError(f"GridFrameOffsetVector starts at {offsets[0]:g}, expected 0 or {height:g}.", where=str(file))
-    steps = np.diff(offsets)
-    if not len(steps) or np.ptp(steps) > _TOLERANCE_MM or abs(steps[0]) < _TOLERANCE_MM:
-        raise InputError("the dose planes are not equally spaced, or only one is there.", where=str(file))
-    step = float(offsets[-1] - offsets[0]) / len(steps)
+    step, normal = _planes(offsets, position, np.cross(*cosines), file)
     shape = (frames, int(number(dataset, "Rows", file)), int(number(dataset, "Columns", file)))
     axes = np.vstack([cosines, np.sign(step) * normal])
     try:
         return to_lps(position, axes, (column_mm, row_mm, abs(step)), _stored(dataset, shape, file))
     except InputError as error:
         raise InputError(error.message, where=str(file), remedy=error.remedy) from error
+
+
+def _planes(
+    offsets: npt.NDArray[np.float64], position: npt.NDArray[np.float64], normal: npt.NDArray[np.float64], file: Path
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Signed distance of the planes, and the direction in which offsets count.
+
+    Offsets from 0 on count along the normal of rows and columns. Where the first one is the z of the first plane they
+    are the z of the planes, so they count to superior, whatever way the rows and columns of the patient position run
+    (PS3.3 section C.8.8.3.2). Some count along the normal from the patient's origin.
+    """
+    if len(offsets) < 2:
+        raise InputError("only one dose plane is there, two are needed.", where=str(file))
+    step, count = float(offsets[-1] - offsets[0]) / (len(offsets) - 1), np.arange(len(offsets))
+    allowed = OFFSET_TOLERANCE * abs(step)
+    # from the best line: the first and the last offset are rounded as well
+    off = np.abs(offsets - np.polyval(np.polyfit(count, offsets, 1), count))
+    if np.ptp(offsets) == 0 or off.max() > allowed:
+        raise InputError(
+            f"the dose planes are not equally spaced: plane {int(np.argmax(off)) + 1} lies {off.max():.3g} mm off, "
+            f"{abs(step):.4g} mm apart are expected.",
+            where=str(file),
+            remedy="Export the dose on a regular grid.",
+        )
+    superior = np.array([0.0, 0.0, 1.0])
+    axial = abs(normal[2]) > 1 - OBLIQUE_LIMIT
+    starts = [(0.0, normal), (float(position @ normal), normal), *([(float(position[2]), superior)] if axial else [])]
+    for start, direction in starts:
+        if abs(offsets[0] - start) <= allowed:
+            return step, direction
+    expected = " or ".join(f"{start:g}" for start in dict.fromkeys(start for start, _ in starts))
+    raise InputError(f"GridFrameOffsetVector starts at {offsets[0]:g}, expected {expected}.", where=str(file))
 
 
 def _stored(dataset: pydicom.Dataset, shape: tuple[int, int, int], file: Path) -> npt.NDArray[np.float64]:

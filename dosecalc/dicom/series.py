@@ -37,7 +37,7 @@ class CtSeries:
     sop_instance_uids : tuple of str
         One per slice from inferior to superior; empty when there is no DICOM image of each.
     patient_position : str
-        How the patient lay, as DICOM codes it ("HFS"); empty where the input does not say.
+        How the patient lay, as DICOM codes it ("HFS"), in capitals; empty where the input does not say.
     patient : PatientStudy
         Not shown by repr: it may identify a person.
     is_dicom, states_frame : bool

@@ -17,6 +17,7 @@ from pydicom.uid import (
     EnhancedCTImageStorage,
     ImplicitVRLittleEndian,
     RLELossless,
+    SecondaryCaptureImageStorage,
     generate_uid,
 )
 
@@ -315,6 +316,66 @@ def _noticed(*words: str):
         assert [all(word in notice for word in words) for notice in ct.notices] == [True]
 
     return judge
+
+
+def _no_slices(folder: Path) -> None:
+    """A series of one localiser and one of a captured screen, both of the modality CT."""
+    _localiser(folder)
+    image = pydicom.dcmread(folder / "ct" / "scout.dcm")
+    image.SeriesInstanceUID = generate_uid()
+    image.save_as(folder / "ct" / "scout.dcm")
+    image.SeriesInstanceUID, image.ImageType = generate_uid(), ["DERIVED", "SECONDARY"]
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    image.save_as(folder / "ct" / "screen.dcm")
+
+
+def _left_out(ct: CtSeries) -> None:
+    markers(ct)
+    told = sorted(ct.notices)
+    assert len(told) == 2
+    assert "Secondary Capture Image Storage" in told[0] and "screen.dcm" in told[0]
+    assert "localiser" in told[1] and "scout.dcm" in told[1]
+
+
+def _copied(folder: Path) -> None:
+    shutil.copy(folder / "ct" / "CT_0002.dcm", folder / "ct" / "CT_0002 (1).dcm")
+
+
+def _two_kernels(image: Dataset, k: int) -> None:
+    image.ConvolutionKernel = "B30f" if k < 4 else ["Br60", "3"]
+
+
+def _second_reconstruction(folder: Path) -> None:
+    """The same slices again with another kernel, in the same series."""
+    for file in sorted((folder / "ct").iterdir()):
+        image = pydicom.dcmread(file)
+        image.ConvolutionKernel, image.SOPInstanceUID = "B70f", generate_uid()
+        image.save_as(folder / "ct" / f"K{file.name}")
+
+
+def _other_step(mm: float, missing: bool):
+    def change(folder: Path) -> None:
+        all_slices(SpacingBetweenSlices=mm)(folder)
+        if missing:
+            (folder / "ct" / "CT_0003.dcm").unlink()
+
+    return change
+
+
+def _every_other(folder: Path) -> None:
+    _keep(1, 3, 5)(folder)
+
+
+def _gaps_told(ct: CtSeries) -> None:
+    """Six millimetres between slices of three: read as it is, and said."""
+    assert ct.volume.grid.spacing_mm[2] == 6.0
+    assert ct.notices == ("CT: slices of 3 mm lie 6 mm apart. Are slices missing?",)
+
+
+def _stated_for_unknown(ct: CtSeries) -> None:
+    markers(ct)
+    assert ct.patient_position == "HFP"
+    assert "'XYZ'" in ct.notices[0] and "HFP is used" in ct.notices[0]
 
 
 def _not_dicom(name: str):
@@ -657,5 +718,88 @@ CASES = [
         unchanged,
         options={"patient_position": "HFX"},
         valid_options={"patient_position": "HFS"},
+    ),
+    Case(
+        "position in lower case",
+        "CT",
+        "images say ffp, the user says HFS",
+        all_slices(PatientPosition="ffp"),
+        "'FFP', but 'HFS' was given",
+        "images say hfs",
+        all_slices(PatientPosition="hfs"),
+        options={"patient_position": "HFS"},
+        numbers=_stated("HFS"),
+    ),
+    Case(
+        "unknown code of position",
+        "CT",
+        "images say XYZ, and the user as well",
+        all_slices(PatientPosition="XYZ"),
+        "'XYZ' is unknown",
+        "images say XYZ, the user says HFP",
+        all_slices(PatientPosition="XYZ"),
+        options={"patient_position": "XYZ"},
+        valid_options={"patient_position": "HFP"},
+        numbers=_stated_for_unknown,
+    ),
+    Case(
+        "series without slices",
+        "CT",
+        "a captured screen is named",
+        _no_slices,
+        "expected a CT image",
+        "series of a localiser and of a captured screen beside the slices",
+        _no_slices,
+        options={"file": "ct/screen.dcm"},
+        numbers=_left_out,
+    ),
+    Case(
+        "rescale type in words",
+        "CT",
+        "RescaleType HU_MOD",
+        all_slices(RescaleType="HU_MOD"),
+        "RescaleType 'HU_MOD'",
+        "RescaleType hu",
+        all_slices(RescaleType="hu"),
+    ),
+    Case(
+        "identity",
+        "CT",
+        "a file copied within the folder",
+        _copied,
+        "repeated slices",
+        "two slices with one SOPInstanceUID",
+        each_slice(lambda i, k: setattr(i, "SOPInstanceUID", f"1.2.3.{max(k, 1)}")),
+        numbers=_noticed("2 files share a SOPInstanceUID", "CT_0001.dcm, CT_0002.dcm"),
+    ),
+    Case(
+        "kernels",
+        "CT",
+        "two reconstructions of the same slices in one series",
+        _second_reconstruction,
+        "repeated slices",
+        "two kernels in one stack",
+        each_slice(_two_kernels),
+        numbers=_noticed("4 with B30f, 2 with Br60/3"),
+    ),
+    Case(
+        "stated distance",
+        "CT",
+        "a missing slice, SpacingBetweenSlices 3",
+        _other_step(3.0, missing=True),
+        "missing slice",
+        "SpacingBetweenSlices 1.5 for slices 3 mm apart",
+        _other_step(1.5, missing=False),
+        numbers=_noticed("SpacingBetweenSlices is 1.5 mm", "3 mm apart, which counts"),
+    ),
+    Case(
+        "gaps between slices",
+        "CT",
+        "slices 6, 3 and 6 mm apart",
+        _keep(1, 3, 4, 6),
+        "unequal spacing",
+        "slices of 3 mm, all 6 mm apart",
+        _every_other,
+        numbers=_gaps_told,
     ),
 ]

@@ -15,6 +15,7 @@ import pytest
 
 from dosecalc.dicom import CtSeries, read_ct_series, read_rtdose, write_ct_series, write_rtdose, write_rtstruct
 from dosecalc.grid import Grid, Volume
+from dosecalc.plausibility import check_ct
 from dosecalc.reading import read_ct, read_structures
 from dosecalc.structures import Contours, Structure, StructureSet
 
@@ -23,6 +24,7 @@ MARKERS = {(-20.0, -10.75, 103.0): 300.0, (-3.5, 1.75, 112.0): -500.0, (-6.5, -1
 AFFINE = np.diag([-1.5, -2.5, 3.0, 1.0])
 AFFINE[:3, 3] = (21.5, 13.25, 100.0)
 LABELS = {"1": "Liver", "2": "GTV"}
+BODY_AFFINE = np.diag([-8.0, -8.0, 5.0, 1.0])
 DOSE_GY = 0.25 * np.arange(GRID.size, dtype=np.float64).reshape(GRID.shape)
 
 
@@ -32,6 +34,16 @@ def hu() -> np.ndarray:
         i, j, k = np.round(GRID.index_coordinates([point])[0]).astype(int)
         values[k, j, i] = value
     return values
+
+
+def body_hu() -> np.ndarray:
+    """A trunk in air, 320 x 240 mm of 8 mm voxels: fat around organs, a spine, a lung, and noise of 15 HU."""
+    z, y, x = np.mgrid[:8, :30, :40]
+    place = np.hypot((x - 19.5) / 14.5, (y - 14.5) / 10.5)
+    values = np.select([place < 0.8, place < 1.0], [50.0, -100.0], -1000.0)
+    values[np.hypot(x - 19.5, y - 20) < 2.5] = 300.0
+    values[(z > 5) & (np.hypot(x - 12, y - 13) < 4)] = -800.0
+    return np.round(values + 15 * np.random.default_rng(0).standard_normal(values.shape)).astype(np.float32)
 
 
 def box(x: tuple[float, float], y: tuple[float, float]) -> np.ndarray:
@@ -55,6 +67,8 @@ def make(kind: str, folder: Path) -> None:
         write_rtstruct(folder / "rs.dcm", StructureSet(tuple(organs)), ct)
     elif kind == "RTDOSE":
         write_rtdose(folder / "rd.dcm", Volume(GRID, DOSE_GY), ct)
+    elif kind == "CT values":
+        save_nifti(folder, body_hu(), BODY_AFFINE)
     elif kind == "NIfTI":
         save_nifti(folder, hu())
     elif kind == "NRRD":
@@ -121,6 +135,8 @@ def read(kind: str, folder: Path, options: dict[str, Any]) -> Any:
     if kind == "RTDOSE":
         frame = read_ct_series(folder / "ct").frame_of_reference_uid
         return read_rtdose(folder / "rd.dcm", frame_of_reference_uid=frame)
+    if kind == "CT values":
+        return check_ct(read_ct(folder / "image.nii.gz"), **options)
     if kind == "NIfTI":
         return read_ct(folder / "image.nii.gz")
     if kind == "NRRD":
@@ -168,8 +184,14 @@ def labels(structures: StructureSet) -> None:
     assert centre == pytest.approx((-21.5 + 4 * 1.5, -13.25 + 3 * 2.5, 106.0))
 
 
+def nothing(notices: tuple[str, ...]) -> None:
+    """Neither refused nor doubted."""
+    assert notices == ()
+
+
 JUDGES: dict[str, Callable[[Any], None]] = {
     "CT": markers,
+    "CT values": nothing,
     "RTSTRUCT": liver,
     "RTDOSE": dose,
     "NIfTI": markers,

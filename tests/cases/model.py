@@ -18,7 +18,7 @@ class Case:
     ----------
     name : str
     kind : str
-        "CT", "RTSTRUCT", "RTDOSE", "NIfTI" or "labels": which input is changed and how it is read.
+        "CT", "CT values", "RTSTRUCT", "RTDOSE", "NIfTI", ...: which input is changed and how it is read.
     broken, valid : str
         What is changed in each, in words.
     breaks, keeps : callable

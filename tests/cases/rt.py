@@ -512,6 +512,28 @@ def _cut_dose(folder: Path) -> None:
     (folder / "rd.dcm").write_bytes((folder / "rd.dcm").read_bytes()[:-50])
 
 
+def _quarters(dataset: Dataset) -> None:
+    """Stored in steps of 0.25 Gy, the scaling written with an exponent."""
+    dataset.DoseGridScaling = "2.5E-1"
+    dataset.PixelData = np.round(4 * DOSE_GY).astype("<u4").tobytes()
+
+
+def _roughly(found: Volume) -> None:
+    """Offsets rounded to 0.1 mm leave the planes where they are within 0.05 mm."""
+    np.testing.assert_allclose(found.grid.origin_mm, GRID.origin_mm, atol=0.05)
+    np.testing.assert_allclose(found.grid.spacing_mm, GRID.spacing_mm, atol=0.02)
+    np.testing.assert_allclose(found.values, DOSE_GY, atol=1e-6)
+
+
+def _feet_first(dataset: Dataset) -> None:
+    """Rows to the right, planes as the z that they have, from superior to inferior."""
+    steps = np.frombuffer(dataset.PixelData, "<u4").reshape(GRID.shape)
+    dataset.PixelData = steps[::-1, :, ::-1].tobytes()
+    dataset.ImageOrientationPatient = [-1, 0, 0, 0, 1, 0]
+    dataset.ImagePositionPatient = [-21.5 + 12 * 1.5, -13.25, 115.0]
+    dataset.GridFrameOffsetVector = [115, 112, 109, 106, 103, 100]
+
+
 DOSES = [
     Case(
         "units", "RTDOSE", "DoseUnits RELATIVE", doses(DoseUnits="RELATIVE"), "DoseUnits is 'RELATIVE'", "GY", unchanged
@@ -604,10 +626,38 @@ DOSES = [
         "RTDOSE",
         "a single plane",
         in_file("rd.dcm", _one_plane),
-        "only one is there",
+        "only one dose plane",
         "two planes",
         in_file("rd.dcm", _two_planes),
         numbers=_first_two,
+    ),
+    Case(
+        "sign of the scaling",
+        "RTDOSE",
+        "DoseGridScaling 0",
+        doses(DoseGridScaling=0),
+        "DoseGridScaling is 0",
+        "DoseGridScaling 2.5E-1",
+        in_file("rd.dcm", _quarters),
+    ),
+    Case(
+        "rounded offsets",
+        "RTDOSE",
+        "a plane lies 0.3 mm off",
+        doses(GridFrameOffsetVector=[0, 3, 6, 9.3, 12, 15]),
+        "plane 4 lies 0.2",
+        "offsets a few hundredths of a mm off, as rounding leaves",
+        doses(GridFrameOffsetVector=[0, 2.96, 6.04, 8.97, 12.03, 15]),
+        numbers=_roughly,
+    ),
+    Case(
+        "offsets feet first",
+        "RTDOSE",
+        "starting at the z of the first plane, with another sign",
+        doses(GridFrameOffsetVector=[-100, -97, -94, -91, -88, -85]),
+        "starts at -100, expected 0 or 100",
+        "feet first, offsets are the z of the planes",
+        in_file("rd.dcm", _feet_first),
     ),
     Case("truncated file", "RTDOSE", "the last 50 bytes are gone", _cut_dose, "cut short", "complete", unchanged),
 ]

@@ -14,6 +14,7 @@ from dosecalc.geometry import FIXED_TO_LPS, PATIENT_POSITIONS, angles_of_directi
 from dosecalc.grid import Grid, Volume
 from dosecalc.influence import dose_influence
 from dosecalc.margins import grown
+from dosecalc.orientation import along_axes
 from dosecalc.phantom import synthetic_patient
 from dosecalc.reading import read_structures
 from optimize.arrangements import TEMPLATES, parse_beams
@@ -175,3 +176,25 @@ def test_oblique_slices_are_refused(tmp_path):
         image.save_as(file)
     with pytest.raises(InputError, match="oblique"):
         read_ct_series(tmp_path / "ct")
+
+
+@pytest.mark.parametrize("position", PATIENT_POSITIONS)
+def test_doses_keep_their_place_with_relative_and_absolute_offsets(tmp_path, position):
+    """Rows, columns and planes run as in the images of the position; offsets count from 0, or are the planes' z."""
+    dose = Volume(GRID, np.arange(float(GRID.size)).reshape(GRID.shape))
+    series = write_ct_series(tmp_path / "ct", Volume(GRID, np.zeros(GRID.shape)), patient_position=position)
+    image = pydicom.dcmread(tmp_path / "ct" / "CT_0001.dcm")
+    axes = np.array(image.ImageOrientationPatient, dtype=float).reshape(2, 3)
+    normal = np.cross(*axes)
+    origin, (column_mm, row_mm, plane_mm), values = along_axes(GRID, dose.values, np.vstack([axes, normal]))
+    write_rtdose(tmp_path / "rd.dcm", dose, series)
+    written = pydicom.dcmread(tmp_path / "rd.dcm")
+    written.ImageOrientationPatient, written.ImagePositionPatient = axes.ravel().tolist(), origin.tolist()
+    written.PixelSpacing, written.Rows, written.Columns = [row_mm, column_mm], *values.shape[1:]
+    written.DoseGridScaling, written.PixelData = 1, np.ascontiguousarray(values, "<u4").tobytes()
+    for offsets in (plane_mm * np.arange(6), origin[2] + normal[2] * plane_mm * np.arange(6)):
+        written.GridFrameOffsetVector = offsets.tolist()
+        written.save_as(tmp_path / "rd.dcm")
+        again = read_rtdose(tmp_path / "rd.dcm")
+        np.testing.assert_allclose(again.grid.origin_mm, GRID.origin_mm, atol=1e-9)
+        np.testing.assert_array_equal(again.values, dose.values)

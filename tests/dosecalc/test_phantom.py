@@ -11,6 +11,7 @@ import shapely
 from dosecalc.dicom import read_ct_series, read_rtstruct
 from dosecalc.phantom import GRID, NOISE_HU, SyntheticPatient, _with_noise, write_synthetic_patient
 from dosecalc.phantom_anatomy import GTV_RADII_MM, GTV_TO_DUODENUM_MM
+from dosecalc.plausibility import findings
 from dosecalc.structures import Structure
 
 Planes = dict[float, shapely.Geometry]
@@ -158,3 +159,10 @@ def test_files_read_back(written: tuple[Path, SyntheticPatient]) -> None:
     for read, made in zip(structures, patient.structures, strict=True):
         assert read.role == made.role
         assert read.volume_cc == pytest.approx(made.volume_cc, rel=1e-4)
+
+
+def test_it_is_plausible_as_a_ct(patient: SyntheticPatient) -> None:
+    found = findings(patient.ct)
+    assert (found.faults, found.doubts) == ((), ())
+    assert found.air_hu == -1000.0
+    assert -20 <= found.tissue_hu <= 60

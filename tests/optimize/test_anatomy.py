@@ -12,6 +12,7 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet
 from optimize.anatomy import Anatomy, Target, needed_names, prepare_anatomy
+from optimize.placement import placement_warnings
 
 CT_GRID = Grid((-79.0, -58.5, -60.0), (2.0, 3.0, 3.0), (41, 40, 80))
 GRID = CT_GRID.resampled(2.5)
@@ -309,3 +310,12 @@ def test_a_target_that_takes_the_whole_liver_leaves_no_empty_structure() -> None
 
 def test_a_single_gtv_keeps_its_contours(usual: Anatomy) -> None:
     assert usual.structures["GTV"].geometry is GTV.geometry
+
+
+def test_a_scan_without_lung_or_gas_has_no_target_in_it() -> None:
+    """A scan cropped to the inside of the patient."""
+    inside = Volume(CT_GRID, np.full(CT_GRID.shape, 30.0))
+    shape = {"PTV": ball("PTV", 12.0, "PTV", x=-20.0)}
+    assert placement_warnings(shape, StructureSet(()), inside, GRID, LEAN) == []
+    (told,) = placement_warnings(shape, StructureSet(()), Volume(CT_GRID, inside.values - 1000), GRID, LEAN)
+    assert "lung or gas" in told

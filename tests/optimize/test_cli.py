@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import pydicom
 import pytest
 
 import optimize.job
@@ -91,8 +93,20 @@ def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path:
     assert again["prescription"]["dose_gy"] == pytest.approx(saved["prescription"]["dose_gy"], rel=0.02)
 
 
+def test_a_ct_that_is_not_in_hu_is_refused_unless_accepted(plan, patient: Patient, tmp_path: Path) -> None:
+    shutil.copytree(patient.ct, tmp_path / "ct")
+    for file in (tmp_path / "ct").iterdir():
+        image = pydicom.dcmread(file)
+        image.RescaleIntercept = 0
+        image.save_as(file)
+    ended = plan(ct=tmp_path / "ct")
+    assert ended.code == 10
+    assert "no value lies below 0" in error_line(ended) and "--accept-ct" in error_line(ended)
+    assert "'Stomatch'" in error_line(plan(ct=tmp_path / "ct", accept_ct=True, target="Stomatch"))
+
+
 def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
-    ended = plan(protocol=write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0))
+    ended = plan(protocol=write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0), accept_ct=True)
     assert ended.code == 20
     line = error_line(ended)
     assert "error (infeasible): " in line
@@ -109,6 +123,7 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     run = json.loads((out / "run.json").read_text())
     assert run["exit_code"] == 20
     assert set(run) >= set(RUN_KEYS)
+    assert "a CT that looks implausible is accepted" in run["overrides"]
 
 
 @pytest.mark.parametrize(

@@ -314,8 +314,17 @@ def test_a_missing_target_cannot_be_accepted() -> None:
 
 
 def test_a_target_at_the_face_of_the_grid_is_refused() -> None:
-    with pytest.raises(InputError, match="inside the scan"):
+    with pytest.raises(InputError, match="the dose grid cuts a target"):
         evaluate(dose_of(**GOOD), structure_set(PTV_opt=box((0, 8), (5, 9), (6, 11))), protocol())
+
+
+def test_a_coarse_grid_and_a_dose_of_no_course_are_warned_of() -> None:
+    """Voxels of 2 x 3 x 4 mm."""
+    usual = evaluate(dose_of(**GOOD), structure_set(), protocol()).warnings
+    assert any("dose grid is coarse (2 x 3 x 4 mm" in warning for warning in usual)
+    assert not any("highest dose" in warning for warning in usual)
+    cgy = Volume(GRID, 100.0 * dose_of(**GOOD).values)
+    assert any("highest dose is 7000 Gy" in w for w in evaluate(cgy, structure_set(), protocol()).warnings)
 
 
 CUT_GOALS = (
@@ -334,8 +343,9 @@ def test_a_cut_organ(known_by: str) -> None:
     cut = ("Liver-GTV",) if known_by == "name" else ()
     evaluation = evaluate(dose_of(PTV=60.0), structure_set(**liver), protocol(*CUT_GOALS), cut_structures=cut)
     found = rows(evaluation)
-    assert any(w.startswith("the scan or the dose grid cuts Liver-GTV:") for w in evaluation.warnings)
-    assert found["mean"].note == "NOT ASSESSED: the scan cuts the organ: mean dose"
+    border = "the dose grid" if known_by == "face" else "the scan"
+    assert any(w.startswith(f"{border} cuts Liver-GTV:") for w in evaluation.warnings)
+    assert found["mean"].note == f"NOT ASSESSED: {border} cuts the organ: mean dose"
     assert not found["share"].assessed
     assert found["spared"].met is True and "lower bound" in found["spared"].note
     assert found["spared"].value == pytest.approx(26.88 - 96 * 0.024 + (6.72 if known_by == "face" else 0.0))
@@ -541,5 +551,6 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
     assert {name for name in found if name.startswith("dosecalc")} <= {
         "dosecalc.errors",
         "dosecalc.grid",
+        "dosecalc.plausibility",
         "dosecalc.structures",
     }

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
 from dosecalc.errors import InputError
+from dosecalc.grid import Volume
+from dosecalc.plausibility import check_ct
+from dosecalc.reading import read_ct_series, read_structures
+from optimize import planning
 from optimize.anatomy import Target
-from optimize.planning import Plan, _with_stand_ins
+from optimize.planning import Plan, _with_stand_ins, plan
 from optimize.results import GoalResult
 from protocols import LesionPrescription
 
@@ -144,3 +149,23 @@ def test_a_structure_with_a_stand_in_is_not_called_missing(planned: Plan) -> Non
     assert [g for g in judged.goals if g.structure != "Stomach"] == [
         g for g in planned.evaluation.goals if g.structure != "Stomach"
     ]
+
+
+def test_what_is_said_of_the_ct_is_among_the_warnings(patient: Patient, machine, tmp_path, monkeypatch) -> None:
+    """A scan cropped to the inside of the body, whose reader has something to say."""
+    ct = read_ct_series(patient.ct)
+    inside = np.random.default_rng(0).normal(20.0, 30.0, ct.volume.grid.shape)
+    cropped = dataclasses.replace(ct, volume=Volume(ct.volume.grid, inside), notices=("CT: as it was read.",))
+    judged = []
+    monkeypatch.setattr(planning, "_judge", lambda dose, anatomy, *rest: judged.append(anatomy) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        plan(
+            cropped,
+            read_structures(patient.structures),
+            load_protocol(tmp_path),
+            machine,
+            BEAMS,
+            targets=(Target("GTV"),),
+        )
+    assert judged[0].warnings[:2] == ("CT: as it was read.", *check_ct(cropped.volume))
+    assert "nothing in the scan has the HU of air" in judged[0].warnings[1]

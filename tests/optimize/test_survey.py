@@ -11,6 +11,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from dosecalc.dicom import write_ct_series, write_rtdose
+from dosecalc.grid import Volume
+from dosecalc.reading import read_ct_series
+
 from .conftest import Run
 from .small_case import CT_GRID, Patient
 
@@ -24,8 +28,8 @@ def folder(patient: Patient, tmp_path: Path) -> Path:
     return tmp_path / "all"
 
 
-def surveyed(dosecalc: Run, folder: Path) -> dict:
-    ended = dosecalc("inspect", folder, "--json")
+def surveyed(dosecalc: Run, folder: Path, *options: str) -> dict:
+    ended = dosecalc("inspect", folder, *options, "--json")
     assert ended.code == 0, ended.err
     return json.loads(ended.out)
 
@@ -90,3 +94,98 @@ def test_label_maps_are_listed_with_their_names_and_volumes(dosecalc: Run, tmp_p
     assert rows["Duodenun"]["looks_like"] == "Duodenum"
     assert rows["label 9"]["cut_by_scan"] == ["inferior", "anterior", "right"]
     assert "1 labels have no name" in found["problems"][0]
+
+
+def edit(folder: Path, **elements: object) -> None:
+    """Set elements of every CT image."""
+    for file in (folder / "ct").iterdir():
+        image = pydicom.dcmread(file)
+        for keyword, value in elements.items():
+            setattr(image, keyword, value)
+        image.save_as(file)
+
+
+def test_a_damaged_place_is_a_problem_and_no_crash(dosecalc: Run, folder: Path) -> None:
+    edit(folder, ImagePositionPatient=[1.0, 2.0])
+    assert any("ImagePositionPatient is [1.0, 2.0]" in problem for problem in surveyed(dosecalc, folder)["problems"])
+
+
+def test_what_the_readers_say_is_a_notice(dosecalc: Run, folder: Path) -> None:
+    edit(folder, SpacingBetweenSlices=2.5)
+    structures = pydicom.dcmread(folder / "rs.dcm")
+    structures.RTROIObservationsSequence[1].RTROIInterpretedType = "SUPPORT"
+    structures.save_as(folder / "rs.dcm")
+    found = surveyed(dosecalc, folder)
+    assert found["problems"] == []
+    assert any("SpacingBetweenSlices is 2.5 mm" in notice for notice in found["notices"])
+    assert any("of type SUPPORT" in notice for notice in found["notices"])
+    printed = " ".join(dosecalc("inspect", folder).out.split())
+    assert "notices: 2" in printed and "SpacingBetweenSlices is 2.5 mm" in printed
+
+
+def test_structures_are_left_out_by_name(dosecalc: Run, folder: Path) -> None:
+    arguments = ("--leave-out", "Duodenum", "--leave-out", "Duodemun", "--json")
+    for where in ((folder,), ("--ct", folder / "ct", "--structures", folder / "rs.dcm")):
+        given = arguments if len(where) == 1 else ("--leave-out", "Duodenum", "--json")
+        found = json.loads(dosecalc("inspect", *where, *given).out)
+        assert "Duodenum" not in {row["name"] for row in found["structures"]}
+        assert any("Duodenum: left out" in notice for notice in found["notices"])
+        assert len(found["problems"]) == (len(where) == 1)
+    assert "--leave-out Duodemun" in surveyed(dosecalc, folder, "--leave-out", "Duodemun")["problems"][0]
+
+
+def test_a_scan_without_frame_of_reference_owns_what_refers_to_it(dosecalc: Run, folder: Path) -> None:
+    edit(folder, FrameOfReferenceUID="")
+    found = surveyed(dosecalc, folder)
+    assert found["problems"] == []
+    assert any(row["cut_by_scan"] == [] for row in found["structures"])
+    structures = pydicom.dcmread(folder / "rs.dcm")
+    study = structures.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    study.RTReferencedSeriesSequence[0].SeriesInstanceUID = "1.2.3"
+    structures.save_as(folder / "rs.dcm")
+    assert "of no CT series here" in surveyed(dosecalc, folder)["problems"][0]
+
+
+def test_doses_are_judged_by_frame_scaling_and_grid(dosecalc: Run, folder: Path) -> None:
+    ct = read_ct_series(folder / "ct")
+    dose = Volume(CT_GRID, np.linspace(0, 60, CT_GRID.size).reshape(CT_GRID.shape))
+    write_rtdose(folder / "rd.dcm", dose, ct)
+    found = surveyed(dosecalc, folder)
+    (row,) = (row for row in found["series"] if row["modality"] == "RTDOSE")
+    assert (row["content"], row["spacing_mm"], row["where"]) == ("up to 60 Gy", "4 x 4.5 x 5", str(folder / "rd.dcm"))
+    assert found["problems"] == []
+    assert ["coarse (4 x 4.5 x 5 mm" in notice for notice in found["notices"]] == [True]
+    written = pydicom.dcmread(folder / "rd.dcm")
+    written.FrameOfReferenceUID, written.DoseGridScaling = "1.2.3", -1
+    written.save_as(folder / "rd.dcm")
+    told = " ".join(surveyed(dosecalc, folder)["problems"])
+    assert "DoseGridScaling is -1" in told
+    assert "of no CT series or structure set here" in told
+
+
+def test_each_of_two_series_in_a_folder_has_a_name_for_the_next_command(dosecalc: Run, folder: Path) -> None:
+    first = pydicom.dcmread(folder / "ct" / "CT_0001.dcm")
+    first.SeriesInstanceUID, first.ImageType = "1.2.3", ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    first.save_as(folder / "ct" / "scout.dcm")
+    write_ct_series(
+        folder / "half", Volume(CT_GRID, np.where(np.arange(50) < 25, -1000.0, 20.0) * np.ones((27, 34, 1)))
+    )
+    for file in (folder / "half").iterdir():
+        file.rename(folder / "ct" / f"half_{file.name}")
+    found = surveyed(dosecalc, folder)
+    where = {row["where"] for row in found["series"] if row["modality"] == "CT"}
+    assert len(where) == 2
+    assert [row["where"] for row in found["series"] if row["modality"] == "CT: localiser"] == [
+        str(folder / "ct" / "scout.dcm")
+    ]
+    assert not any("CT series" in problem for problem in found["problems"])
+    tissue = {json.loads(dosecalc("inspect", "--ct", place, "--json").out)["ct"]["hu_highest"] for place in where}
+    assert tissue == {0.0, 20.0}
+
+
+def test_values_that_are_no_hu_and_an_unknown_position_are_problems(dosecalc: Run, folder: Path) -> None:
+    edit(folder, RescaleIntercept=0, PatientPosition="XYZ")
+    for arguments in ((folder,), ("--ct", folder / "ct")):
+        told = " ".join(json.loads(dosecalc("inspect", *arguments, "--json").out)["problems"])
+        assert "implausible: no value lies below 0" in told
+        assert "PatientPosition 'XYZ'" in told
