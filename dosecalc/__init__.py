@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from .grid import Grid, Volume
+    from .head_scatter import collimator_scatter
     from .influence import DoseInfluence, dose_influence
     from .machine import BeamModel, available_machines, load_machine
     from .phantom import SyntheticPatient, synthetic_patient, write_synthetic_patient
@@ -66,6 +67,7 @@ __all__ = [
     "__version__",
     "aim",
     "available_machines",
+    "collimator_scatter",
     "dose_influence",
     "load_machine",
     "open_field",
@@ -102,6 +104,7 @@ _NAMES_OF = {
         "VerificationError",
     ),
     "grid": ("Grid", "Volume"),
+    "head_scatter": ("collimator_scatter",),
     "influence": ("DoseInfluence", "dose_influence"),
     "machine": ("BeamModel", "available_machines", "load_machine"),
     "phantom": ("SyntheticPatient", "synthetic_patient", "write_synthetic_patient"),

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from .errors import InputError
 from .grid import IDENTITY
-from .rasterise import signed_area
+from .polygons import signed_area
 from .structures import Contours, Occupancy, Structure
 
 LOWEST, HIGHEST = 0.02, 0.98  # levels that an outline may lie at

@@ -57,9 +57,11 @@ def read_hu(path: str | Path) -> Volume:
     Raises
     ------
     InputError
-        As `read_image`; values that are not finite.
+        As `read_image`; values that are not finite in single precision.
     """
     grid, values = read_image(path)
-    if not np.isfinite(values).all():
-        raise InputError(f"{int((~np.isfinite(values)).sum())} voxels are not finite.", where=str(path))
-    return Volume(grid, np.ascontiguousarray(values, dtype=np.float32))
+    with np.errstate(over="ignore"):
+        hu = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(hu).all():
+        raise InputError(f"{int((~np.isfinite(hu)).sum())} voxels are not finite.", where=str(path))
+    return Volume(grid, hu)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from .coverage import offset
-from .errors import InputError
+from .errors import InputError, UnsafeInputError
 from .grid import Grid
 from .images import read_image
 from .structures import ROLES, Occupancy, Structure, StructureSet, check_name, role_from_name
 
 LABEL_LIMIT = 65535
+NAMES_LIMIT = 2**20  # bytes of JSON
+STRUCTURE_LIMIT = 1000
+BOX_ALLOWANCE, BOX_RATIO = 2**26, 8  # voxels in the boxes of all structures, and per voxel of the map
 VOXEL_TOLERANCE = 0.02  # of a voxel: positions are stored in single precision
 
 _log = logging.getLogger(__name__)
@@ -49,6 +53,8 @@ def read_labels(path: str | Path, names: str | Path | Mapping[str, Any], *, scan
     InputError
         As `read_image`; values that are not labels, labels without a name, names used twice, other voxels than
         the scan's.
+    UnsafeInputError
+        As `read_image`; too many labels, or labels scattered over too many voxels.
     """
     file = Path(path)
     table = _names(names)
@@ -69,6 +75,8 @@ def read_labels(path: str | Path, names: str | Path | Mapping[str, Any], *, scan
     if absent:
         _log.info("%d names have no voxels: %s.", len(absent), ", ".join(absent))
     boxes = ndimage.find_objects(labels)
+    held = sum(math.prod(side.stop - side.start for side in boxes[label - 1]) for label in present)
+    check_boxes(len(present), held, labels.size, file)
     structures = (Structure(*table[label], _cropped(grid, labels, label, boxes[label - 1])) for label in present)
     return StructureSet(tuple(structures), absent=absent, notices=tuple(notices))
 
@@ -92,6 +100,17 @@ def _check_voxels(grid: Grid, scan: Grid, path: Path) -> list[str]:
 def _told(grid: Grid) -> str:
     spacing, origin = (" x ".join(f"{v:.6g}" for v in values) for values in (grid.spacing_mm, grid.origin_mm))
     return f"{' x '.join(map(str, grid.shape[::-1]))} of {spacing} mm from ({origin.replace(' x ', ', ')})"
+
+
+def check_boxes(count: int, held: int, voxels: int, path: Path) -> None:
+    """Refuse structures whose boxes, of `held` voxels together, would fill the memory: each is kept by itself."""
+    if count > STRUCTURE_LIMIT or held > BOX_ALLOWANCE + BOX_RATIO * voxels:
+        raise UnsafeInputError(
+            f"holds {count} labels with {held} voxels in their boxes, at most {STRUCTURE_LIMIT} labels and "
+            f"{BOX_ALLOWANCE + BOX_RATIO * voxels} voxels are read.",
+            where=str(path),
+            remedy="Leave out the labels that are not needed.",
+        )
 
 
 def _cropped(grid: Grid, labels: npt.NDArray[np.int32], label: int, box: tuple[slice, ...]) -> Occupancy:
@@ -138,11 +157,12 @@ def _names(source: str | Path | Mapping[str, Any]) -> dict[int, tuple[str, str]]
 def _row(key: str, value: Any, where: str) -> tuple[int, str, str]:
     """Label, name and role of one entry in any of the three forms."""
     role = None
-    if isinstance(value, Mapping):
+    is_table = isinstance(value, Mapping)
+    if is_table:
         value, role = value.get("name"), value.get("role")
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and not is_table:
         label, name = value, key
-    elif isinstance(value, str) and key.isascii() and key.isdecimal():
+    elif isinstance(value, str) and key.isascii() and key.isdecimal() and len(key) < 10:
         label, name = int(key), value
     else:
         raise InputError(
@@ -157,6 +177,8 @@ def _row(key: str, value: Any, where: str) -> tuple[int, str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > NAMES_LIMIT:
+            raise UnsafeInputError(f"has more than {NAMES_LIMIT // 2**20} MiB of label names.", where=str(path))
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(

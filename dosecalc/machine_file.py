@@ -59,11 +59,20 @@ class OffAxisSection(_Strict):
 
 
 class HeadScatterSection(_Strict):
-    """Collimator scatter of sequenced fields."""
+    """Output in air of jaw openings (`HeadScatter`)."""
 
     weight: Annotated[float, Field(ge=0, lt=1)]
     sigma_mm: Positive
     filter_distance_mm: Positive
+    collimator_distance_mm: Positive
+    source: Text
+
+
+class ExtraFocalSection(_Strict):
+    """In place of head_scatter: a wide second source inside the dose (`ExtraFocal`)."""
+
+    weight: Annotated[float, Field(ge=0, lt=1)]
+    sigma_mm: Positive
     source: Text
 
 
@@ -76,10 +85,11 @@ class KernelSection(_Strict):
 
 
 class ValiditySection(_Strict):
-    """Field sizes and depths for which the data hold."""
+    """Field sizes, depths and relative electron densities for which the data hold."""
 
     field_mm: tuple[NonNegative, Positive]
     depth_mm: tuple[NonNegative, Positive]
+    density: tuple[NonNegative, Positive]
     note: Text
 
 
@@ -111,7 +121,8 @@ class MachineFile(_Strict):
     focal_spot: FocalSpotSection
     reference: ReferenceSection
     off_axis: OffAxisSection
-    head_scatter: HeadScatterSection
+    head_scatter: HeadScatterSection | None = None
+    extra_focal: ExtraFocalSection | None = None
     kernel: KernelSection
     validity: ValiditySection
     calibration: CalibrationSection
@@ -145,7 +156,7 @@ def parse_machine(content: bytes, where: str) -> MachineFile:
     """
     try:
         data = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"this is not a TOML file: {error}.", where=where) from error
     try:
         return MachineFile.model_validate(data)
@@ -175,15 +186,9 @@ def parse_kernel(content: bytes, where: str) -> PencilKernel:
             if missing:
                 raise InputError(f"the kernel table lacks {', '.join(missing)}.", where=where)
             return PencilKernel(*(arrays[name] for name in KERNEL_ARRAYS))
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-    ) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of zip, zlib, NumPy and the parser of array headers
         raise InputError(f"this is not a kernel table (npz): {error}.", where=where) from error
 
 
@@ -204,6 +209,7 @@ def _known(path: list[str]) -> list[str]:
         "reference": ReferenceSection,
         "off_axis": OffAxisSection,
         "head_scatter": HeadScatterSection,
+        "extra_focal": ExtraFocalSection,
         "kernel": KernelSection,
         "validity": ValiditySection,
         "calibration": CalibrationSection,

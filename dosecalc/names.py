@@ -16,13 +16,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, UnsafeInputError
 from .grid import Grid
 from .spelling import key as _key
 from .spelling import near
 from .structures import Occupancy, Structure, StructureSet
 
 EXTERNAL_NAME = "Body"
+TABLE_LIMIT = 2**18  # bytes: the shipped table is a fiftieth of it
 _TARGET_ROLES = ("GTV", "ITV", "CTV", "PTV")
 
 
@@ -107,8 +108,10 @@ def read_table(path: str | Path) -> Table:
         The file cannot be read; all its faults together.
     """
     try:
+        if Path(path).stat().st_size > TABLE_LIMIT:
+            raise UnsafeInputError(f"has more than {TABLE_LIMIT // 2**10} KiB of names.", where=str(path))
         given = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"cannot be read as TOML: {error}.", where=str(path), remedy="Check path and syntax."
         ) from error
@@ -243,18 +246,22 @@ def _owners(organs: list[Structure], wanted: tuple[str, ...], table: Table) -> d
 
 
 def _parts_of(name: str, organs: list[Structure], owners: dict[str, Structure], table: Table) -> tuple[Structure, ...]:
-    """The structures that together make an organ, down to the parts of its parts."""
-    organ = table.get(name)
+    """The structures that together make an organ, down to the parts of its parts, each once."""
     by_key = {_key(s.name): s for s in organs}
-    found: list[Structure] = []
-    for part in organ.parts if organ else ():
-        if part in owners:
-            found.append(owners[part])
-        elif _key(part) in by_key:
-            found.append(by_key[_key(part)])
-        else:
-            found += _parts_of(part, organs, owners, table)
-    return tuple(found)
+    found: dict[str, Structure] = {}
+    seen = {name}
+    todo = list(reversed(table[name].parts)) if name in table else []
+    while todo:
+        part = todo.pop()
+        if part in seen:  # a user's table may lead back to where it came from
+            continue
+        seen.add(part)
+        structure = owners.get(part) or by_key.get(_key(part))
+        if structure is not None:
+            found.setdefault(structure.name, structure)
+        elif part in table:
+            todo += reversed(table[part].parts)
+    return tuple(found.values())
 
 
 def _final(owners: dict[str, Structure]) -> set[str]:

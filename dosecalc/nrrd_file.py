@@ -6,6 +6,7 @@ Source: https://teem.sourceforge.net/nrrd/format.html, basic field specification
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import numpy.typing as npt
 
 from .errors import InputError, UnsafeInputError
 from .grid import Grid
-from .nifti import VOXEL_LIMIT, parsing
+from .nifti import check_claim, opened, parsing
 from .orientation import to_lps
 
 HEADER_LIMIT = 2**20  # bytes; segmentations list their segments there
+_ELSEWHERE = ("data file", "datafile", "byte skip", "byteskip", "line skip", "lineskip")
 _TO_LPS = {
     "left-posterior-superior": np.diag([1.0, 1.0, 1.0]),
     "lps": np.diag([1.0, 1.0, 1.0]),
@@ -43,22 +45,20 @@ def read_nrrd(path: str | Path) -> tuple[Grid, npt.NDArray[Any]]:
     Raises
     ------
     InputError
-        Not NRRD, cut short, not three-dimensional, no orientation in the patient, oblique axes, data in another file
-        or in an encoding other than raw and gzip.
+        Not NRRD, cut short, not three-dimensional, no orientation in the patient, oblique axes, lengths other than mm,
+        data in another file (which is never opened) or in an encoding other than raw and gzip.
     UnsafeInputError
-        More voxels than a scan can have, or a header without end.
+        More voxels than a scan can have or than its compressed file can honestly hold, or a header without end.
     """
     with parsing(Path(path), "NRRD"):
         return _read(Path(path))
 
 
 def _read(path: Path) -> tuple[Grid, npt.NDArray[Any]]:
-    header, data = _parts(path)
-    sizes = [int(n) for n in header["sizes"]]
-    if len(sizes) != 3 or min(sizes) < 1:
-        raise InputError(f"has sizes {sizes}, expected three dimensions.", where=str(path))
-    if np.prod(sizes, dtype=object) > VOXEL_LIMIT:
-        raise UnsafeInputError(f"claims {sizes} voxels, more than a scan can have.", where=str(path))
+    header, start = _header(path)
+    sizes = tuple(int(n) for n in header["sizes"])
+    if len(sizes) != 3 or min(sizes) < 1 or header["dimension"] != 3:
+        raise InputError(f"has sizes {list(sizes)[:9]}, expected three dimensions.", where=str(path))
     space, directions, origin = (header.get(key) for key in ("space", "space directions", "space origin"))
     if str(space).lower() not in _TO_LPS or directions is None or origin is None:
         raise InputError(
@@ -66,9 +66,9 @@ def _read(path: Path) -> tuple[Grid, npt.NDArray[Any]]:
             where=str(path),
             remedy="Convert it again from its source.",
         )
-    order = {"little": "<", "big": ">"}.get(str(header.get("endian", "little")), "<")
-    dtype = np.dtype(order + _TYPES[str(header["type"])])
-    values = np.frombuffer(_decoded(header, data, dtype.itemsize * int(np.prod(sizes)), path), dtype)
+    if any(unit not in ("mm", "millimeter") for unit in header.get("space units", ())):
+        raise InputError(f"its lengths are in {header['space units']}, expected mm.", where=str(path))
+    values = _values(header, start, sizes, path)
     to_patient = _TO_LPS[str(space).lower()]
     steps = np.asarray(directions, dtype=np.float64) @ to_patient
     spacing = np.linalg.norm(steps, axis=1)
@@ -89,44 +89,57 @@ def segment_names(path: str | Path) -> dict[str, str]:
         Not NRRD.
     """
     with parsing(Path(path), "NRRD"):
-        header, _ = _parts(Path(path))
+        header, _ = _header(Path(path))
     keys = [key.removesuffix("_Name") for key in header if key.startswith("Segment") and key.endswith("_Name")]
     return {
         str(header[f"{key}_LabelValue"]): str(header[f"{key}_Name"]) for key in keys if f"{key}_LabelValue" in header
     }
 
 
-def _parts(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Header fields, and the data behind the empty line that ends them."""
-    content = path.read_bytes()
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Header fields, and where the data begin: behind the empty line that ends them."""
+    with opened(path) as file:
+        content = file.read(HEADER_LIMIT)
     if not content.startswith(b"NRRD"):
         raise InputError("is not an NRRD file.", where=str(path), remedy="Check the path.")
-    ends = [(at, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (at := content.find(mark, 0, HEADER_LIMIT)) >= 0]
+    ends = [(at, len(mark)) for mark in (b"\n\n", b"\r\n\r\n") if (at := content.find(mark)) >= 0]
     if not ends:
         raise UnsafeInputError("its header does not end within a megabyte.", where=str(path))
-    at, length = min(ends)
-    header = nrrd.read_header(io.BytesIO(content[: at + length]))
-    if any(key in header for key in ("data file", "datafile", "byte skip", "line skip")):
+    start = sum(min(ends))
+    header = nrrd.read_header(io.BytesIO(content[:start]))
+    if any(key in header for key in _ELSEWHERE):
         raise InputError(
             "keeps its data in another file or behind an offset.", where=str(path), remedy="Save it as one .nrrd file."
         )
-    return header, content[at + length :]
+    return header, start
 
 
-def _decoded(header: dict[str, Any], data: bytes, needed: int, path: Path) -> bytes:
-    """As many bytes as the header says, neither fewer nor more."""
+def _values(header: dict[str, Any], start: int, sizes: tuple[int, ...], path: Path) -> npt.NDArray[Any]:
+    """The numbers behind the header in its own order, once it claims nothing that the file cannot hold."""
+    kind = _TYPES[str(header["type"])]
+    dtype = np.dtype(kind if kind.endswith("1") else {"little": "<", "big": ">"}[str(header["endian"])] + kind)
     encoding = str(header.get("encoding"))
-    if encoding in ("gzip", "gz"):
-        inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        data = inflater.decompress(data, needed + 1)
-    elif encoding != "raw":
+    if encoding not in ("raw", "gzip", "gz"):
         raise InputError(
             f"is encoded as {encoding!r}, expected raw or gzip.", where=str(path), remedy="Save it as raw or gzip."
         )
-    if len(data) != needed:
+    needed = dtype.itemsize * math.prod(sizes)
+    check_claim(path, sizes, start + needed, packed=encoding != "raw")
+    with opened(path) as file:
+        file.seek(start)
+        data = file.read()
+    return np.frombuffer(data if encoding == "raw" else _inflated(data, needed, path), dtype)
+
+
+def _inflated(data: bytes, needed: int, path: Path) -> bytes:
+    """As many bytes as the header says, neither fewer nor more, with the sum that gzip keeps of them checked."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    found = inflater.decompress(data, needed + 1)
+    if len(found) != needed or not inflater.eof or inflater.unused_data:
+        amount = "more than " if len(found) >= needed else ""
         raise InputError(
-            f"holds {'more than ' * (len(data) > needed)}{min(len(data), needed)} bytes of data, {needed} are needed.",
+            f"holds {amount}{min(len(found), needed)} bytes of data, or a damaged end; {needed} are needed.",
             where=str(path),
             remedy="Copy it again.",
         )
-    return data
+    return found

@@ -166,7 +166,7 @@ def component_weights(
 ) -> Array:
     """Weight of each Gaussian at each voxel, inverse square and calibration included, (n, C) in Gy.
 
-    A scale below the table, in a medium thinner than lung, is held at its first node; `dosecalc.validity` names it.
+    A scale below the table, in a medium thinner than lung, is held at its first node: `dosecalc.validity` names it.
 
     Raises
     ------

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .grid import Grid
-from .rasterise import Slab, contour_slabs, occupancy_on, slabs_on
+from .rasterise import occupancy_on, slabs_on
+from .slabs import Slab, contour_slabs
 
 ROLES = ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")
 NAME_LENGTH = 64
@@ -121,7 +122,7 @@ class Structure:
     Raises
     ------
     InputError
-        Unknown role, no volume, or contours whose inside is not defined (see `rasterise.contour_slabs`).
+        Unknown role, no volume, or contours whose inside is not defined (see `slabs.contour_slabs`).
     """
 
     name: str

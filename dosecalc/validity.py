@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .beams import Beam, Beamlets
@@ -23,9 +24,9 @@ from .structures import Voxels
 
 Array = npt.NDArray[Any]
 
-HELD_WORTH_SAYING = 0.01
-"""Share of a beam's voxels with a medium thinner than the kernel table knows from which it is named: less than that are
-the voxels that share skin or bowel gas with air, in any patient."""
+THIN_WORTH_SAYING = 0.01
+"""Share of a beam's voxels with a medium thinner than the machine's range from which it is named: fewer share skin or
+bowel gas with air, in any patient."""
 SMALLEST_FIELD_MM = 2.0 * FIT_FIELDS_MM[0]
 """The kernels were fitted to round fields from this diameter; narrower openings are refused."""
 LUNG_DENSITY = 0.5
@@ -112,9 +113,8 @@ def ray_warnings(
         return
     table, deepest = machine.mixture, float(arguments.depth_mm.max())
     scales = (arguments.scale_primary, arguments.scale_scatter)
-    low = float(table.scale[0] / magnification.min())
-    high = float(machine.calibration.relative_electron_density[-1])
-    densest = max(float((s / magnification).max()) for s in scales)
+    densities = [s / magnification for s in scales]
+    densest, thinnest = max(float(d.max()) for d in densities), min(float(d.min()) for d in densities)
     _refuse(beam, "a radiological depth", deepest, table.depth_mm[-1], " mm", "the body outline and the couch")
     largest = max(float(s.max()) for s in scales)
     _refuse(beam, "a lateral scale (density times magnification)", largest, table.scale[-1], "", "the densities")
@@ -123,17 +123,16 @@ def ray_warnings(
             "a radiological depth of", beam.name, deepest, *machine.depth_mm, " mm",
             "the dose there extrapolates the machine's data",
         )  # fmt: skip
-    if densest > high:
+    if densest > machine.density[1]:
         yield ValidityWarning(
-            "an upstream density of", beam.name, densest, low, high, "",
-            "denser than the calibration table knows, such as metal; the dose in and behind it is uncertain",
+            "an upstream density of", beam.name, densest, *machine.density, "",
+            "the dose in and behind such a medium, an implant perhaps, is uncertain",
         )  # fmt: skip
-    thin = (scales[0] < table.scale[0]) | (scales[1] < table.scale[0])
-    if thin.mean() >= HELD_WORTH_SAYING:
-        thinnest = min(float((s / magnification).min()) for s in scales)
+    thin = np.minimum(*densities) < machine.density[0]
+    if thin.mean() >= THIN_WORTH_SAYING:
         yield ValidityWarning(
-            "an upstream density of", beam.name, thinnest, low, high, "",
-            f"thinner than lung; for {thin.mean():.0%} of the voxels the kernel is that of the thinnest medium known",
+            "an upstream density of", beam.name, thinnest, *machine.density, "",
+            f"it is that of {thin.mean():.0%} of the voxels, whose kernel is wider than any that was compared",
         )  # fmt: skip
 
 

@@ -59,17 +59,20 @@ def parse_beams(text: str, patient_position: str = "HFS") -> tuple[Angles, ...]:
     text = text.strip()
     if text in TEMPLATES:
         return tuple(_turned(angles, patient_position) for angles in TEMPLATES[text])
-    if text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) < 10:
         count = int(text)
         if not 1 <= count <= MAX_BEAMS:
             raise UsageError(f"--beams {text}: a count must lie in 1..{MAX_BEAMS}.")
         return _coplanar(0.0, 360.0 / count, count)
-    if any(c.isalpha() for c in text) or not text:
+    if any(c.isalpha() or c == "_" for c in text) or not text:
         near = difflib.get_close_matches(text, TEMPLATES, n=1)
         listed = f"Write 9, or 200,240:10,300:0:15, or a template: {', '.join(TEMPLATES)}."
         hint = f"Did you mean {near[0]!r}?" if near else listed
-        raise UsageError(f"--beams {text!r} is no count, angle list or template.", remedy=hint)
-    return tuple(_angles(part) for part in text.split(","))
+        raise UsageError(f"--beams {text[:60]!r} is no count, angle list or template.", remedy=hint)
+    parts = text.split(",")
+    if len(parts) > MAX_BEAMS:
+        raise UsageError(f"--beams lists {len(parts)} beams, at most {MAX_BEAMS} are planned.")
+    return tuple(_angles(part) for part in parts)
 
 
 def beams_at(angles: tuple[Angles, ...], isocentre_mm: Triple, patient_position: str = "HFS") -> tuple[Beam, ...]:
@@ -115,7 +118,7 @@ def _angles(part: str) -> Angles:
         numbers = []
     if not 1 <= len(numbers) <= 3 or not all(abs(a) <= 360.0 for a in numbers):
         raise UsageError(
-            f"--beams: {part.strip()!r} is not gantry[:couch[:collimator]] in degrees, each within -360..360.",
+            f"--beams: {part.strip()[:60]!r} is not gantry[:couch[:collimator]] in degrees, each within -360..360.",
             remedy="For example 200,240:10,300:0:15.",
         )
     padded = [*numbers, 0.0, 0.0][:3]

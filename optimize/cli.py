@@ -396,11 +396,16 @@ def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], 
 
 @machines_app.command("check")
 def machines_check(path: Annotated[str, typer.Argument(help="Machine folder.")]) -> None:
-    """Load a machine folder and report every fault."""
+    """Load a machine folder and report every fault and contradiction."""
     from dosecalc.machine import load_machine
 
     machine = load_machine(path)
-    out_console.print(f"{machine.name}: no fault found.", highlight=False)
+    at = machine.reference
+    out_console.print(
+        f"{machine.name}: no fault found; {100 * at.dose_gy_per_mu:g} cGy/MU at {at.depth_mm:g} mm depth, SSD "
+        f"{at.ssd_mm:g} mm, field {at.field_mm:g} mm{', PROVISIONAL' if machine.provisional else ''}.",
+        highlight=False,
+    )
 
 
 @contextmanager

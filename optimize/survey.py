@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from rich.console import Console
 
 from dosecalc.dicom import read_rtdose
 from dosecalc.dicom.consistency import Headers, what_else
-from dosecalc.dicom.files import existing, is_dicom, parsing, read_dataset
-from dosecalc.errors import InputError
+from dosecalc.dicom.files import DICOM_SUFFIXES, existing, is_dicom, parsing, read_dataset
+from dosecalc.errors import InputError, UnsafeInputError
 from dosecalc.grid import Volume
 from dosecalc.images import is_image, read_image
 from dosecalc.plausibility import dose_doubts, findings
@@ -27,6 +28,7 @@ from .tables import print_table
 
 _BY_FILE = {"RTSTRUCT": 1, "SEG": 1, "RTPLAN": 1, "RTDOSE": 2}
 """In the order of reading: structures are judged by the scans, and doses by both."""
+MOST_FILES = 100_000
 
 
 def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -50,18 +52,13 @@ def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[s
     ------
     InputError
         There is nothing there that can be read.
+    UnsafeInputError
+        More files than a patient has.
     """
-    root = existing(path)
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = _files(existing(path))
     images = [p for p in files if is_image(p)]
     found = Survey(leave_out, repair)
-    groups: dict[tuple[str, str], Headers] = defaultdict(list)
-    for file in (p for p in files if p not in images and is_dicom(p)):
-        if (header := found.attempt(partial(read_dataset, file, pixels=False))) is not None:
-            modality = str(header.get("Modality", "?"))
-            # each object of radiotherapy is named by its file, whatever series it is filed in
-            uid = str(file) if modality in _BY_FILE else str(header.get("SeriesInstanceUID", ""))
-            groups[modality, uid].append((file, header))
+    groups = _grouped(found, [p for p in files if not is_image(p)])
     shared = Counter(group[0][0].parent for group in groups.values() if len(group) > 1)
     for (modality, _), group in sorted(groups.items(), key=lambda item: _BY_FILE.get(item[0][0], 0)):
         alone = shared[group[0][0].parent] <= 1
@@ -81,6 +78,42 @@ def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[s
         "notices": found.notices,
         "other_files": len(files) - read,
     }
+
+
+def _files(root: Path) -> list[Path]:
+    """The file, or all files below the folder by name."""
+    if root.is_file():
+        return [root]
+    files = sorted(islice((p for p in root.rglob("*") if p.is_file()), MOST_FILES + 1))
+    if len(files) > MOST_FILES:
+        raise UnsafeInputError(
+            f"holds more than {MOST_FILES} files.", where=str(root), remedy="Name the folder of one patient."
+        )
+    return files
+
+
+def _grouped(found: Survey, files: list[Path]) -> dict[tuple[str, str], Headers]:
+    """DICOM headers by modality and series; each object of radiotherapy by its file, as it is named."""
+    groups: dict[tuple[str, str], Headers] = defaultdict(list)
+    for file in files:
+        if not is_dicom(file):
+            if file.suffix.lower() in DICOM_SUFFIXES:
+                found.problems.append(f"{file}: is named as a DICOM file but does not start as one.")
+            continue
+        if (header := found.attempt(partial(_header, file))) is not None:
+            modality = str(header.get("Modality", "?"))
+            uid = str(file) if modality in _BY_FILE else str(header.get("SeriesInstanceUID", ""))
+            groups[modality, uid].append((file, header))
+    return groups
+
+
+def _header(file: Path) -> pydicom.Dataset:
+    """The header, once every value that the survey looks at can be read."""
+    header = read_dataset(file, pixels=False)
+    with parsing(file):
+        for keyword in ("Modality", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientPosition"):
+            header.get(keyword)
+    return header
 
 
 def print_survey(console: Console, found: dict[str, Any]) -> None:

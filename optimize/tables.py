@@ -32,7 +32,7 @@ def print_record(console: Console, record: Mapping[str, Any]) -> None:
 
 
 def machine_record(machine: BeamModel) -> dict[str, Any]:
-    """A machine's scalar data with sources, as plain values."""
+    """A machine's data with sources, as plain values; the kernel table is named by its hash."""
     return {
         "name": machine.name,
         "description": machine.description,
@@ -42,9 +42,14 @@ def machine_record(machine: BeamModel) -> dict[str, Any]:
         "source_sigma_mm": list(machine.source_sigma_mm),
         "tpr20_10": machine.tpr20_10,
         "reference": dataclasses.asdict(machine.reference),
-        "head_scatter": dataclasses.asdict(machine.head_scatter),
+        "gy_g_per_cm2_per_mu": machine.gy_per_fluence,
+        "off_axis_radius_mm": machine.off_axis_radius_mm.tolist(),
+        "off_axis_ratio": machine.off_axis_ratio.tolist(),
+        "head_scatter": None if machine.head_scatter is None else dataclasses.asdict(machine.head_scatter),
+        "extra_focal": None if machine.extra_focal is None else dataclasses.asdict(machine.extra_focal),
         "valid_field_mm": list(machine.field_mm),
         "valid_depth_mm": list(machine.depth_mm),
+        "valid_density": list(machine.density),
         "note": machine.validity_note,
         "sources": dict(machine.sources),
         "provenance": [dataclasses.asdict(p) for p in machine.provenance],
@@ -58,5 +63,8 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{key}: {_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return "\n".join(_text(item) for item in value)
+        scalars = all(isinstance(item, int | float) for item in value)
+        return (", " if scalars else "\n").join(_text(item) for item in value)
+    if value is None:
+        return "none"
     return str(value)

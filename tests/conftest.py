@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 
 from dosecalc.grid import Grid, Volume
 from dosecalc.machine import load_machine
+
+# Last, so that an installed package goes before the checkout: for `tools` and `benchmarks`, which are not installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

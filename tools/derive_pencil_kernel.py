@@ -1,8 +1,8 @@
-"""Derive the 6 MV pencil kernel from a spectrum and monoenergetic energy deposition kernels.
+"""Derive the pencil kernels of the shipped machines from spectra and monoenergetic energy deposition kernels.
 
 Usage::
 
-    python tools/derive_pencil_kernel.py EDK.npz [--out DIR]
+    python tools/derive_pencil_kernel.py EDK.npz [MACHINE ...] [--out DIR]
 
 ``EDK.npz`` holds, per photon energy, cone and shell, the fraction of the photon energy that photons forced to
 interact at the origin of water deposit: ``energy_MeV (14,)``, ``cone_edges_deg (49,)``,
@@ -24,11 +24,13 @@ first ring.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 Array = npt.NDArray[np.float64]
 
@@ -59,8 +61,25 @@ NIST = np.array(
 )
 
 # Energy-fluence spectrum: functional form of Ali & Rogers (Phys Med Biol 57:31, 2012). C1^2 and C2^2 are
-# g/cm2 of W and Al; C2 is set so that the model's TPR20,10 is that of a flattened 6 MV beam (0.667).
-ENDPOINT_MEV, C1, C2, C3 = 5.76, 1.222, 5.948, -1.186
+# g/cm2 of W and Al; C1 and C3 are kept, C2 sets the beam quality.
+C1, C3 = 1.222, -1.186
+C2_RANGE = (1.0, 12.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """End point of a spectrum, its filtration C2, and the TPR20,10 that C2 meets within 0.001 (`fitted_c2`)."""
+
+    endpoint_mev: float
+    c2: float
+    tpr20_10: float
+
+
+QUALITIES = {
+    "generic_6mv": Quality(5.76, 5.948, 0.667),
+    "generic_6fff": Quality(6.20, 3.442, 0.632),
+    "generic_10fff": Quality(10.5, 4.564, 0.707),
+}
 
 ENERGY_FIRST_MEV, ENERGY_STEP_MEV = 0.10, 0.08
 DIRECTIONS_PER_CONE = 8
@@ -72,18 +91,24 @@ def attenuation(energy_mev: npt.ArrayLike, column: int) -> Array:
     return np.exp(np.interp(np.log(energy_mev), np.log(NIST[:, 0]), np.log(NIST[:, column])))
 
 
-def spectrum() -> tuple[Array, Array]:
+def spectrum(endpoint_mev: float, c2: float) -> tuple[Array, Array]:
     """Bin means in MeV from 0.1 MeV to the end point, and the share of the energy fluence per bin."""
-    bins = round(ENDPOINT_MEV / ENERGY_STEP_MEV)
-    fine = (np.arange(bins * 40) + 0.5) * ENDPOINT_MEV / (bins * 40)
-    x = fine / ENDPOINT_MEV
-    thick = np.log(ENDPOINT_MEV * (ENDPOINT_MEV - fine) / fine + 1.65) - 0.5
-    psi = (1 + C3 * x + x**2) * thick * np.exp(-attenuation(fine, 3) * C1**2 - attenuation(fine, 2) * C2**2)
-    psi = np.where(fine > ENERGY_FIRST_MEV, np.maximum(psi, 0.0), 0.0).reshape(bins, 40)
+    bins = round(endpoint_mev / ENERGY_STEP_MEV)
+    fine = (np.arange(bins * 40) + 0.5) * endpoint_mev / (bins * 40)
+    psi = energy_fluence(fine, endpoint_mev, c2).reshape(bins, 40)
     share = psi.sum(axis=1)
     keep = share > 0
     energy = (fine.reshape(bins, 40) * psi).sum(axis=1)[keep] / share[keep]
     return energy, share[keep] / share.sum()
+
+
+def energy_fluence(energy_mev: Array, endpoint_mev: float, c2: float) -> Array:
+    """Relative energy fluence per MeV; 0 below 0.1 MeV, where the attenuation table ends."""
+    x = energy_mev / endpoint_mev
+    thick = np.log(endpoint_mev * (endpoint_mev - energy_mev) / energy_mev + 1.65) - 0.5
+    filtration = attenuation(energy_mev, 3) * C1**2 + attenuation(energy_mev, 2) * c2**2
+    psi = (1 + C3 * x + x**2) * thick * np.exp(-filtration)
+    return np.where(energy_mev > ENERGY_FIRST_MEV, np.maximum(psi, 0.0), 0.0)
 
 
 def depth_nodes_mm() -> Array:
@@ -101,8 +126,8 @@ def radius_edges_mm() -> Array:
 def kernel_at(energy_mev: float, nodes_mev: Array, fractions: Array) -> Array:
     """(cones, shells) fractions at an energy: linear between tabulated energies.
 
-    Below the lowest table energy, 0.5 MeV (2.2 % of this energy fluence), its kernel is kept: only the
-    attenuation follows the energy there. The spectrum is cut at 0.1 MeV.
+    Below the lowest table energy, 0.5 MeV (2 to 7 % of the energy fluence of the shipped beams), its kernel is kept:
+    only the attenuation follows the energy there. Above the highest, 10 MeV (0.5 % of the 10 MV FFF beam), likewise.
     """
     k = int(np.clip(np.searchsorted(nodes_mev, energy_mev) - 1, 0, len(nodes_mev) - 2))
     t = np.clip((energy_mev - nodes_mev[k]) / (nodes_mev[k + 1] - nodes_mev[k]), 0.0, 1.0)
@@ -190,8 +215,34 @@ def within_radius(mu: float, fractions: Array, cone_edges_deg: Array, edges_cm: 
     return result * np.exp(-mu * depth_nodes_mm() / 10)[:, None]
 
 
-def derive(edk: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-    """Ring integrals of the pencil kernel from the energy deposition kernels.
+def monoenergetic(edk: dict[str, npt.NDArray[Any]], energy_mev: Array) -> dict[str, Array]:
+    """Dose within each radius of the pencil kernels of single energies: what any spectrum is a weighted sum of.
+
+    Returns
+    -------
+    dict
+        ``primary`` and ``scatter``, each (energies, depths, ring edges) in cm2/g.
+    """
+    total, primary = edk["fraction_total"].astype(np.float64), edk["fraction_primary"].astype(np.float64)
+    parts = {"primary": primary, "scatter": np.maximum(total - primary, 0.0)}
+    return {name: np.stack([_within_edges(e, edk, part) for e in energy_mev]) for name, part in parts.items()}
+
+
+def _within_edges(energy_mev: float, edk: dict[str, npt.NDArray[Any]], fractions: Array) -> Array:
+    mu = float(attenuation(energy_mev, 1))  # water at 1 g/cm3: 1/cm and cm2/g are the same number
+    kernel = kernel_at(energy_mev, edk["energy_MeV"], fractions)
+    return mu * within_radius(mu, kernel, edk["cone_edges_deg"], edk["shell_edges_cm"])
+
+
+def derive(edk: dict[str, npt.NDArray[Any]], energy_mev: Array, share: Array) -> dict[str, npt.NDArray[np.float32]]:
+    """Ring integrals of the pencil kernel of a spectrum from the energy deposition kernels.
+
+    Parameters
+    ----------
+    edk : dict
+        Energy deposition kernels (module text).
+    energy_mev, share : (bins,)
+        Spectrum: energies and shares of the energy fluence, which sum to 1.
 
     Returns
     -------
@@ -200,32 +251,67 @@ def derive(edk: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32
         times ring area per unit energy of the incident pencil (equally, dose of a ring-shaped parallel beam
         on its axis per unit energy fluence). All float32.
     """
-    energy, share = spectrum()
-    total, primary = edk["fraction_total"].astype(np.float64), edk["fraction_primary"].astype(np.float64)
-    parts = {"primary": primary, "scatter": np.maximum(total - primary, 0.0)}
+    return kernel_table(monoenergetic(edk, energy_mev), share)
+
+
+def kernel_table(mono: dict[str, Array], share: Array) -> dict[str, npt.NDArray[np.float32]]:
+    """The table of `derive` from single energies and their shares of the energy fluence."""
     table = {"depth_mm": depth_nodes_mm(), "radius_edges_mm": radius_edges_mm()}
-    for name, fractions in parts.items():
-        cumulative = np.zeros((len(table["depth_mm"]), RINGS + 1))
-        for e, psi in zip(energy, share, strict=True):
-            mu = float(attenuation(e, 1))  # water at 1 g/cm3: 1/cm and cm2/g are the same number
-            kernel = kernel_at(e, edk["energy_MeV"], fractions)
-            cumulative += psi * mu * within_radius(mu, kernel, edk["cone_edges_deg"], edk["shell_edges_cm"])
-        table[name] = np.diff(cumulative, axis=1)
+    for name, within in mono.items():
+        rings = np.diff(np.tensordot(share, within, axes=1), axis=1)
+        table[name] = np.maximum(rings, 0.0)  # beyond the electrons' range the difference is rounding, of either sign
     return {key: values.astype(np.float32) for key, values in table.items()}
 
 
+def ring_share_of_square(edges_mm: Array, half_mm: float) -> Array:
+    """(rings,) share of each ring, taken at its middle radius, that lies in a square of half side `half_mm`.
+
+    Of a circle of radius r, the arcs beyond one side of the square are 2 acos(h / r): for h < r < h sqrt(2) the
+    share inside is 1 - 4 acos(h / r) / pi.
+    """
+    middle = np.sqrt(0.5 * (edges_mm[1:] ** 2 + edges_mm[:-1] ** 2))
+    outside = 4 / np.pi * np.arccos(np.minimum(half_mm / np.maximum(middle, half_mm), 1.0))
+    return np.maximum(1.0 - outside, 0.0)
+
+
+def axis_dose(mono: dict[str, Array], depth_mm: Array, field_mm: Array) -> Array:
+    """(energies, n) dose per unit energy fluence on the axis of square fields, `field_mm` wide at `depth_mm`."""
+    rings = np.diff(mono["primary"] + mono["scatter"], axis=2)
+    edges, nodes = radius_edges_mm(), depth_nodes_mm()
+    doses = [rings @ ring_share_of_square(edges, field / 2) for field in field_mm]
+    pairs = zip(doses, depth_mm, strict=True)
+    return np.stack([[np.interp(d, nodes, row) for row in dose] for dose, d in pairs], axis=1)
+
+
+def fitted_c2(edk: dict[str, npt.NDArray[Any]], endpoint_mev: float, tpr20_10: float) -> float:
+    """The filtration with which the model's TPR20,10 (10x10 cm2 at the detector) meets a target."""
+    energy, _ = spectrum(endpoint_mev, 5.0)  # bin means hardly move with the filtration
+    at_20, at_10 = axis_dose(monoenergetic(edk, energy), np.array([200.0, 100.0]), np.array([100.0, 100.0])).T
+
+    def excess(c2: float) -> float:
+        share = spectrum(endpoint_mev, c2)[1]
+        return float(share @ at_20 / (share @ at_10)) - tpr20_10
+
+    return float(brentq(excess, *C2_RANGE, xtol=1e-4))
+
+
 def main() -> None:
-    """Command line: derive the table and write it."""
-    parser = argparse.ArgumentParser(description="Derive the 6 MV pencil kernel table.")
+    """Command line: derive the tables and write them."""
+    parser = argparse.ArgumentParser(description="Derive the pencil kernel tables of machines.")
     parser.add_argument("edk", type=Path, help="energy deposition kernels (.npz)")
+    parser.add_argument("machines", nargs="*", choices=[*QUALITIES], default=[], help="default: all")
     here = Path(__file__).resolve().parents[1]
-    parser.add_argument("--out", type=Path, default=here / "dosecalc" / "machines" / "generic_6mv")
+    parser.add_argument("--out", type=Path, default=here / "dosecalc" / "machines", help="folder of machine folders")
     arguments = parser.parse_args()
     with np.load(arguments.edk, allow_pickle=False) as archive:
-        table = derive({key: archive[key] for key in archive.files})
-    target = arguments.out / "pencil_kernel.npz"
-    np.savez_compressed(target, allow_pickle=False, **table)
-    print(f"{target}: {len(table['depth_mm'])} depths x {RINGS} rings, {target.stat().st_size / 1e3:.0f} kB")
+        edk = {key: archive[key] for key in archive.files}
+    for name in arguments.machines or QUALITIES:
+        quality = QUALITIES[name]
+        target = arguments.out / name / "pencil_kernel.npz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(target, allow_pickle=False, **derive(edk, *spectrum(quality.endpoint_mev, quality.c2)))
+        best = fitted_c2(edk, quality.endpoint_mev, quality.tpr20_10)
+        print(f"{target}: {target.stat().st_size / 1e3:.0f} kB; C2 {quality.c2}, fitted to TPR20,10: {best:.3f}")
 
 
 if __name__ == "__main__":

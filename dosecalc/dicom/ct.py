@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from itertools import groupby
 from pathlib import Path
@@ -10,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.uid import generate_uid
+from pydicom.uid import CTImageStorage, generate_uid
 
-from ..errors import InputError
+from ..errors import InputError, UnsafeInputError
 from ..geometry import PATIENT_POSITIONS, check_position
 from ..grid import Grid, Volume
 from ..orientation import is_oblique, to_lps
 from .consistency import LOCALIZER, header_notices, what_else
-from .files import existing, list_files, parsing, read_dataset, required
-from .frames import Frame, frames_of
+from .files import INFLATION_RATIO, existing, list_files, parsing, read_dataset, text
+from .frames import MULTI_FRAME, PIXEL_LIMIT, Frame, frames_of
 from .pixels import AIR_HU, hounsfield_units, is_lossy
 from .series import CtSeries, PatientStudy
 
@@ -26,6 +27,8 @@ STEP_TOLERANCE_MM = 0.1
 """Between a slice and its place in an equally spaced stack: positions are often rounded to 0.1 mm."""
 SHIFT_TOLERANCE_MM = 0.05
 """Between the slices of a stack within their planes."""
+CLAIM_ALLOWANCE = 64 * 2**20
+"""Bytes of pixels that any series may claim; more only in proportion to its files, as for inflation."""
 LARGEST_GAP_MM = 10.0
 """Slices further apart are never filled by interpolation."""
 
@@ -62,7 +65,7 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
     """
     place = existing(path)
     folder = place if place.is_dir() else place.parent
-    wanted = None if place.is_dir() else str(required(read_dataset(place), "SeriesInstanceUID", place))
+    wanted = None if place.is_dir() else text(read_dataset(place, pixels=False), "SeriesInstanceUID", place)
     with parsing(folder):
         notices: list[str] = []
         headers = _one_series(folder, wanted, notices)
@@ -85,8 +88,15 @@ def _one_series(folder: Path, wanted: str | None, notices: list[str]) -> Headers
     series: dict[str, Headers] = defaultdict(list)
     for file in list_files(folder):
         header = read_dataset(file, pixels=False)
+        kinds = {header.get("SOPClassUID"), header.file_meta.get("MediaStorageSOPClassUID")}
+        if header.get("Modality") != "CT" and not kinds.isdisjoint((CTImageStorage, *MULTI_FRAME)):
+            raise InputError(
+                f"is a CT image, but its Modality is {header.get('Modality')!r}.",
+                where=str(file),
+                remedy="Copy or export it again: the series may lack a slice.",
+            )
         if header.get("Modality") == "CT":
-            series[str(required(header, "SeriesInstanceUID", file))].append((file, header))
+            series[text(header, "SeriesInstanceUID", file)].append((file, header))
     if wanted is not None:
         series = {uid: images for uid, images in series.items() if uid == wanted}
     others = {uid: kind for uid, images in series.items() if (kind := what_else(images))}
@@ -162,14 +172,15 @@ def _refuse_mixture(keyword: str, got: object, expected: object, file: Path, fir
 def _patient_position(frames: list[Frame], given: str | None, notices: list[str]) -> str:
     """What the images state, or what the user says where they state nothing that a linac knows; never assumed."""
     check_position(given)
-    stated = str(frames[0].header.get("PatientPosition") or "").strip().upper()
+    header, file = frames[0].header, frames[0].file
+    stated = text(header, "PatientPosition", file).strip().upper() if header.get("PatientPosition") else ""
     if given is not None and stated and stated not in PATIENT_POSITIONS:
         notices.append(f"CT: PatientPosition is {stated!r}, which no linac knows; {given} is used, as asked.")
         return given
     if given is not None and stated and stated != given:
         raise InputError(
             f"PatientPosition is {stated!r}, but {given!r} was given.",
-            where=str(frames[0].file),
+            where=str(file),
             remedy="Leave the option out; what the images state is used.",
         )
     return stated or given or ""
@@ -177,7 +188,9 @@ def _patient_position(frames: list[Frame], given: str | None, notices: list[str]
 
 def _values(frames: list[Frame], notices: list[str]) -> npt.NDArray[np.float32]:
     """(slices, rows, columns) HU in the order of the frames; each file is read once."""
-    values = np.empty((len(frames), *frames[0].shape), dtype=np.float32)
+    shape = (len(frames), *frames[0].shape)
+    _check_claim(math.prod(shape), {frame.file for frame in frames})
+    values = np.empty(shape, dtype=np.float32)
     padded = lossy = 0
     by_file = sorted(range(len(frames)), key=lambda k: (str(frames[k].file), frames[k].index))
     for file, group in groupby(by_file, key=lambda k: frames[k].file):
@@ -193,6 +206,17 @@ def _values(frames: list[Frame], notices: list[str]) -> npt.NDArray[np.float32]:
     if lossy:
         notices.append(f"CT: {lossy} file(s) went through lossy compression, which has changed their HU.")
     return values
+
+
+def _check_claim(pixels: int, files: set[Path]) -> None:
+    """Refuse headers that claim more pixels than a scan can have, or than their files can hold."""
+    size = sum(file.stat().st_size for file in files)
+    if pixels > PIXEL_LIMIT or 2 * pixels > CLAIM_ALLOWANCE + INFLATION_RATIO * size:
+        raise UnsafeInputError(
+            f"the CT series claims {pixels} pixels, from {size / 2**20:.3g} MiB.",
+            where=str(next(iter(files)).parent),
+            remedy="Check Rows and Columns, or export it without compression.",
+        )
 
 
 def _is_unequal(stack_mm: npt.NDArray[np.float64]) -> bool:
@@ -261,17 +285,17 @@ def _with_identity(frames: list[Frame], volume: Volume, position: str, notices: 
             )
         ),
     )  # fmt: skip
-    frame = str(header.get("FrameOfReferenceUID") or "")
+    frame = text(header, "FrameOfReferenceUID", file) if header.get("FrameOfReferenceUID") else ""
     if not frame:
         notices.append("CT: states no frame of reference; structures are accepted if they refer to its images.")
-    uids = tuple(str(required(f.header, "SOPInstanceUID", f.file)) for f in frames)
+    uids = tuple(text(f.header, "SOPInstanceUID", f.file) for f in frames)
     normal = frames[0].normal
     axial = abs(normal[2]) > 0.5 and len(set(uids)) == len(uids) == volume.grid.shape[0]
     return CtSeries(
         volume,
         frame or str(generate_uid()),
-        str(required(header, "StudyInstanceUID", file)),
-        str(required(header, "SeriesInstanceUID", file)),
+        text(header, "StudyInstanceUID", file),
+        text(header, "SeriesInstanceUID", file),
         (uids if normal[2] > 0 else uids[::-1]) if axial else (),
         position,
         patient,

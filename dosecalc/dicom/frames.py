@@ -141,7 +141,7 @@ def _means_hu(rescale_type: str) -> bool:
 
 def _refuse_tilt(source: pydicom.Dataset, file: Path) -> None:
     tilt = float(source.get("GantryDetectorTilt") or 0.0)
-    if abs(tilt) > 1e-4:
+    if not abs(tilt) <= 1e-4:
         raise InputError(
             f"the scan was made with a gantry tilt of {tilt:g} degrees, 0 is needed.",
             where=str(file),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
 from ..errors import InputError
@@ -15,6 +17,7 @@ from .files import number, required
 from .frames import Frame
 
 AIR_HU = -1000.0
+HU_LIMIT = 1e6  # the extended scale of metal ends at some ten thousand
 PADDING_LIMIT_HU = -900.0  # padding stands for "not scanned"; above this it would erase tissue
 Stored = npt.NDArray[np.int32]
 
@@ -29,7 +32,11 @@ def hounsfield_units(dataset: pydicom.Dataset, frames: list[Frame]) -> Iterator[
     """
     for frame in frames:
         stored = _stored_values(dataset, frame)
-        hu = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32)
+        with np.errstate(over="ignore"):
+            hu = (stored * np.float64(frame.slope) + frame.intercept).astype(np.float32)
+        highest = float(np.abs(hu).max())
+        if not highest <= HU_LIMIT:
+            raise InputError(f"has pixels of {highest:g} HU, which no scan has.", where=str(frame.file))
         padded = _padded(dataset, frame, stored)
         hu[padded] = AIR_HU
         yield hu, int(np.count_nonzero(padded))
@@ -106,10 +113,42 @@ def _decoded(dataset: pydicom.Dataset, frame: Frame) -> npt.NDArray[Any]:
             where=where,
             remedy='Install one with pip install "dosecalc[compressed]", or export without compression.',
         )
+    count = int(dataset.get("NumberOfFrames") or 1)
+    stated = _stated_shape(get_frame(required(dataset, "PixelData", frame.file), frame.index, number_of_frames=count))
+    if stated not in (None, frame.shape):
+        raise InputError(
+            f"holds a compressed image of {stated} pixels, or a damaged one; expected {frame.shape}.", where=where
+        )
     values, _ = decoder.as_array(dataset, index=frame.index, raw=True, decoding_plugin=_plugin(decoder))
     if values.shape != frame.shape:
         raise InputError(f"decodes to {values.shape} pixels, expected {frame.shape}.", where=where)
     return values
+
+
+def _stated_shape(stream: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 stream states; None for other streams.
+
+    (0, 0) where its segments do not lead from the start to the pixels, or it states no single sample of up to 16 bits:
+    decoders trust all this, and end the whole process where it is wrong.
+    Sources: ISO/IEC 10918-1 table B.2, 14495-1 annex C, 15444-1 annex A.5.1.
+    """
+    if stream[:4] == b"\xff\x4f\xff\x51":
+        width, height, left, top = struct.unpack_from(">4I", stream, 8)
+        return height - top, width - left
+    if stream[:2] != b"\xff\xd8":
+        return None
+    place, shape = 2, (0, 0)
+    while stream[place : place + 1] == b"\xff":
+        marker, length = stream[place + 1], struct.unpack_from(">H", stream, place + 2)[0]
+        if marker == 0xDA:  # the pixels follow
+            return shape
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            bits, rows, columns, samples = struct.unpack_from(">BHHB", stream, place + 4)
+            if samples != 1 or bits > 16:
+                return 0, 0
+            shape = rows, columns
+        place += 2 + length
+    return 0, 0
 
 
 def _plugin(decoder: Any) -> str:

@@ -22,6 +22,7 @@ _FRAME_OFFSETS = 0x3004000C  # GridFrameOffsetVector
 _STEPS = 2**32 - 1
 OFFSET_TOLERANCE = 0.02
 """Of a plane's place, as a share of the distance of planes: exports round offsets to 0.1 or 0.01 mm."""
+DOSE_LIMIT_GY = 1e6  # brachytherapy reaches some thousand beside its sources
 
 
 def write_rtdose(
@@ -154,13 +155,14 @@ def read_rtdose(path: str | Path, *, frame_of_reference_uid: str | None = None) 
             )
         grid, values = _oriented(dataset, file)
         scaling = number(dataset, "DoseGridScaling", file)
-        if scaling <= 0:
+        if not 0 < scaling * max(float(values.max()), 1.0) <= DOSE_LIMIT_GY:
             raise InputError(
-                f"DoseGridScaling is {scaling:g}, expected a positive number of Gy.",
+                f"DoseGridScaling is {scaling:g}, which makes a dose of {scaling * float(values.max()):g} Gy.",
                 where=str(file),
                 remedy="Export the dose again.",
             )
-        return Volume(grid, values * scaling)
+        values *= scaling
+        return Volume(grid, values)
 
 
 def _oriented(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, npt.NDArray[np.float64]]:

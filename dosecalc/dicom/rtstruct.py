@@ -15,14 +15,15 @@ import numpy.typing as npt
 import pydicom
 from pydicom.multival import MultiValue
 
-from ..errors import InputError
-from ..rasterise import JITTER_MM, PLANE_TOLERANCE_MM, enclosed, even_odd, planes_of
+from ..errors import InputError, UnsafeInputError
+from ..slabs import JITTER_MM, PLANE_TOLERANCE_MM, enclosed, even_odd, planes_of
 from ..structures import NAME_LENGTH, Contours, Structure, StructureSet, role_from_name
 from .belonging import check_belongs
-from .files import decimals, existing, number, numbers, parsing, read_dataset, required
+from .files import decimals, existing, number, numbers, parsing, read_dataset, required, text
 from .series import CtSeries
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")  # PS3.3 section C.8.8.6
+ROI_LIMIT, CONTOUR_LIMIT, POINT_LIMIT = 1000, 200_000, 20_000_000  # some ten times what clinics draw
 _OPEN = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 # PS3.3 section C.8.8.8: what is neither the patient's anatomy nor a target
 NO_ANATOMY = (
@@ -65,6 +66,8 @@ def read_rtstruct(
     InputError
         Not an RT Structure Set, cut short, another or several frames of reference, duplicate names or
         numbers, contours that are not axial or shifted, or whose inside is not defined: all such structures together.
+    UnsafeInputError
+        More ROIs, contours or points than anybody draws.
     """
     file = existing(path)
     with parsing(file):
@@ -95,6 +98,8 @@ def read_rtstruct(
                 structures.append(Structure(name, roles[roi], shape))
         except InputError as error:
             faults.append((roi, name, error))
+            if isinstance(error, UnsafeInputError):  # do not spend minutes on a hostile file
+                break
     _refuse_faulty(faults, file)
     notices += [notice for structure in structures for notice in structure.notices]
     for notice in notices:
@@ -156,7 +161,7 @@ def _refuse_faulty(faults: list[tuple[int, str, InputError]], file: Path) -> Non
         for roi, name, error in faults
     )
     options = " ".join(f"--leave-out {shlex.quote(name)}" for _, name, _ in faults)
-    raise InputError(
+    raise type(faults[-1][2])(
         f"{len(faults)} structure(s) cannot be used: {told}.",
         where=str(file),
         remedy=f"Correct them in the contouring software, or read the set without them: {options}. --repair NAME "
@@ -178,7 +183,9 @@ def _without(names: dict[int, str], leave_out: Sequence[str], repair: Sequence[s
 def _rois(dataset: pydicom.Dataset, file: Path) -> dict[int, str]:
     """Names of StructureSetROISequence by ROI number, both unique."""
     names, numbers_ = [], []
-    for item in required(dataset, "StructureSetROISequence", file):
+    items = required(dataset, "StructureSetROISequence", file)
+    _check_count(len(items), ROI_LIMIT, "ROIs", file)
+    for item in items:
         with _naming(file, item.get("ROINumber", "missing,"), item.get("ROIName") or ""):
             name = required(item, "ROIName", file)
             # a backslash parts values, PS3.5 section 6.2: put back, so that the refusal shows the name as it was given
@@ -200,7 +207,7 @@ def _frame(dataset: pydicom.Dataset, file: Path) -> str:
     frames = set()
     for item in dataset.StructureSetROISequence:
         with _naming(file, item.ROINumber, item.ROIName):
-            frames.add(str(required(item, "ReferencedFrameOfReferenceUID", file)))
+            frames.add(text(item, "ReferencedFrameOfReferenceUID", file))
     if len(frames) > 1:
         raise InputError(f"its ROIs lie in {len(frames)} frames of reference, one is needed.", where=str(file))
     return frames.pop()
@@ -230,6 +237,7 @@ def _contours(
     rings: dict[int, list[Ring]] = defaultdict(list)
     slabs: dict[int, float | None] = defaultdict(lambda: None)
     seen = set()
+    contours = points = 0
     for item in required(dataset, "ROIContourSequence", file):
         roi = int(number(item, "ReferencedROINumber", file))
         with _naming(file, roi, names.get(roi, "")):
@@ -242,12 +250,24 @@ def _contours(
             thicknesses = set()
             for contour in item.get("ContourSequence") or ():
                 ring = _ring(contour, rois[roi], file, notices)
+                contours += 1
+                points += 0 if ring is None else len(ring[1])
+                _check_count(contours, CONTOUR_LIMIT, "contours", file)
+                _check_count(points, POINT_LIMIT, "points", file)
                 if ring is not None:
                     rings[roi].append(ring)
-                    thicknesses.add(float(contour.get("ContourSlabThickness") or 0.0))
+                    stated = contour.get("ContourSlabThickness") is not None
+                    thicknesses.add(number(contour, "ContourSlabThickness", file) if stated else 0.0)
             if len(thicknesses) == 1 and min(thicknesses) > 0:
                 slabs[roi] = thicknesses.pop()
     return rings, slabs
+
+
+def _check_count(count: int, limit: int, what: str, file: Path) -> None:
+    if count > limit:
+        raise UnsafeInputError(
+            f"has more than {limit} {what}.", where=str(file), remedy="Export only the structures that are needed."
+        )
 
 
 def _ring(contour: pydicom.Dataset, name: str, file: Path, notices: list[str]) -> Ring | None:
@@ -289,6 +309,8 @@ def _ring(contour: pydicom.Dataset, name: str, file: Path, notices: list[str]) -
 def _roles(dataset: pydicom.Dataset, rois: dict[int, str], file: Path, notices: list[str]) -> dict[int, str]:
     """Role of each ROI that is anatomy or a target."""
     kinds: dict[int, str] = {}
+    if dataset.get("RTROIObservationsSequence") is None:
+        notices.append("structures: the file states no types of its ROIs; roles are taken from the names.")
     for item in dataset.get("RTROIObservationsSequence") or ():
         roi = int(number(item, "ReferencedROINumber", file))
         kind = str(item.get("RTROIInterpretedType") or "").strip().upper()

@@ -16,8 +16,11 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     ImplicitVRLittleEndian,
+    PositronEmissionTomographyImageStorage,
     RLELossless,
+    RTDoseStorage,
     SecondaryCaptureImageStorage,
+    SpatialRegistrationStorage,
     generate_uid,
 )
 
@@ -268,14 +271,24 @@ def _no_preamble(folder: Path) -> None:
 
 
 def _other_modalities(folder: Path) -> None:
-    for number, modality in ((1, "PT"), (2, "REG"), (3, "RTDOSE")):
+    kinds = (
+        ("PT", PositronEmissionTomographyImageStorage),
+        ("REG", SpatialRegistrationStorage),
+        ("RTDOSE", RTDoseStorage),
+    )
+    for number, (modality, storage) in enumerate(kinds, start=1):
         image = pydicom.dcmread(folder / "ct" / f"CT_{number:04d}.dcm")
         image.Modality, image.SeriesInstanceUID = modality, generate_uid()
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = storage
         image.save_as(folder / "ct" / f"X_{number}.dcm")
 
 
 def _no_ct(folder: Path) -> None:
-    all_slices(Modality="PT")(folder)
+    for file in (folder / "ct").iterdir():
+        image = pydicom.dcmread(file)
+        image.Modality = "PT"
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = PositronEmissionTomographyImageStorage
+        image.save_as(file)
 
 
 def _keep(*numbers: int):

@@ -164,7 +164,8 @@ def _cut(folder: Path) -> None:
 
 
 def _nested(folder: Path) -> None:
-    nested = b"\x06\x30\x10\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    private = b"\x09\x40\x10\x10"
+    nested = private + b"\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
     (folder / NAME).write_bytes((folder / NAME).read_bytes() + nested * 1000)
 
 
@@ -424,7 +425,7 @@ STRUCTURES = [
     Case(
         "nesting",
         "RTSTRUCT",
-        "1000 nested sequences",
+        "1000 private sequences, each in the one before",
         _nested,
         "deep",
         "sequences of undefined length",

@@ -410,7 +410,7 @@ def test_truncated_structures_are_refused_at_every_cut(structure_file):
 
 
 def test_deep_nesting_is_refused(structure_file):
-    nested = struct.pack("<HHI", 0x3006, 0x0010, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    nested = struct.pack("<HHI", 0x300E, 0x0010, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
     structure_file.write_bytes(structure_file.read_bytes() + nested * 3000)
     with pytest.raises(UnsafeInputError, match="deep"):
         read_rtstruct(structure_file)

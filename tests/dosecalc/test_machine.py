@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from dosecalc import Beam, Grid, Volume, dose_influence, open_field
 from dosecalc.errors import InputError, UnsafeInputError
-from dosecalc.machine import SHIPPED, BeamModel, available_machines, load_machine
+from dosecalc.head_scatter import ExtraFocal, collimator_scatter, with_extra_focal
+from dosecalc.machine import SHIPPED, BeamModel, available_machines, load_machine, square_field_dose
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,81 @@ def test_beamlets_of_one_mu_over_the_reference_field_give_the_stated_dose(machin
         strip = 0.5 * (erf(edges[1:] / sigma) - erf(edges[:-1] / sigma))
         dose += a * np.outer(strip, strip).sum()
     assert machine.gy_per_fluence * dose == pytest.approx(0.00812, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["generic_6mv", "generic_6fff", "generic_10fff"])
+def test_the_operator_gives_the_stated_dose_at_the_reference_point(name: str) -> None:
+    """The whole engine, off-axis profile included: 10 x 10 cm2 of 5 mm beamlets, 1 MU, water at SSD 900 mm."""
+    machine = load_machine(name)
+    water = Volume(Grid((0.0, 50.0, 0.0), (800.0, 300.0, 800.0), (1, 1, 1)), np.ones((1, 1, 1), np.float32))
+    field = open_field(Beam(0.0), x_mm=(-50.0, 50.0), y_mm=(-50.0, 50.0), width_mm=5.0)
+    point = Grid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (1, 1, 1))
+    dose = dose_influence(water, point, field, machine, precision="reference").dose(np.ones(field.count))
+    assert dose[0] == pytest.approx(machine.reference.dose_gy_per_mu, rel=1e-9)
+
+
+def test_unflattened_beams_fall_off_axis() -> None:
+    ratio = {
+        name: float(np.interp(50.0, model.off_axis_radius_mm, model.off_axis_ratio))
+        for name, model in ((n, load_machine(n)) for n in available_machines())
+    }
+    assert ratio["generic_6mv"] == 1.0
+    assert ratio["generic_6fff"] == pytest.approx(0.92, abs=0.005)
+    assert ratio["generic_10fff"] == pytest.approx(0.84, abs=0.005)
+    assert load_machine("generic_10fff").provisional
+
+
+# Followill et al, J Appl Clin Med Phys 13:3962 (2012), Table 2: means of Elekta 6 MV, 10 cm depth, SSD 100 cm.
+@pytest.mark.parametrize(
+    ("side_mm", "published", "tolerance"), [(60, 0.930, 0.02), (40, 0.878, 0.02), (30, 0.842, 0.02), (20, 0.790, 0.03)]
+)
+def test_output_factors_meet_published_means(
+    machine: BeamModel, side_mm: float, published: float, tolerance: float
+) -> None:
+    dose = [
+        collimator_scatter(machine, side, side)
+        * square_field_dose(machine.mixture, machine.source_sigma_mm, depth_mm=100.0, field_mm=side, scale=1.1)
+        for side in (side_mm, 100.0)
+    ]
+    print(f"{side_mm:g} mm: {dose[0] / dose[1]:.4f} against {published}")
+    assert dose[0] / dose[1] == pytest.approx(published, rel=tolerance)
+
+
+def test_collimator_scatter_is_one_for_the_reference_field_and_grows_to_its_limit(machine: BeamModel) -> None:
+    sides = np.array([20.0, 50.0, 100.0, 200.0, 300.0])
+    output = np.array([collimator_scatter(machine, s, s) for s in sides])
+    assert output[2] == 1.0
+    assert (np.diff(output) > 0).all()
+    # The visible half width of 100 mm at a jaw 400 mm and a filter 125 mm from the target: 50 x 0.4 x 875/600 mm.
+    seen = erf(50 * 0.4 * 875 / 600 / (np.sqrt(2) * 23.0)) ** 2
+    assert output[4] == pytest.approx(1 / (1 - 0.089 + 0.089 * seen), rel=1e-3)
+    with pytest.raises(InputError, match="jaw opening of 400 mm lies outside"):
+        collimator_scatter(machine, 100.0, 400.0)
+
+
+def test_extra_focal_source_is_a_second_wider_source(machine: BeamModel) -> None:
+    mixture, spot = machine.mixture, machine.source_sigma_mm
+    both = with_extra_focal(mixture, ExtraFocal(weight=0.1, sigma_mm=40.0))
+    for field in (20.0, 100.0, 300.0):
+        sharp = square_field_dose(mixture, spot, depth_mm=100.0, field_mm=field)
+        wide = square_field_dose(mixture, (np.hypot(spot[0], 40.0),) * 2, depth_mm=100.0, field_mm=field)
+        together = square_field_dose(both, spot, depth_mm=100.0, field_mm=field)
+        assert together == pytest.approx(0.9 * sharp + 0.1 * wide, rel=1e-12)
+
+
+def test_machine_with_an_extra_focal_source_is_calibrated_with_it(folder: Path, machine: BeamModel) -> None:
+    text = (folder / "machine.toml").read_text()
+    start, end = text.index("[head_scatter]"), text.index("[kernel]")
+    section = '[extra_focal]\nweight = 0.089\nsigma_mm = 39.4\nsource = "a test"\n\n'
+    (folder / "machine.toml").write_text(text[:start] + section + text[end:])
+    model = load_machine(folder)
+    assert model.head_scatter is None
+    assert collimator_scatter(model, 20.0, 20.0) == 1.0
+    dose = square_field_dose(model.mixture, model.source_sigma_mm, depth_mm=100.0, field_mm=100.0)
+    assert model.gy_per_fluence * dose == pytest.approx(0.00812, rel=1e-9)
+    small = square_field_dose(model.mixture, model.source_sigma_mm, depth_mm=100.0, field_mm=20.0) / dose
+    plain = [square_field_dose(machine.mixture, (1.5, 1.5), depth_mm=100.0, field_mm=f) for f in (20.0, 100.0)]
+    assert small == pytest.approx(plain[0] / plain[1] * collimator_scatter(machine, 20.0, 20.0), rel=0.01)
 
 
 def test_shipped_machines_state_where_they_come_from(machine: BeamModel) -> None:
@@ -143,6 +220,43 @@ def test_all_faults_are_reported_together_with_the_nearest_key(folder: Path) -> 
 def test_faulty_machine_files_are_refused(folder: Path, old: str, new: str, words: str) -> None:
     edit(folder, (old, new))
     with pytest.raises(InputError, match=words):
+        load_machine(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "tpr20_10 = 0.667",
+            "tpr20_10 = 0.707",
+            r"kernel.tpr20_10: 0.707 is stated.*0.667: it belongs to another beam",
+        ),
+        (
+            "depth_mm = [0.0, 600.0]",
+            "depth_mm = [0.0, 900.0]",
+            "validity.depth_mm: ends at 900 mm, the kernel table at 600",
+        ),
+        ("density = [0.2, 1.8]", "density = [1.8, 0.2]", "validity.density: 1.8 to 0.2 is empty"),
+        ("field_mm = [5.0, 300.0]", "field_mm = [5.0, 90.0]", "reference.field_mm: 100 mm lies outside validity"),
+        ("radius_mm = [0.0, 400.0]", "radius_mm = [0.0, 200.0]", "corner of the largest field lies at 212 mm"),
+        ("ratio = [1.0, 1.0]", "ratio = [0.9, 1.0]", "off_axis.ratio: begins with 0.9"),
+        ("filter_distance_mm = 125.0", "filter_distance_mm = 500.0", "head_scatter: filter at 500 mm"),
+        (
+            "[kernel]",
+            '[extra_focal]\nweight = 0.1\nsigma_mm = 40\nsource = "s"\n[kernel]',
+            "head_scatter, extra_focal: both given",
+        ),
+    ],
+)
+def test_contradictory_machine_files_are_refused(folder: Path, old: str, new: str, words: str) -> None:
+    edit(folder, (old, new))
+    with pytest.raises(InputError, match=f"contradict themselves: .*{words}"):
+        load_machine(folder)
+
+
+def test_a_kernel_of_another_beam_is_refused(folder: Path) -> None:
+    shutil.copy(SHIPPED / "generic_10fff" / "pencil_kernel.npz", folder / "pencil_kernel.npz")
+    with pytest.raises(InputError, match=r"0.667 is stated, the table pencil_kernel.npz has 0.708"):
         load_machine(folder)
 
 

@@ -10,7 +10,7 @@ import shapely
 
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid
-from dosecalc.rasterise import enclosed, even_odd
+from dosecalc.slabs import enclosed, even_odd
 from dosecalc.structures import Contours, Occupancy, Structure
 
 GRID = Grid((-80.0, -90.0, -70.0), (2.5, 2.4, 3.1), (50, 80, 70))
