@@ -36,6 +36,7 @@ def slabs_on(name: str, slabs: Sequence[Slab], grid: Grid) -> Sparse:
             remedy="Resample the image to axes along x, y, z first.",
         )
     faces_z = _faces(grid, 2)
+    window, first = _window(slabs, grid)
     areas: dict[int, npt.NDArray[np.float64]] = {}
     indices, volumes = [], []
     for k in range(grid.shape[0]):
@@ -44,15 +45,28 @@ def slabs_on(name: str, slabs: Sequence[Slab], grid: Grid) -> Sparse:
             for i, slab in enumerate(slabs)
             if (length := min(slab.high_mm, faces_z[k + 1]) - max(slab.low_mm, faces_z[k])) > 1e-9
         }
-        areas = {i: areas[i] if i in areas else _pixel_areas(slabs[i].rings_mm, grid) for i in overlaps}
+        areas = {i: areas[i] if i in areas else _pixel_areas(slabs[i].rings_mm, window) for i in overlaps}
         if overlaps:
-            mm3 = np.sum([areas[i] * length for i, length in overlaps.items()], axis=0).ravel()
-            inside = np.flatnonzero(mm3)
-            indices.append(inside + k * grid.shape[1] * grid.shape[2])
-            volumes.append(mm3[inside] / 1000.0)
+            mm3 = np.sum([areas[i] * length for i, length in overlaps.items()], axis=0)
+            rows, columns = np.nonzero(mm3)
+            indices.append(((k * grid.shape[1] + rows + first[1]) * grid.shape[2]) + columns + first[0])
+            volumes.append(mm3[rows, columns] / 1000.0)
     if not indices:
         return np.empty(0, np.int64), np.empty(0)
     return np.concatenate(indices).astype(np.int64), np.concatenate(volumes)
+
+
+def _window(slabs: Sequence[Slab], grid: Grid) -> tuple[Grid, tuple[int, int]]:
+    """The pixels of one slice that the polygons reach, at least one, and the x, y index of the first."""
+    points = np.concatenate([ring for slab in slabs for ring in slab.rings_mm])
+    counts = np.array(grid.shape[:0:-1])
+    low, high = np.floor(
+        (np.stack([points.min(axis=0), points.max(axis=0)]) - grid.origin_mm[:2]) / grid.spacing_mm[:2] + 0.5
+    )
+    start, stop = np.clip(low, 0, counts - 1).astype(int), np.clip(high, 0, counts - 1).astype(int) + 1
+    x, y = (start * grid.spacing_mm[:2] + grid.origin_mm[:2]).tolist()
+    columns, rows = (stop - start).tolist()
+    return Grid((x, y, grid.origin_mm[2]), grid.spacing_mm, (1, rows, columns)), (int(start[0]), int(start[1]))
 
 
 def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid) -> Sparse:
