@@ -16,10 +16,21 @@ from .metrics import (
     parse_metric,
 )
 from .prescription import HotSpot, LesionPrescription, OutsidePtv, Prescription
-from .radiobiology import bed, eqd2, lq_validity
+from .radiobiology import (
+    H460,
+    LQL_TRANSITION_GY,
+    UniversalSurvival,
+    bed,
+    dose_of_bed,
+    dose_of_eqd2,
+    eqd2,
+    lq_validity,
+)
 from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol, SidedMargin
 
 __all__ = [
+    "H460",
+    "LQL_TRANSITION_GY",
     "SCHEMA_VERSION",
     "CriticalVolume",
     "DerivedStructure",
@@ -42,9 +53,12 @@ __all__ = [
     "SidedMargin",
     "SourcedDose",
     "StructureVolume",
+    "UniversalSurvival",
     "VolumeAtDose",
     "available",
     "bed",
+    "dose_of_bed",
+    "dose_of_eqd2",
     "eqd2",
     "json_schema",
     "load",
