@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from .outcome_results import Outcome
+
 SCHEMA_VERSION = 1
 
 
@@ -188,6 +190,8 @@ class PlanEvaluation:
     certificate : Certificate
     warnings : tuple of str
     verification : SecondOpinion
+    outcome : Outcome, optional
+        What published models say; no verdict rests on it.
     """
 
     status: str
@@ -198,6 +202,7 @@ class PlanEvaluation:
     certificate: Certificate
     warnings: tuple[str, ...]
     verification: SecondOpinion = SecondOpinion()
+    outcome: Outcome | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -15,10 +15,14 @@ from .metrics import (
     VolumeAtDose,
     parse_metric,
 )
+from .outcome_models import OutcomeModels, outcome_models
 from .prescription import HotSpot, LesionPrescription, OutsidePtv, Prescription
 from .radiobiology import (
     H460,
+    LQ,
+    LQL,
     LQL_TRANSITION_GY,
+    Conversion,
     UniversalSurvival,
     bed,
     dose_of_bed,
@@ -30,8 +34,11 @@ from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol, SidedM
 
 __all__ = [
     "H460",
+    "LQ",
+    "LQL",
     "LQL_TRANSITION_GY",
     "SCHEMA_VERSION",
+    "Conversion",
     "CriticalVolume",
     "DerivedStructure",
     "DoseAtVolume",
@@ -45,6 +52,7 @@ __all__ = [
     "MinDose",
     "Named",
     "Operation",
+    "OutcomeModels",
     "OutsidePtv",
     "Planning",
     "Prescription",
@@ -64,6 +72,7 @@ __all__ = [
     "load",
     "lq_validity",
     "names_in",
+    "outcome_models",
     "parse_expression",
     "parse_metric",
 ]

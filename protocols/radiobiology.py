@@ -166,6 +166,28 @@ H460 = UniversalSurvival(alpha_per_gy=0.33, d0_gy=1.25, dq_gy=1.8)
 curve of colorectal metastases is known to us: for comparison with the linear-quadratic model only."""
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How physical dose becomes biological dose, the same for tumour and organs: a name, and where the curve goes
+    straight (infinite for the linear-quadratic model).
+    """
+
+    name: str
+    transition_gy: float = math.inf
+
+    def bed(self, dose_gy: DoseT, fractions: int, alpha_beta_gy: float) -> DoseT:
+        """As `bed`."""
+        return bed(dose_gy, fractions, alpha_beta_gy, transition_gy=self.transition_gy)
+
+    def eqd2(self, dose_gy: DoseT, fractions: int, alpha_beta_gy: float) -> DoseT:
+        """As `eqd2`."""
+        return eqd2(dose_gy, fractions, alpha_beta_gy, transition_gy=self.transition_gy)
+
+
+LQ = Conversion("LQ")
+LQL = Conversion("LQ-L", LQL_TRANSITION_GY)
+
+
 def lq_validity(dose_gy: float, fractions: int) -> Literal["validated", "plausible", "beyond"]:
     """How far the linear-quadratic model can be trusted at this dose per fraction (limits as in the
     module's note).
