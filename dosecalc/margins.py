@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial.distance import pdist
 
 from .errors import InputError
 from .grid import Grid
@@ -73,6 +74,14 @@ def least_distance(first: Shares, second: Shares, grid: Grid) -> float:
         window = _window(region, 0.0, grid)
         surfaces.append(_surface_mm(region[window], grid) + _corner_mm(window, grid))
     return float(cKDTree(surfaces[0]).query(surfaces[1])[0].min())
+
+
+def greatest_extent(fraction: Shares, grid: Grid) -> float:
+    """The largest distance in mm between two points of a region's surface: its diameter."""
+    points = _surface_mm(fraction[_window(fraction, 0.0, grid)], grid)
+    if len(points) > 3 and np.all(np.ptp(points, axis=0) > 0):
+        points = points[ConvexHull(points).vertices]
+    return float(pdist(points).max(initial=0.0))
 
 
 def box_around(fraction: Shares, margin_mm: float, grid: Grid) -> Grid:
