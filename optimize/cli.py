@@ -99,6 +99,32 @@ AcceptLimit = Annotated[
 ]
 
 
+Scenario = Annotated[
+    list[str] | None,
+    typer.Option("--scenario", help="A named factor on local control (kras, ...), off by default; repeatable."),
+]
+AskEligibility = Annotated[bool, typer.Option("--eligibility", help="Hold the reviews' selection rules against it.")]
+AfterChemotherapy = Annotated[
+    bool | None,
+    typer.Option(
+        "--after-chemotherapy/--no-chemotherapy",
+        help="With --eligibility: whether the liver had chemotherapy; stricter limits then apply.",
+    ),
+]
+LiverFunction = Annotated[
+    bool | None,
+    typer.Option("--liver-function-adequate/--liver-function-impaired", help="With --eligibility."),
+]
+PriorDose = Annotated[
+    Path | None,
+    typer.Option("--prior-dose", help="RTDOSE of an earlier treatment, registered to this frame of reference."),
+]
+PriorFractions = Annotated[int | None, typer.Option("--prior-fractions", help="Its number of fractions.")]
+Recovery = Annotated[
+    float, typer.Option("--recovery", help="Share of its EQD2 that counts as recovered: 0 (none) to below 1.")
+]
+
+
 @app.command("demo")
 def demo_command(
     out: OutDir = Path("dosecalc-demo"),
@@ -246,6 +272,13 @@ def evaluate_command(
     aliases: AliasesArg = None,
     leave_out: LeaveOut = None,
     repair: Repair = None,
+    scenario: Scenario = None,
+    ask_eligibility: AskEligibility = False,
+    after_chemotherapy: AfterChemotherapy = None,
+    liver_function: LiverFunction = None,
+    prior_dose: PriorDose = None,
+    prior_fractions: PriorFractions = None,
+    recovery: Recovery = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Judge a dose against a protocol. Derived structures (PTV_opt, Liver-GTV, ...) must be in the structure set."""
@@ -255,22 +288,31 @@ def evaluate_command(
     from dosecalc.reading import read_structures
 
     from .anatomy import needed_names
+    from .eligibility import PatientFacts
     from .evaluate import evaluate
+    from .findings import with_findings
     from .results import to_json
+    from .retreatment import read_prior, with_prior
     from .scorecard import print_scorecard
 
+    facts = PatientFacts(after_chemotherapy, liver_function)
+    if facts != PatientFacts() and not ask_eligibility:
+        raise UsageError(
+            "chemotherapy and liver function are used by selection rules only.", remedy="Add --eligibility."
+        )
     chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
     read = read_structures(structures, structure_names, leave_out=tuple(leave_out or ()), repair=tuple(repair or ()))
     given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
+    prior = read_prior(prior_dose, prior_fractions, recovery, read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
-    matched = names.match(read, needed_names(chosen), given.grid, table=table)
-    judged = evaluate(
-        given,
-        matched.structures,
-        chosen,
-        accepted_missing=tuple(accept_missing or ()),
-        lesions=tuple(lesion or ()),
+    matched = names.match(read, needed_names(chosen), given.grid, table=table).structures
+    missing = tuple(accept_missing or ())
+    judged = evaluate(given, matched, chosen, accepted_missing=missing, lesions=tuple(lesion or ()))
+    judged = with_findings(
+        judged, given, matched, scenarios=tuple(scenario or ()), facts=facts if ask_eligibility else None
     )
+    if prior is not None:
+        judged = with_prior(judged, given, matched, chosen, prior, accepted_missing=missing)
     if as_json:
         _print_json(to_json(judged))
     else:

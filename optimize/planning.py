@@ -27,9 +27,11 @@ from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
+from .eligibility import PatientFacts
 from .entries import entry_warnings
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
+from .findings import with_findings
 from .goals import resolve_goals
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
@@ -182,6 +184,8 @@ def plan(
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
     with watch.step("evaluation"):
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
+        judged_on = anatomy.structures.without(anatomy.report_only)
+        evaluation = with_findings(evaluation, dose, judged_on, cut_structures=anatomy.cut, facts=PatientFacts())
     with watch.step("second opinion"):
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(density, influence, result.fluence)

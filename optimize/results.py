@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from .eligibility_results import Eligibility
 from .outcome_results import Outcome
 
 SCHEMA_VERSION = 1
@@ -175,6 +176,53 @@ class SecondOpinion:
 
 
 @dataclass(frozen=True, slots=True)
+class SummedGoal:
+    """A goal judged on the sum with an earlier treatment.
+
+    Attributes
+    ----------
+    goal : GoalResult
+        Doses are those in the present number of fractions that have the EQD2 of the sum, so the limit is the
+        protocol's own.
+    alpha_beta_gy : float
+    present : float or None
+        The value without the earlier treatment.
+    value_eqd2_gy, limit_eqd2_gy : float or None
+        Value and limit as EQD2; None where the metric is no dose.
+    """
+
+    goal: GoalResult
+    alpha_beta_gy: float
+    present: float | None
+    value_eqd2_gy: float | None
+    limit_eqd2_gy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SumWithPrior:
+    """The protocol's organ goals on the sum of an earlier and the present treatment.
+
+    Attributes
+    ----------
+    status : str
+        "ok" when every mandatory organ goal that could be assessed is met by the sum, else "rejected".
+    fractions : int
+        Of the earlier treatment.
+    recovery : float
+        Share of the earlier EQD2 that counts as recovered.
+    goals : tuple of SummedGoal
+    assumptions, warnings : tuple of str
+    """
+
+    status: str
+    fractions: int
+    recovery: float
+    goals: tuple[SummedGoal, ...]
+    assumptions: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanEvaluation:
     """A dose distribution judged against a protocol; all doses are course totals in Gy.
 
@@ -192,6 +240,10 @@ class PlanEvaluation:
     verification : SecondOpinion
     outcome : Outcome, optional
         What published models say; no verdict rests on it.
+    eligibility : Eligibility, optional
+        The reviews' selection rules; no verdict on the plan rests on it.
+    with_prior : SumWithPrior, optional
+        Limits applied to the sum with an earlier treatment; `status` speaks of the present one alone.
     """
 
     status: str
@@ -203,6 +255,8 @@ class PlanEvaluation:
     warnings: tuple[str, ...]
     verification: SecondOpinion = SecondOpinion()
     outcome: Outcome | None = None
+    eligibility: Eligibility | None = None
+    with_prior: SumWithPrior | None = None
     schema_version: int = SCHEMA_VERSION
 
 

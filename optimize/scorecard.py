@@ -9,8 +9,10 @@ from rich.table import Table
 
 from protocols.schema import Protocol
 
+from .eligibility_results import Eligibility
+from .outcome_results import Outcome
 from .provenance import Provenance
-from .results import GoalResult, PlanEvaluation
+from .results import GoalResult, PlanEvaluation, SumWithPrior
 
 
 def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
@@ -25,9 +27,7 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         highlight=False,
     )
     # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
-    table = Table(
-        title="Scorecard (course-total Gy)", title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
-    )
+    table = _table("Scorecard (course-total Gy)")
     for column in ("structure", "metric", "limit", "value", "slack", "level", "result"):
         table.add_column(
             column,
@@ -42,6 +42,72 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
     ]
     console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
+    if evaluation.with_prior is not None:
+        _print_sum(console, evaluation.with_prior)
+    if evaluation.eligibility is not None:
+        _print_eligibility(console, evaluation.eligibility)
+    if evaluation.outcome is not None:
+        _print_outcome(console, evaluation.outcome)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+
+
+def _print_sum(console: Console, summed: SumWithPrior) -> None:
+    """The goals on the sum with an earlier treatment, and what was assumed."""
+    console.print(
+        f"\n[bold]Sum with the earlier treatment ({summed.fractions} fractions, recovery {summed.recovery:g}): "
+        f"{summed.status}[/bold]",
+        highlight=False,
+    )
+    for line in (*summed.assumptions, *(f"warning: {w}" for w in summed.warnings)):
+        console.print(f"  {line}", highlight=False, markup=False)
+    table = _table("Organ goals on the sum (Gy in the present fractionation)")
+    for column in ("structure", "metric", "limit", "alone", "sum", "EQD2", "result"):
+        table.add_column(column, overflow="fold", no_wrap=column != "structure")
+    for row in summed.goals:
+        name, metric, limit, value, _, _, result = _cells(row.goal)
+        alone = "" if row.present is None else f"{row.present:.1f}"
+        table.add_row(
+            name, metric, limit, alone, value, "" if row.value_eqd2_gy is None else f"{row.value_eqd2_gy:.1f}", result
+        )
+    console.print(table)
+
+
+def _print_eligibility(console: Console, found: Eligibility) -> None:
+    console.print(
+        f"\n[bold]Selection rules: {found.verdict}[/bold] ({found.not_assessed} of {len(found.rules)} not assessed)",
+        highlight=False,
+    )
+    for row in found.rules:
+        if row.verdict != "eligible":
+            value = "" if row.value is None else f" ({row.value:.0f}{' ' + row.unit if row.unit else ''})"
+            note = f" {row.note}." if row.note else ""
+            console.print(f"  {row.verdict}: {row.rule}{value}.{note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_outcome(console: Console, found: Outcome) -> None:
+    """Ranges of local control, and complication probabilities of the liver: in whole percent, with the caveat."""
+    console.print("\n[bold]What published models say of plans like this: no prediction for a patient[/bold]")
+    for row in found.control:
+        under = f", scenario {row.scenario}" if row.scenario else ""
+        console.print(
+            f"  local control by {row.basis} dose, {row.conversion}{under}: {row.low_pct} to {row.high_pct} % "
+            f"({len(row.models)} models, {row.earliest_years:g} to {row.latest_years:g} years)",
+            highlight=False, markup=False,
+        )  # fmt: skip
+    for model in found.models:
+        for value in model.values if model.group == "liver" else ():
+            if value.percent is not None:
+                how = (
+                    value.conversion
+                    if value.alpha_beta_gy is None
+                    else (f"{value.conversion}, alpha/beta {value.alpha_beta_gy:g} Gy")
+                )
+                console.print(f"  {model.title}: {value.says} ({how})", highlight=False, markup=False)
+    for line in found.scenarios:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_protocol(console: Console, protocol: Protocol) -> None:

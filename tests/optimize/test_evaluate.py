@@ -453,6 +453,8 @@ CONTRACT = {
     "certificate",
     "verification",
     "outcome",
+    "eligibility",
+    "with_prior",
     "warnings",
 }
 GOAL_KEYS = {
@@ -546,8 +548,9 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
         found |= new
         queue += [name.removeprefix("optimize.") for name in new if name.startswith("optimize.")]
     inside = {name for name in found if name.startswith("optimize")}
-    judges = ("bridging", "judging", "metrics", "outcome_results", "prescribed", "regions", "results", "sampling")
-    assert inside == {f"optimize.{n}" for n in (*judges, "steepness")}
+    judges = ("bridging", "judging", "metrics", "prescribed", "regions", "results", "sampling", "steepness")
+    records = ("eligibility_results", "outcome_results")
+    assert inside == {f"optimize.{n}" for n in (*judges, *records)}
     assert {name.split(".")[0] for name in found - inside} <= {"dosecalc", "protocols", "numpy", "scipy"} | STDLIB
     assert {name for name in found if name.startswith("dosecalc")} <= {
         "dosecalc.errors",

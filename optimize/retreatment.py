@@ -1,0 +1,240 @@
+"""Limits on the sum with an earlier treatment, whose dose is on the same frame of reference.
+
+Both doses are converted voxel by voxel to EQD2 with the alpha/beta of each structure, the earlier one less a stated
+share of recovery, and added. The sum is turned back into the dose that has this EQD2 in the present number of
+fractions: on it the protocol's own limits and metrics hold, mean doses and spared volumes included, and without an
+earlier dose every value is the one of `evaluate`. Why recovery is left to the user: it differs by tissue and time, and
+is not known for most organs (Nieder et al., Semin Radiat Oncol 10:200, 2000).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import map_coordinates
+
+from dosecalc.dicom import read_rtdose
+from dosecalc.errors import InputError, UsageError
+from dosecalc.grid import Grid, Volume
+from dosecalc.plausibility import dose_doubts
+from dosecalc.structures import StructureSet
+from protocols import Goal, Protocol, dose_of_eqd2, eqd2, lq_validity
+from protocols.metrics import StructureVolume
+from protocols.tissues import tissues
+
+from .judging import judge_goal
+from .regions import TARGET_ROLES, Region, checked_dose, regions_on
+from .results import PlanEvaluation, SummedGoal, SumWithPrior
+
+EDGE = 1e-6
+"""In voxels: what rounding may put a voxel centre beyond the earlier dose grid."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PriorTreatment:
+    """An earlier treatment.
+
+    Attributes
+    ----------
+    dose : Volume
+        Course-total physical dose in Gy.
+    fractions : int
+    recovery : float
+        Share of its EQD2 that counts as recovered, 0 (none) up to but not including 1.
+
+    Raises
+    ------
+    UsageError
+        The number of fractions or the recovery is out of range.
+    """
+
+    dose: Volume
+    fractions: int
+    recovery: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.fractions < 1:
+            raise UsageError(f"the earlier treatment has {self.fractions} fractions, at least 1 is needed.")
+        if not (math.isfinite(self.recovery) and 0.0 <= self.recovery < 1.0):
+            raise UsageError(
+                f"the recovery is {self.recovery:g}, expected a share from 0 (none) to below 1.",
+                remedy="Give a quarter as 0.25.",
+            )
+
+
+def read_prior(
+    path: Path | None, fractions: int | None, recovery: float, frame_of_reference_uid: str | None
+) -> PriorTreatment | None:
+    """The earlier treatment that a command names, or None.
+
+    Parameters
+    ----------
+    path : Path, optional
+        RTDOSE file.
+    fractions : int, optional
+    recovery : float
+    frame_of_reference_uid : str or None
+        Of the structures; the dose must share it.
+
+    Raises
+    ------
+    UsageError
+        A dose without its fractions, or fractions or recovery without a dose.
+    InputError
+        The file cannot be used, or the structures state no frame of reference.
+    """
+    if path is None:
+        if fractions is not None or recovery:
+            raise UsageError(
+                "fractions or recovery of an earlier treatment without its dose.", remedy="Add --prior-dose."
+            )
+        return None
+    if fractions is None:
+        raise UsageError(
+            "an earlier dose without its number of fractions cannot be converted.", remedy="Add --prior-fractions."
+        )
+    if frame_of_reference_uid is None:
+        raise InputError(
+            "the structures state no frame of reference, so an earlier dose cannot be placed.",
+            where=str(path),
+            remedy="Use an RTSTRUCT or a DICOM SEG.",
+        )
+    return PriorTreatment(read_rtdose(path, frame_of_reference_uid=frame_of_reference_uid), fractions, recovery)
+
+
+def with_prior(
+    judged: PlanEvaluation,
+    dose: Volume,
+    structures: StructureSet,
+    protocol: Protocol,
+    prior: PriorTreatment,
+    *,
+    accepted_missing: tuple[str, ...] = (),
+    cut_structures: tuple[str, ...] = (),
+) -> PlanEvaluation:
+    """The evaluation with the protocol's organ goals applied to the sum with an earlier treatment.
+
+    Parameters
+    ----------
+    judged : PlanEvaluation
+        Of the present dose.
+    dose : Volume
+        Present course-total dose, Gy.
+    structures : StructureSet
+        As for `evaluate`, in the frame of reference of both doses.
+    protocol : Protocol
+    prior : PriorTreatment
+    accepted_missing, cut_structures : tuple of str
+        As for `evaluate`.
+
+    Raises
+    ------
+    InputError
+        The grids share no volume, or the earlier dose is negative or not finite.
+    """
+    checked_dose(prior.dose)
+    present = regions_on(dose, structures, cut_structures)
+    goals = [goal for goal in protocol.goals if not _on_target(goal, structures)]
+    wanted = dict.fromkeys(goal.structure for goal in goals)
+    sums = {name: _summed(present[name], dose.grid, prior, protocol.fractions) for name in wanted if name in present}
+    if sums and all(region is None for region in sums.values()):
+        raise InputError(
+            "the earlier dose covers no voxel of any organ that is judged.",
+            where="earlier dose",
+            remedy="Register it to this scan first, and export it in this frame of reference.",
+        )
+    found = {name: region for name, region in sums.items() if region is not None}
+    rows = tuple(_judged(goal, present, found, protocol.fractions, accepted_missing) for goal in goals)
+    broken = any(r.goal.level == "mandatory" and r.goal.assessed and not r.goal.met for r in rows)
+    summed = SumWithPrior(
+        "rejected" if broken else "ok",
+        prior.fractions,
+        prior.recovery,
+        rows,
+        _assumptions(prior, tuple(wanted)),
+        _warnings(prior, judged, sums),
+    )
+    return dataclasses.replace(judged, with_prior=summed)
+
+
+def _on_target(goal: Goal, structures: StructureSet) -> bool:
+    """A goal without dose, or of a target, which the earlier treatment leaves as it is."""
+    name = goal.structure
+    is_target = name in TARGET_ROLES or (name in structures and structures[name].role in TARGET_ROLES)
+    return is_target or isinstance(goal.metric, StructureVolume)
+
+
+def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int) -> Region | None:
+    """The region with the present-fractionation dose of the summed EQD2, hottest first; None outside the earlier grid.
+
+    Voxels beyond the earlier dose grid are left out: what was given there is not known, so the organ counts as cut.
+    """
+    ratio = tissues().of(region.name).alpha_beta_gy
+    earlier, known = _sampled(prior.dose, grid.centres_mm(region.indices))
+    if not known.any():
+        return None
+    before = (1.0 - prior.recovery) * eqd2(earlier[known], prior.fractions, ratio)
+    total = dose_of_eqd2(before + eqd2(region.dose_gy[known], fractions, ratio), fractions, ratio)
+    order = np.argsort(-total, kind="stable")
+    cut_by = region.cut_by or ("" if known.all() else "the earlier dose grid")
+    return Region(region.name, region.indices[known][order], total[order], region.cc[known][order], cut_by)
+
+
+def _sampled(dose: Volume, points_mm: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Trilinear dose in Gy, and which points lie between voxel centres of the grid."""
+    at = dose.grid.index_coordinates(points_mm)[:, ::-1]
+    known: npt.NDArray[np.bool_] = np.all((at >= -EDGE) & (at <= np.asarray(dose.grid.shape) - 1 + EDGE), axis=1)
+    values = np.asarray(dose.values, dtype=np.float64)
+    return map_coordinates(values, at.T, order=1, mode="nearest"), known
+
+
+def _judged(
+    goal: Goal, present: dict[str, Region], found: dict[str, Region], fractions: int, accepted: tuple[str, ...]
+) -> SummedGoal:
+    ratio = tissues().of(goal.structure).alpha_beta_gy
+    alone, row = judge_goal(goal, present, accepted), judge_goal(goal, found, accepted)
+    if goal.structure in present and goal.structure not in found:
+        row = dataclasses.replace(row, note="NOT ASSESSED: outside the earlier dose grid")
+    if row.value is None or row.unit != "Gy":
+        return SummedGoal(row, ratio, alone.value, None, None)
+    value, limit = (eqd2(gy, fractions, ratio) for gy in (row.value, row.limit))
+    return SummedGoal(row, ratio, alone.value, value, limit)
+
+
+def _assumptions(prior: PriorTreatment, names: tuple[str, ...]) -> tuple[str, ...]:
+    ratios: dict[float, list[str]] = {}
+    for name in names:
+        ratios.setdefault(tissues().of(name).alpha_beta_gy, []).append(name)
+    recovered = (
+        f"{100 * prior.recovery:g} % of the earlier EQD2 counts as recovered, by the user's word"
+        if prior.recovery
+        else "nothing of the earlier dose counts as recovered"
+    )
+    return (
+        f"the earlier dose was given in {prior.fractions} equal fractions, and all of it was given",
+        recovered,
+        "both doses lie in one frame of reference: a rigid registration was made before, and no organ moved or changed",
+        "doses add voxel by voxel as EQD2 of the linear-quadratic model; values are told in the present fractionation",
+        *(f"alpha/beta {ratio:g} Gy: {', '.join(found)}" for ratio, found in sorted(ratios.items())),
+        "goals of targets are judged on the present dose alone",
+    )
+
+
+def _warnings(prior: PriorTreatment, judged: PlanEvaluation, sums: dict[str, Region | None]) -> tuple[str, ...]:
+    told = [f"earlier dose: {doubt}" for doubt in dose_doubts(prior.dose)]
+    highest = float(np.max(prior.dose.values))
+    present = judged.prescription.dose_gy
+    for name, gy, count in (("earlier", highest, prior.fractions), ("present", present, judged.fractions)):
+        if lq_validity(gy, count) != "validated":
+            told.append(
+                f"{name} dose: up to {gy / count:.1f} Gy per fraction, where the linear-quadratic model "
+                "overstates the effect."
+            )
+    if cut := [n for n, region in sums.items() if region is None or region.cut_by == "the earlier dose grid"]:
+        told.append(f"the earlier dose grid ends inside or before {', '.join(cut)}: sums are lower bounds or missing.")
+    return tuple(told)

@@ -1,0 +1,221 @@
+"""Limits on the sum with an earlier treatment, against sums worked out by hand, and from files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dosecalc.dicom import CtSeries, write_rtdose, write_rtstruct
+from dosecalc.errors import InputError, UsageError
+from dosecalc.grid import Grid, Volume
+from dosecalc.reading import read_ct_series
+from dosecalc.structures import Occupancy, Structure, StructureSet
+from optimize.evaluate import evaluate
+from optimize.results import PlanEvaluation, SummedGoal, SumWithPrior, to_json
+from optimize.retreatment import PriorTreatment, with_prior
+from protocols import Protocol, eqd2, load
+
+from .conftest import Run
+from .small_case import GTV_CENTRE, Patient, _ball, small_structures, write_protocol
+
+GRID = Grid((-20.0, -18.0, -21.0), (2.0, 3.0, 3.5), (13, 13, 21))
+
+
+def box(name: str, z: slice, y: slice, x: slice, role: str = "ORGAN") -> Structure:
+    mask = np.zeros(GRID.shape, np.float32)
+    mask[z, y, x] = 1.0
+    return Structure(name, role, Occupancy(GRID, mask))
+
+
+STRUCTURES = StructureSet(
+    (
+        box("Body", slice(0, 13), slice(0, 13), slice(0, 21), "EXTERNAL"),
+        box("GTV", slice(5, 7), slice(5, 7), slice(5, 7), "GTV"),
+        box("PTV", slice(4, 8), slice(4, 8), slice(4, 8), "PTV"),
+        box("PTV_opt", slice(4, 8), slice(4, 8), slice(4, 8), "PTV"),
+        box("Duodenum", slice(4, 8), slice(4, 8), slice(10, 13)),
+        box("SpinalCord", slice(2, 11), slice(10, 12), slice(8, 10)),
+        box("Liver-GTV", slice(2, 11), slice(1, 9), slice(1, 9)),
+    )
+)
+PRESENT_GY = 10.0
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
+    """Five fractions: duodenum and cord D0.035cc at most 25 Gy, mean liver dose at most 15.2 Gy."""
+    return load(write_protocol(tmp_path_factory.mktemp("protocol") / "small.toml"))
+
+
+def present() -> Volume:
+    """10 Gy everywhere, 60 Gy in the PTV."""
+    values = np.full(GRID.shape, PRESENT_GY)
+    values[4:8, 4:8, 4:8] = 60.0
+    return Volume(GRID, values)
+
+
+def judge(protocol: Protocol, prior: PriorTreatment, dose: Volume | None = None) -> PlanEvaluation:
+    dose = dose or present()
+    alone = evaluate(dose, STRUCTURES, protocol, accepted_missing=("Stomach",))
+    return with_prior(alone, dose, STRUCTURES, protocol, prior, accepted_missing=("Stomach",))
+
+
+def even(gy: float, grid: Grid = GRID) -> Volume:
+    return Volume(grid, np.full(grid.shape, gy))
+
+
+def summed(judged: PlanEvaluation) -> tuple[SumWithPrior, dict[str, SummedGoal]]:
+    found = judged.with_prior
+    assert found is not None
+    return found, {row.goal.id: row for row in found.goals}
+
+
+def test_no_earlier_dose_changes_nothing(protocol: Protocol) -> None:
+    judged = judge(protocol, PriorTreatment(even(0.0), 5))
+    _, rows = summed(judged)
+    alone = {row.id: row for row in judged.goals}
+    assert set(rows) == {"duodenum_max", "duodenum_2cc", "cord_max", "stomach_max", "liver_mean"}
+    for name, row in rows.items():
+        expected = alone[name]
+        if expected.value is None:
+            assert row.goal == expected
+        else:
+            assert row.goal.value == pytest.approx(expected.value, rel=1e-12)
+            assert row.present == expected.value
+            assert (row.goal.met, row.goal.limit, row.goal.note) == (expected.met, expected.limit, expected.note)
+
+
+def test_two_equal_courses_by_hand(protocol: Protocol) -> None:
+    """10 Gy in 5 fractions twice: EQD2 10 + 10 Gy; BED2 40 = D (1 + D/10) gives the cord 15.62 Gy in 5 fractions."""
+    judged = judge(protocol, PriorTreatment(even(10.0), 5))
+    found, rows = summed(judged)
+    cord, duodenum = rows["cord_max"], rows["duodenum_max"]
+    assert (cord.alpha_beta_gy, duodenum.alpha_beta_gy, rows["liver_mean"].alpha_beta_gy) == (2.0, 3.0, 2.5)
+    assert cord.goal.value == pytest.approx(5 * (math.sqrt(17) - 1))
+    assert cord.value_eqd2_gy == pytest.approx(20.0)
+    assert cord.limit_eqd2_gy == pytest.approx(25 * (5 + 2) / 4)
+    # At 2 Gy per fraction the physical dose is its own EQD2 for any organ.
+    assert duodenum.value_eqd2_gy == pytest.approx(20.0)
+    assert duodenum.goal.value == pytest.approx(7.5 * (math.sqrt(1 + 4 * 20 * (5 / 3) / 15) - 1))
+    assert found.status == "rejected"  # the liver
+    assert judged.status == evaluate(present(), STRUCTURES, protocol, accepted_missing=("Stomach",)).status
+
+
+def test_recovery_takes_off_a_share_of_the_earlier_eqd2(protocol: Protocol) -> None:
+    """20 fractions of 2 Gy, a quarter recovered: 10 + 0.75 * 40 Gy EQD2."""
+    full = summed(judge(protocol, PriorTreatment(even(40.0), 20)))[1]["cord_max"]
+    less, rows = summed(judge(protocol, PriorTreatment(even(40.0), 20, 0.25)))
+    assert full.value_eqd2_gy == pytest.approx(50.0)
+    assert rows["cord_max"].value_eqd2_gy == pytest.approx(40.0)
+    assert less.recovery == 0.25
+    assert any("25 % of the earlier EQD2" in line for line in less.assumptions)
+    assert full.goal.met is False and full.goal.slack == pytest.approx(25.0 - full.goal.value)
+
+
+def test_doses_are_added_where_they_lie(protocol: Protocol) -> None:
+    """A gradient on another grid is interpolated at each voxel; the sum of the maxima is no maximum of the sum."""
+    fine = Grid((-30.0, -25.0, -30.0), (1.5, 2.0, 2.5), (30, 30, 50))
+    x = fine.centres_mm()[:, 0].reshape(fine.shape)
+    judged = judge(protocol, PriorTreatment(Volume(fine, 20.0 + 0.4 * x), 10))
+    rows = summed(judged)[1]
+    # The duodenum's last column lies at x = 4 mm, so 21.6 Gy.
+    expected = 10.0 * (2 + 3) / 5 + eqd2(21.6, 10, 3.0)
+    assert rows["duodenum_max"].value_eqd2_gy == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_lies_beyond_the_earlier_grid_is_not_guessed(protocol: Protocol) -> None:
+    half = Grid(GRID.origin_mm, GRID.spacing_mm, (13, 13, 12))  # ends at x = 2 mm, inside the duodenum
+    found, rows = summed(judge(protocol, PriorTreatment(even(10.0, half), 5)))
+    assert rows["duodenum_max"].goal.note == "the earlier dose grid cuts the organ: a lower bound"
+    assert rows["cord_max"].goal.note == ""
+    assert any("Duodenum" in line and "lower bounds" in line for line in found.warnings)
+    less = Grid(GRID.origin_mm, GRID.spacing_mm, (13, 13, 10))  # ends before it
+    rows = summed(judge(protocol, PriorTreatment(even(10.0, less), 5)))[1]
+    assert rows["duodenum_max"].goal.note == "NOT ASSESSED: outside the earlier dose grid"
+    away = dataclasses.replace(GRID, origin_mm=(900.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="no voxel of any organ"):
+        judge(protocol, PriorTreatment(even(10.0, away), 5))
+
+
+def test_large_fractions_are_flagged_and_everything_is_json(protocol: Protocol) -> None:
+    judged = judge(protocol, PriorTreatment(even(36.0), 3))
+    found, _ = summed(judged)
+    assert any(line.startswith("earlier dose: up to 12.0 Gy per fraction") for line in found.warnings)
+    assert any(line.startswith("present dose: up to 12.0 Gy per fraction") for line in found.warnings)
+    record = json.loads(json.dumps(to_json(judged), allow_nan=False))
+    assert record["with_prior"]["goals"][0]["goal"]["id"] == "duodenum_max"
+    assert any("alpha/beta 2 Gy: SpinalCord" in line for line in record["with_prior"]["assumptions"])
+
+
+@pytest.mark.parametrize(("fractions", "recovery"), [(0, 0.0), (5, 1.0), (5, 25.0), (5, -0.1), (5, math.nan)])
+def test_impossible_earlier_treatments_are_refused(fractions: int, recovery: float) -> None:
+    with pytest.raises(UsageError):
+        PriorTreatment(even(10.0), fractions, recovery)
+
+
+# --- from files ---
+
+
+@pytest.fixture(scope="module")
+def files(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Structures with targets, the present dose, an earlier one, and one of another frame of reference."""
+    folder, ct = tmp_path_factory.mktemp("retreatment"), read_ct_series(patient.ct)
+    targets = tuple(_ball(name, "PTV", GTV_CENTRE, 28.0) for name in ("PTV", "PTV_opt"))
+    liver = dataclasses.replace(small_structures()["Liver"], name="Liver-GTV")
+    write_rtstruct(folder / "rtstruct.dcm", small_structures().adding(*targets, liver), ct)
+    grid = Grid((-90.0, -70.0, -65.0), (4.0, 4.0, 4.0), (33, 36, 46))
+    values = np.full(grid.shape, 4.0)
+    inside = targets[0].on(grid)
+    values.reshape(-1)[inside.indices] = 55.0
+    write_rtdose(folder / "dose.dcm", Volume(grid, values), ct)
+    write_rtdose(folder / "prior.dcm", even(20.0, grid), ct)
+    other = CtSeries(ct.volume, "1.2.3", "1.2.4", "1.2.5")
+    write_rtdose(folder / "elsewhere.dcm", even(20.0, grid), other)
+    write_protocol(folder / "small.toml")
+    return {path.stem: path for path in folder.iterdir()}
+
+
+def arguments(files: dict[str, Path], *more: object) -> list[object]:
+    return ["evaluate", "--dose", files["dose"], "--structures", files["rtstruct"], "--protocol", files["small"],
+            "--accept-missing", "Stomach", *more]  # fmt: skip
+
+
+def test_evaluate_tells_models_rules_and_the_sum(dosecalc: Run, files: dict[str, Path]) -> None:
+    prior = ("--prior-dose", files["prior"], "--prior-fractions", "10", "--recovery", "0.5")
+    ended = dosecalc(*arguments(files, *prior, "--eligibility", "--after-chemotherapy", "--scenario", "kras"))
+    assert ended.code == 0, ended.err
+    assert "Sum with the earlier treatment (10 fractions, recovery 0.5)" in ended.out
+    assert "Selection rules: " in ended.out and "stated: chemotherapy" in ended.out
+    assert "no prediction for a patient" in ended.out and "scenario KRAS mutated" in ended.out
+    record = json.loads(dosecalc(*arguments(files, *prior, "--json")).out)
+    assert record["eligibility"] is None
+    # 20 Gy in 10 fractions has EQD2 20 Gy for every organ: half of it is left.
+    cord = next(row for row in record["with_prior"]["goals"] if row["goal"]["id"] == "cord_max")
+    assert cord["value_eqd2_gy"] == pytest.approx(10.0 + eqd2(4.0, 5, 2.0), rel=1e-6)
+    assert {row["basis"] for row in record["outcome"]["control"]} == {"edge", "GTV minimum", "GTV mean"}
+    assert record["outcome"]["scenarios"] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        (("--prior-dose", "prior"), 2, "--prior-fractions"),
+        (("--prior-fractions", "5"), 2, "--prior-dose"),
+        (("--recovery", "0.5"), 2, "--prior-dose"),
+        (("--prior-dose", "prior", "--prior-fractions", "5", "--recovery", "25"), 2, "0.25"),
+        (("--prior-dose", "elsewhere", "--prior-fractions", "5"), 10, "frame of reference"),
+        (("--after-chemotherapy",), 2, "--eligibility"),
+        (("--scenario", "krass"), 2, "kras_tp53"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    dosecalc: Run, files: dict[str, Path], more: tuple[str, ...], code: int, said: str
+) -> None:
+    ended = dosecalc(*arguments(files, *(files.get(word, word) for word in more)))
+    assert ended.code == code
+    assert said in ended.err and ended.out == "" and "Traceback" not in ended.err
