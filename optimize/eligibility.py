@@ -203,7 +203,7 @@ def _result(rule: EligibilityRule, verdict: str, answer: _Answer) -> RuleResult:
         rule.comparator or "",
         rule.limit,
         verdict,
-        ". ".join(text for text in (answer.note, rule.note) if text),
+        "; ".join(text for text in (answer.note, rule.note) if text),
         rule.source,
         rule.status,
     )

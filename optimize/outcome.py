@@ -113,7 +113,7 @@ def _scenarios(models: OutcomeModels, asked: tuple[str, ...]) -> tuple[Scenario,
 def _scenario_line(scenario: Scenario) -> str:
     return (
         f"{scenario.title}: {scenario.endpoint} {scenario.pct:g} against {scenario.reference_pct:g} %, hazard of "
-        f"failure times {scenario.hazard_ratio:.1f} ({scenario.source}). {scenario.caveat}"
+        f"failure times {scenario.hazard_ratio:.1f}; {scenario.population} ({scenario.source}). {scenario.caveat}"
     )
 
 

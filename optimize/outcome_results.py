@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STATEMENT = (
-    "What published models say of plans like this. They describe groups of patients who were treated in other ways; "
-    "they disagree with each other, and none of them predicts what happens to a patient. Nothing here was optimised, "
-    "and nothing here is a verdict."
+    "Published models describe groups of patients who were treated in other ways. They disagree with each other, and "
+    "none of them predicts what happens to a patient. Nothing here was optimised, and nothing here is a verdict."
 )
 
 

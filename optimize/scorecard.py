@@ -10,7 +10,7 @@ from rich.table import Table
 from protocols.schema import Protocol
 
 from .eligibility_results import Eligibility
-from .outcome_results import Outcome
+from .outcome_results import ModelValue, Outcome
 from .provenance import Provenance
 from .results import GoalResult, PlanEvaluation, SumWithPrior
 
@@ -82,9 +82,9 @@ def _print_eligibility(console: Console, found: Eligibility) -> None:
     )
     for row in found.rules:
         if row.verdict != "eligible":
-            value = "" if row.value is None else f" ({row.value:.0f}{' ' + row.unit if row.unit else ''})"
-            note = f" {row.note}." if row.note else ""
-            console.print(f"  {row.verdict}: {row.rule}{value}.{note}", highlight=False, markup=False, soft_wrap=True)
+            value = "" if row.value is None else f": {row.value:.0f}{' ' + row.unit if row.unit else ''}"
+            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}"
+            console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_outcome(console: Console, found: Outcome) -> None:
@@ -98,16 +98,17 @@ def _print_outcome(console: Console, found: Outcome) -> None:
             highlight=False, markup=False,
         )  # fmt: skip
     for model in found.models:
-        for value in model.values if model.group == "liver" else ():
-            if value.percent is not None:
-                how = (
-                    value.conversion
-                    if value.alpha_beta_gy is None
-                    else (f"{value.conversion}, alpha/beta {value.alpha_beta_gy:g} Gy")
-                )
-                console.print(f"  {model.title}: {value.says} ({how})", highlight=False, markup=False)
+        told = [f"{v.says} ({_conversion(v)})" for v in model.values if v.percent is not None]
+        if model.group == "liver" and told:
+            console.print(f"  {model.title}: {', '.join(told)}", highlight=False, markup=False, soft_wrap=True)
     for line in found.scenarios:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _conversion(value: ModelValue) -> str:
+    if value.alpha_beta_gy is None:
+        return "physical dose"
+    return f"{value.conversion}, alpha/beta {value.alpha_beta_gy:g} Gy"
 
 
 def print_protocol(console: Console, protocol: Protocol) -> None:

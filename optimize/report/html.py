@@ -95,6 +95,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "sources": sources,
         "second_opinion": second_opinion(judged, plan.protocol),
         "status_key": words.STATUS_KEY,
+        "status_words": words.STATUS_WORDS,
         "failed": [row for row in groups[0].rows if row.verdict == "NOT MET"],
         "not_assessed": [row for group in groups for row in group.rows if row.verdict == "NOT ASSESSED"],
         "cautions": summary.cautions(plan),

@@ -23,7 +23,9 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet, Voxels
 from optimize.anatomy import Anatomy
+from optimize.eligibility import PatientFacts
 from optimize.evaluate import evaluate
+from optimize.findings import with_findings
 from optimize.planning import Plan
 from optimize.provenance import Provenance
 from optimize.report import render_report
@@ -80,6 +82,7 @@ def make_plan(machine, duodenum_gy: float = 24.9) -> Plan:
         )
     )
     evaluation = evaluate(dose, structures, protocol, accepted_missing=missing)
+    evaluation = with_findings(evaluation, dose, structures, scenarios=("kras",), facts=PatientFacts(chemotherapy=True))
     beams = (Beam(190.0, isocentre_mm=(-9.0, -1.0, 27.0)), Beam(330.0, 25.0, isocentre_mm=(-9.0, -1.0, 27.0)))
     beamlets = aim(beams, at=structures["PTV"].on(DOSE_GRID), width_mm=10.0)
     ct = CtSeries(Volume(CT_GRID, np.zeros(CT_GRID.shape, np.float32)), "1.2", "1.3", "1.4", patient=PATIENT)
@@ -230,9 +233,10 @@ def test_no_module_of_the_report_uses_the_global_state_of_pyplot():
 
 def test_sections_come_in_the_order_in_which_a_plan_is_judged(page):
     wanted = [
-        "Overrides", "Not assessed", "Warnings", "Derived structures", "Prescription",
+        "Overrides", "Not assessed", "Selection rules", "Warnings", "Derived structures", "Prescription",
         "Binding limits: what holds the dose back", "Scorecard",
         "Second opinion: the same fluence on finer grids", "Dose on the CT", "Dose-volume histogram",
+        "Selection rules of the reviews: caution", "What published models say of plans like this",
         "Limits of the model", "Machine, beams and run",
     ]  # fmt: skip
     assert page.headings == wanted
@@ -313,6 +317,15 @@ def test_the_model_states_its_limits(page):
         "iso-effective",
     ):
         assert words in page.text
+
+
+def test_published_models_and_rules_have_sections_of_their_own(page):
+    text = " ".join(page.text.split())
+    assert "none of them predicts what happens to a patient" in text
+    assert "KRAS mutated" in text and "protons" in text
+    assert "stated: chemotherapy; see the stricter limits below" in text
+    # The edge has 12 Gy in each of 5 fractions, BED10 132 Gy: curves 83 and 97 %, strata 62, 84 and 93 %.
+    assert "62 to 97 %" in text
 
 
 def test_inputs_are_left_as_they_were(machine):
