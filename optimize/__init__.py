@@ -12,11 +12,14 @@ from .evaluate import evaluate
 if TYPE_CHECKING:
     from .anatomy import Anatomy, prepare_anatomy
     from .arrangements import parse_beams
+    from .eligibility import PatientFacts
+    from .findings import with_findings
     from .goals import PlanGoals, resolve_goals
     from .job import Job, run_job
     from .planning import Plan, plan
     from .provenance import Provenance
     from .results import Certificate, GoalResult, PlanEvaluation
+    from .retreatment import PriorTreatment, with_prior
     from .saving import save_plan
     from .targets import Target
 
@@ -25,9 +28,11 @@ __all__ = [
     "Certificate",
     "GoalResult",
     "Job",
+    "PatientFacts",
     "Plan",
     "PlanEvaluation",
     "PlanGoals",
+    "PriorTreatment",
     "Provenance",
     "Target",
     "evaluate",
@@ -37,16 +42,21 @@ __all__ = [
     "resolve_goals",
     "run_job",
     "save_plan",
+    "with_findings",
+    "with_prior",
 ]
 
 _NAMES_OF = {
     "anatomy": ("Anatomy", "prepare_anatomy"),
     "arrangements": ("parse_beams",),
+    "eligibility": ("PatientFacts",),
+    "findings": ("with_findings",),
     "goals": ("PlanGoals", "resolve_goals"),
     "job": ("Job", "run_job"),
     "planning": ("Plan", "plan"),
     "provenance": ("Provenance",),
     "results": ("Certificate", "GoalResult", "PlanEvaluation"),
+    "retreatment": ("PriorTreatment", "with_prior"),
     "saving": ("save_plan",),
     "targets": ("Target",),
 }

@@ -188,7 +188,7 @@ class SummedGoal:
     present : float or None
         The value without the earlier treatment.
     value_eqd2_gy, limit_eqd2_gy : float or None
-        Value and limit as EQD2; None where the metric is no dose.
+        Value and limit converted to EQD2 (of a mean dose: after the averaging); None where the metric is no dose.
     """
 
     goal: GoalResult

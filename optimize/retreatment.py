@@ -157,7 +157,7 @@ def with_prior(
         prior.recovery,
         rows,
         _assumptions(prior, tuple(wanted)),
-        _warnings(prior, judged, sums),
+        _warnings(prior, dose, judged.fractions, sums),
     )
     return dataclasses.replace(judged, with_prior=summed)
 
@@ -225,11 +225,10 @@ def _assumptions(prior: PriorTreatment, names: tuple[str, ...]) -> tuple[str, ..
     )
 
 
-def _warnings(prior: PriorTreatment, judged: PlanEvaluation, sums: dict[str, Region | None]) -> tuple[str, ...]:
+def _warnings(prior: PriorTreatment, dose: Volume, fractions: int, sums: dict[str, Region | None]) -> tuple[str, ...]:
     told = [f"earlier dose: {doubt}" for doubt in dose_doubts(prior.dose)]
-    highest = float(np.max(prior.dose.values))
-    present = judged.prescription.dose_gy
-    for name, gy, count in (("earlier", highest, prior.fractions), ("present", present, judged.fractions)):
+    for name, volume, count in (("earlier", prior.dose, prior.fractions), ("present", dose, fractions)):
+        gy = float(np.max(volume.values))
         if lq_validity(gy, count) != "validated":
             told.append(
                 f"{name} dose: up to {gy / count:.1f} Gy per fraction, where the linear-quadratic model "
