@@ -24,11 +24,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-import numpy as np
-
 from .errors import ProtocolError
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 DoseT = TypeVar("DoseT", float, "npt.NDArray[np.float64]")
@@ -71,9 +70,7 @@ def bed(dose_gy: DoseT, fractions: int, alpha_beta_gy: float, *, transition_gy: 
     if math.isinf(transition_gy):
         return quadratic
     # The curve lies under its own parabola by the square of what is beyond the tangent point.
-    beyond = np.maximum(dose_gy / fractions - transition_gy, 0.0)
-    straight: DoseT = quadratic - fractions * beyond**2 / alpha_beta_gy
-    return straight
+    return quadratic - fractions * _positive_part(dose_gy / fractions - transition_gy) ** 2 / alpha_beta_gy
 
 
 def eqd2(dose_gy: DoseT, fractions: int, alpha_beta_gy: float, *, transition_gy: float = math.inf) -> DoseT:
@@ -93,16 +90,14 @@ def dose_of_bed(bed_gy: DoseT, fractions: int, alpha_beta_gy: float, *, transiti
         A parameter is out of range, or a BED is negative.
     """
     _check(fractions, alpha_beta_gy, transition_gy)
-    if np.any(np.asarray(bed_gy) < 0):
-        raise ProtocolError(f"a BED must not be negative, got {float(np.min(bed_gy)):g} Gy.")
-    # The root in the form that does not cancel for small BED.
-    quadratic = 2.0 * bed_gy / (1.0 + np.sqrt(1.0 + 4.0 * bed_gy / (fractions * alpha_beta_gy)))
+    lowest = float(bed_gy.min()) if hasattr(bed_gy, "min") else bed_gy
+    if lowest < 0:
+        raise ProtocolError(f"a BED must not be negative, got {lowest:g} Gy.")
     if math.isinf(transition_gy):
-        return quadratic
-    at_transition = fractions * transition_gy * (1.0 + transition_gy / alpha_beta_gy)
-    straight = fractions * transition_gy + (bed_gy - at_transition) / (1.0 + 2.0 * transition_gy / alpha_beta_gy)
-    result = np.where(bed_gy > at_transition, straight, quadratic)
-    return result if isinstance(bed_gy, np.ndarray) else float(result)
+        return _quadratic_dose(bed_gy, fractions, alpha_beta_gy)
+    straight = _positive_part(bed_gy - fractions * transition_gy * (1.0 + transition_gy / alpha_beta_gy))
+    slope = 1.0 + 2.0 * transition_gy / alpha_beta_gy
+    return _quadratic_dose(bed_gy - straight, fractions, alpha_beta_gy) + straight / slope
 
 
 def dose_of_eqd2(eqd2_gy: DoseT, fractions: int, alpha_beta_gy: float, *, transition_gy: float = math.inf) -> DoseT:
@@ -197,6 +192,16 @@ def lq_validity(dose_gy: float, fractions: int) -> Literal["validated", "plausib
     if per_fraction <= LQ_VALIDATED_GY_PER_FRACTION:
         return "validated"
     return "plausible" if per_fraction <= LQ_PLAUSIBLE_GY_PER_FRACTION else "beyond"
+
+
+def _quadratic_dose(bed_gy: DoseT, fractions: int, alpha_beta_gy: float) -> DoseT:
+    """The positive root of the linear-quadratic model, in the form that does not cancel for small BED."""
+    return 2.0 * bed_gy / (1.0 + (1.0 + 4.0 * bed_gy / (fractions * alpha_beta_gy)) ** 0.5)
+
+
+def _positive_part(value: DoseT) -> DoseT:
+    """The value where it is positive, else 0: in arithmetic that scalars and arrays share without NumPy."""
+    return (abs(value) + value) / 2.0
 
 
 def _check(fractions: int, alpha_beta_gy: float, transition_gy: float = math.inf) -> None:
