@@ -200,6 +200,8 @@ CONTROL = [
     (26, 1, 0.741, 0.669), (30, 1, 0.803, 0.933), (40, 1, 0.923, 1.000), (30, 3, 0.644, 0.147), (37.5, 3, 0.716, 0.507),
     (45, 3, 0.787, 0.890), (54, 3, 0.861, 0.993), (60, 3, 0.902, 0.999), (40, 5, 0.681, 0.293), (50, 5, 0.757, 0.763),
     (60, 5, 0.827, 0.971), (54, 6, 0.763, 0.796), (60, 8, 0.769, 0.823), (60, 12, 0.731, 0.608),
+    (35, 1, 0.871, 0.995), (48, 4, 0.770, 0.829), (35, 5, 0.643, 0.143), (55, 5, 0.793, 0.909), (42, 6, 0.679, 0.284),
+    (60, 6, 0.803, 0.933),
 ]  # fmt: skip
 
 
@@ -226,6 +228,18 @@ def test_the_curves_disagree_as_far_as_they_do(dose_gy: float, fractions: int, s
     biological = bed(dose_gy, fractions, 10.0)
     values = [control_probability(MODELS[name], biological)[0] for name in ("control_hytec", "control_colorectal")]
     assert abs(values[0] - values[1]) == pytest.approx(spread, abs=0.0051)
+
+
+@given(st.floats(0.0, 300.0), st.floats(0.0, 50.0))
+def test_more_dose_never_means_less_control_or_less_risk(dose: float, more: float) -> None:
+    for name in ("control_hytec", "control_colorectal"):
+        assert control_probability(MODELS[name], dose + more)[0] >= control_probability(MODELS[name], dose)[0]
+    for conversion in (LQ, LQL):
+        euds = [
+            lyman_eud(METASTASES, liver((gy, 900.0), (0.1 * gy, 300.0)), 5, conversion, 2.5)
+            for gy in (dose, dose + more)
+        ]
+        assert euds[1] >= euds[0] * (1 - 1e-12)
 
 
 def test_control_is_a_range_in_whole_percent() -> None:
