@@ -22,7 +22,7 @@ from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
 from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
-from dosecalc.validity import target_warnings
+from dosecalc.validity import sentences, target_warnings
 from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
@@ -250,7 +250,7 @@ def _with_validity(anatomy: Anatomy, influence: DoseInfluence, density: Volume) 
     """The anatomy with warnings of fields, depths and densities outside the model's range, and of lung in the PTV."""
     ptv = anatomy.structures["PTV"].on(density.grid)
     told = (*influence.outside_validity, *target_warnings("PTV", ptv, density))
-    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *map(str, told)))
+    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *sentences(told)))
 
 
 def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:
