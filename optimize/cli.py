@@ -63,6 +63,28 @@ HeterogeneityArg = Annotated[
         "--heterogeneity", help="density_scaling, or depth_scaling (along the ray only: wrong in lung) to compare."
     ),
 ]
+HuTableArg = Annotated[
+    Path | None,
+    typer.Option(
+        "--hu-table",
+        help="Table from HU to electron density relative to water, TOML or CSV with its source; recorded.",
+    ),
+]
+OutsideBodyArg = Annotated[
+    str,
+    typer.Option(
+        "--outside-body",
+        help="nothing: what lies outside the Body (couch, clothing, air) has no density; as_scanned: that of the CT.",
+    ),
+]
+DensityArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--density",
+        help="NAME=VALUE: electron density relative to water for a structure (contrast, metal, PTV); repeatable, "
+        "recorded.",
+    ),
+]
 AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
@@ -159,6 +181,9 @@ def plan_command(
     backend: BackendArg = "auto",
     precision: PrecisionArg = "float32",
     heterogeneity: HeterogeneityArg = "density_scaling",
+    hu_table: HuTableArg = None,
+    outside_body: OutsideBodyArg = "nothing",
+    density: DensityArg = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     accept_ct: AcceptCt = False,
@@ -171,6 +196,7 @@ def plan_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
+    from .densities import parse_densities
     from .job import Job, parse_targets
 
     _plan(
@@ -185,6 +211,9 @@ def plan_command(
             backend=backend,
             precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
             heterogeneity=_one_of("--heterogeneity", heterogeneity, ("density_scaling", "depth_scaling")),
+            hu_table=hu_table,
+            outside_body=_one_of("--outside-body", outside_body, ("nothing", "as_scanned")),
+            density=parse_densities(density or []),
             accept_missing=tuple(accept_missing or ()),
             accept_limit=tuple(accept_limit or ()),
             accept_ct=accept_ct,
