@@ -414,13 +414,13 @@ def machines_list(as_json: AsJson = False) -> None:
 
 @machines_app.command("show")
 def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False) -> None:
-    """A machine's numbers, each with its source."""
+    """A machine on one screen: depth dose, quality, output factors, spot, densities, validity; all of it by --json."""
     from dosecalc.machine import load_machine
 
-    from .tables import machine_record, print_record
+    from .machine_sheet import machine_record, print_machine
 
-    record = machine_record(load_machine(name))
-    _print_json(record) if as_json else print_record(out_console, record)
+    machine = load_machine(name)
+    _print_json(machine_record(machine)) if as_json else print_machine(out_console, machine)
 
 
 @machines_app.command("check")

@@ -270,6 +270,10 @@ def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_
     shown = json.loads(dosecalc("protocols", "show", "crlm_5fx", "--json").out)
     assert {goal["id"] for goal in shown["goals"]} >= {"C210", "C069"}
     assert json.loads(dosecalc("machines", "show", "generic_6mv", "--json").out)["sad_mm"] == 1000.0
+    sheet = dosecalc("machines", "show", "generic_6mv").out
+    assert len(sheet.splitlines()) <= 40
+    assert "66.5 % at 10 cm" in sheet
+    assert "upstream densities 0.2 to 1.8" in " ".join(sheet.split())
     assert "$schema" in json.loads(dosecalc("protocols", "schema").out)
     for table in (("protocols", "list"), ("protocols", "show", "crlm_3fx"), ("machines", "list")):
         assert dosecalc(*table).code == 0
