@@ -50,6 +50,8 @@ def read_hu_table(path: str | Path) -> HuCalibration:
     content, where = _content(file), str(path)
     data = _toml(content, where) if file.suffix.lower() == ".toml" else _csv(content, where)
     section = validated(CalibrationSection, data, where=where, what="the table of CT numbers", remedy=_REMEDY)
+    if not section.source.isprintable():
+        raise InputError("its source holds characters that cannot be printed.", where=where, remedy=_REMEDY)
     columns = np.asarray(section.hu), np.asarray(section.relative_electron_density)
     try:
         return HuCalibration(*columns, section.source, hashlib.sha256(content).hexdigest())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from dosecalc.beams import Beamlets
 from dosecalc.density import HuCalibration
@@ -17,6 +15,7 @@ from dosecalc.medium import DensityOverride, Medium, OutsideBody, medium, outsid
 from dosecalc.structures import Structure, StructureSet
 
 from .anatomy import Anatomy
+from .entries import entry_warnings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,21 +141,16 @@ def plan_medium(
     return made, tuple(told)
 
 
-def beside_the_body(
-    chosen: Densities, made: Medium, ct: Volume, anatomy: Anatomy, beamlets: Beamlets, machine: BeamModel
-) -> list[str]:
-    """What the beams cross outside the Body; see `outside_warnings`."""
-    ptv = anatomy.structures["PTV"].on(ct.grid)
-    return outside_warnings(
-        made,
-        ct,
-        chosen.calibration(machine),
-        anatomy.structures["Body"],
-        beamlets.beams,
-        np.asarray(ct.grid.centres_mm(ptv.indices)),
-        sad_mm=machine.sad_mm,
-        tpr20_10=machine.tpr20_10,
-    )
+def with_medium(
+    chosen: Densities, ct: Volume, anatomy: Anatomy, read: StructureSet, beamlets: Beamlets, machine: BeamModel
+) -> tuple[Medium, Anatomy]:
+    """`plan_medium`, and the anatomy with what must be said about it and about where the beams enter."""
+    body, points = anatomy.structures["Body"], ct.grid.centres_mm(anatomy.structures["PTV"].on(ct.grid).indices)
+    entries = entry_warnings(beamlets.beams, ct.grid, body, points, machine.sad_mm)
+    made, said = plan_medium(chosen, ct, anatomy, read, machine)
+    table, of_machine = chosen.calibration(machine), {"sad_mm": machine.sad_mm, "tpr20_10": machine.tpr20_10}
+    beside = outside_warnings(made, ct, table, body, beamlets.beams, points, **of_machine)
+    return made, replace(anatomy, warnings=(*anatomy.warnings, *entries, *said, *beside))
 
 
 def _structure(name: str, ours: StructureSet, read: StructureSet) -> Structure:

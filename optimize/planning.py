@@ -20,7 +20,6 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
-from dosecalc.medium import Medium
 from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
 from dosecalc.validity import target_warnings
@@ -28,8 +27,7 @@ from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
-from .densities import AS_DEFAULT, Densities, beside_the_body, plan_medium
-from .entries import entry_warnings
+from .densities import AS_DEFAULT, Densities, with_medium
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .goals import resolve_goals
@@ -166,7 +164,7 @@ def plan(
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
-        made, anatomy = _with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
+        made, anatomy = with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
         influence = dose_influence(
             made.density,
             grid,
@@ -239,17 +237,6 @@ def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid:
     small = float(ptv.cc.sum()) < rules.small_ptv_cc
     width = rules.small_ptv_beamlet_mm if small else rules.beamlet_mm
     return aim(beams_at(angles, (centre[0], centre[1], centre[2]), position), at=ptv, width_mm=width)
-
-
-def _with_medium(
-    densities: Densities, ct: Volume, anatomy: Anatomy, read: StructureSet, beamlets: Beamlets, machine: BeamModel
-) -> tuple[Medium, Anatomy]:
-    """Densities, and the anatomy with what must be said about them and about where beams enter."""
-    body, ptv = anatomy.structures["Body"], anatomy.structures["PTV"].on(ct.grid)
-    entries = entry_warnings(beamlets.beams, ct.grid, body, ct.grid.centres_mm(ptv.indices), machine.sad_mm)
-    made, said = plan_medium(densities, ct, anatomy, read, machine)
-    beside = beside_the_body(densities, made, ct, anatomy, beamlets, machine)
-    return made, dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *entries, *said, *beside))
 
 
 def _with_validity(anatomy: Anatomy, influence: DoseInfluence, density: Volume) -> Anatomy:

@@ -43,6 +43,7 @@ def test_both_forms_read_to_the_same_table(tmp_path: Path, name: str, text: str)
         ("t.csv", CSV.replace("1.69", "0.9"), "decrease"),
         ("t.csv", CSV.replace("0,1.0", "0,1.06"), r"water \(0 HU\) has density 1\.06"),
         ("t.csv", CSV.replace("-1000,0.0", "24,0.0"), "do not increase|lowest CT number"),
+        ("t.csv", CSV.replace("120 kV", "120\x07kV"), "cannot be printed"),
         ("t.csv", "", "its header is ''"),
         ("t.toml", TOML.replace("electron density relative to water", "mass density"), "quantity: input should be"),
         ("t.toml", TOML.replace("source", "sauce"), "sauce: unknown key, nearest known is 'source'"),
