@@ -1,7 +1,8 @@
 """How far the dose model may be off, where: the stated figures with their evidence, and the voxels they hold for.
 
 The figures are the largest differences that were seen against Monte Carlo and measured beams, not standard deviations;
-the table behind them is docs/accuracy.md, made by ``python -m benchmarks.accuracy``.
+the table behind them is docs/accuracy.md, made by ``python -m benchmarks.accuracy``; the build-up is compared with the
+same measured beam in tests/dosecalc/test_uncertainty.py.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dosecalc.uncertainty import Stated
-
 SCHEMA_VERSION = 1
 
 
@@ -165,6 +163,15 @@ class DoseDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedFigure:
+    """An uncertainty of the dose model, in percent of the dose, with its evidence."""
+
+    where: str
+    percent: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
 class StructureUncertainty:
     """Where a structure lies for the dose model, in percent of its volume, and the uncertainty that follows.
 
@@ -197,7 +204,7 @@ class SecondOpinion:
         Of the grid that structures were compared on; None where the dose grid is as fine.
     structures : tuple of DoseDifference
     uncertainty : tuple of StructureUncertainty
-    stated : tuple of Stated
+    stated : tuple of StatedFigure
         The dose model's uncertainty with its evidence; empty for a dose that was read.
     """
 
@@ -205,7 +212,7 @@ class SecondOpinion:
     spacing_mm: float | None = None
     structures: tuple[DoseDifference, ...] = ()
     uncertainty: tuple[StructureUncertainty, ...] = ()
-    stated: tuple[Stated, ...] = ()
+    stated: tuple[StatedFigure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dosecalc.uncertainty import TAIL_MM, DoubtfulVoxels, doubtful_voxels, state
 from protocols import Protocol
 
 from .recomputed import compared_names
-from .results import GoalResult, PlanEvaluation, StructureUncertainty
+from .results import GoalResult, PlanEvaluation, StatedFigure, StructureUncertainty
 
 Array = npt.NDArray[np.float64]
 
@@ -54,7 +54,10 @@ def with_uncertainty(
     moved = [judge(Volume(dose.grid, np.maximum(values + sign * off.values, 0.0))).goals for sign in (1.0, -1.0)]
     goals = tuple(_with_range(row, up, down) for row, up, down in zip(judged.goals, *moved, strict=True))
     found = _by_structure(structures, protocol, influence, doubtful, off)
-    figures = stated(influence.machine, influence.heterogeneity)
+    figures = tuple(
+        StatedFigure(each.where, each.percent, each.evidence)
+        for each in stated(influence.machine, influence.heterogeneity)
+    )
     opinion = dataclasses.replace(judged.verification, uncertainty=found, stated=figures)
     return dataclasses.replace(judged, goals=goals, verification=opinion)
 
