@@ -172,11 +172,11 @@ def outside_warnings(
     sad_mm, tpr20_10 : float
         Of the machine; the second gives the effect, ln(1 / TPR) / 100 mm.
     """
-    outside = ~near_body(body, ct)
-    # where the table ends: what is left out is only estimated here
-    hu = np.where(outside, ct.values, calibration.hu[0])
-    thick = np.interp(hu, calibration.hu, calibration.relative_electron_density).astype(np.float32)
-    thick[~outside | (hu < _AIR_BELOW_HU)] = 0.0
+    hu = np.asarray(ct.values)
+    beside = ~near_body(body, ct) & (hu >= _AIR_BELOW_HU)
+    thick = np.zeros(ct.grid.shape, np.float32)
+    # above the table's end its last density: what is left out is only estimated
+    thick[beside] = np.interp(hu[beside], calibration.hu, calibration.relative_electron_density)
     points = points_mm[:: max(1, len(points_mm) // MOST_RAYS)]
     told = []
     for beam in beams:
