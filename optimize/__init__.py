@@ -12,6 +12,7 @@ from .evaluate import evaluate
 if TYPE_CHECKING:
     from .anatomy import Anatomy, prepare_anatomy
     from .arrangements import parse_beams
+    from .densities import Densities
     from .eligibility import PatientFacts
     from .findings import with_findings
     from .goals import PlanGoals, resolve_goals
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Anatomy",
     "Certificate",
+    "Densities",
     "GoalResult",
     "Job",
     "PatientFacts",
@@ -51,6 +53,7 @@ _NAMES_OF = {
     "arrangements": ("parse_beams",),
     "eligibility": ("PatientFacts",),
     "findings": ("with_findings",),
+    "densities": ("Densities",),
     "goals": ("PlanGoals", "resolve_goals"),
     "job": ("Job", "run_job"),
     "planning": ("Plan", "plan"),

@@ -27,7 +27,7 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         highlight=False,
     )
     # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
-    table = _table("Scorecard (course-total Gy)")
+    table = _table(f"Scorecard (course-total Gy{' to water' if evaluation.dose_to == 'water' else ''})")
     for column in ("structure", "metric", "limit", "value", "slack", "level", "result"):
         table.add_column(
             column,
@@ -42,6 +42,9 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
     ]
     console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
+    if evaluation.verification.stated:
+        unsure = [f"{g.structure} {g.metric}" for g in evaluation.goals if g.uncertain]
+        console.print(f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}", highlight=False)
     if evaluation.with_prior is not None:
         _print_sum(console, evaluation.with_prior)
     if evaluation.eligibility is not None:

@@ -49,6 +49,9 @@ def test_every_output_is_there_and_nothing_else(folder: Path) -> None:
 
 def test_the_evaluation_keeps_the_contract(folder: Path, planned: Plan) -> None:
     record = json.loads((folder / "evaluation.json").read_text())
+    assert record["outcome"]["control"] and record["outcome"]["models"]
+    # The liver of the phantom has less than 700 cc.
+    assert record["eligibility"]["verdict"] == "excluded" and record["eligibility"]["not_assessed"] == 2
     assert set(EVALUATION_KEYS) <= set(record)
     assert (record["status"], record["dose_kind"], record["fractions"]) == ("ok", "total", 5)
     assert {"dose_gy", "basis", "isodose_pct"} <= set(record["prescription"])
