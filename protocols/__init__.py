@@ -3,7 +3,9 @@
 from .errors import ProtocolError
 from .expressions import Expression, Named, Operation, names_in, parse_expression
 from .goals import Goal, SourcedDose
-from .loading import available, json_schema, load
+from .json_schemas import json_schema
+from .limits import ConstraintSet, PublishedLimit, available_sets, load_set
+from .loading import available, load
 from .metrics import (
     CriticalVolume,
     DoseAtVolume,
@@ -21,6 +23,7 @@ from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol, SidedM
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ConstraintSet",
     "CriticalVolume",
     "DerivedStructure",
     "DoseAtVolume",
@@ -39,15 +42,18 @@ __all__ = [
     "Prescription",
     "Protocol",
     "ProtocolError",
+    "PublishedLimit",
     "SidedMargin",
     "SourcedDose",
     "StructureVolume",
     "VolumeAtDose",
     "available",
+    "available_sets",
     "bed",
     "eqd2",
     "json_schema",
     "load",
+    "load_set",
     "lq_validity",
     "names_in",
     "parse_expression",
