@@ -91,9 +91,7 @@ def _wanted(
         yield from (limit for limit in chosen.limits if limit.holds_for(fractions))
 
 
-def _goal(
-    limit: PublishedLimit, use: SetUse, chosen: ConstraintSet, composed: Composed
-) -> dict[str, Any] | None:
+def _goal(limit: PublishedLimit, use: SetUse, chosen: ConstraintSet, composed: Composed) -> dict[str, Any] | None:
     """The goal that the protocol makes of a limit, or None with the reason noted."""
     override = next((o for o in composed.composition.overrides if limit.id in o.ids), None)
     if limit.superseded_by is not None:

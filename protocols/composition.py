@@ -175,9 +175,7 @@ def compose(raw: Mapping[str, Any], origin: str, folder: Path | None, context: d
     return composed
 
 
-def _part(
-    composed: Composed, kind: Kind, model: type[BaseModel], key: str, context: dict[str, Any]
-) -> dict[str, Any]:
+def _part(composed: Composed, kind: Kind, model: type[BaseModel], key: str, context: dict[str, Any]) -> dict[str, Any]:
     """Read the part that `key` names and put it in the place of its name."""
     name = composed.raw[key]
     origin, data = kind.read(name, beside=composed.folder)

@@ -91,7 +91,7 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
         unit = " No number is read without its unit: Gy, cc or %." if detail["loc"][-1] == "unit" else ""
         return f"this key is missing.{unit}"
     if kind == "float_type" and isinstance(got, str):
-        return f"Input should be a valid number without quotes and unit, got {_got(got)}; the unit stands in the key or beside."
+        return f"Input should be a valid number without quotes and unit, got {_got(got)}."
     if kind == "literal_error":
         return _not_among(detail)
     if kind == "protocol":

@@ -13,11 +13,11 @@ from itertools import combinations
 
 from .goals import Goal, SourcedDose
 from .limits import PublishedLimit, published_limits
-from .metrics import CriticalVolume, StructureVolume
+from .metrics import CriticalVolume
 from .radiobiology import bed
+from .regimens import TUMOUR_ALPHA_BETA_GY
 from .schema import Protocol
 
-TUMOUR_ALPHA_BETA_GY = 10.0
 LEAST_BED_GY = 23.0
 """Below every published regimen: the least is 23.7 Gy BED10, the edge at 14 Gy in one fraction (Herfarth 2001)."""
 LARGEST_PUBLISHED_BED_GY = 262.5
@@ -53,10 +53,12 @@ def _dose_faults(protocol: Protocol) -> Iterator[str]:
         reached = bed(dose.dose_gy, n, TUMOUR_ALPHA_BETA_GY)
         what = f"{path}: {dose.dose_gy:g} Gy in {n} fractions is BED10 {reached:.1f} Gy"
         if reached < LEAST_BED_GY:
-            total = f" If {dose.dose_gy:g} Gy per fraction is meant, the total is {n * dose.dose_gy:g} Gy." if n > 1 else ""
+            total = (
+                f" If {dose.dose_gy:g} Gy per fraction is meant, the total is {n * dose.dose_gy:g} Gy." if n > 1 else ""
+            )
             yield f"{what}, below every published regimen. Doses are totals of the course.{total}"
         elif reached > LARGEST_BED_GY:
-            yield f"{what}, above every published regimen (at most {LARGEST_PUBLISHED_BED_GY:g} Gy); check dose and unit."
+            yield f"{what}, above every published regimen (up to {LARGEST_PUBLISHED_BED_GY:g}); check dose and unit."
 
 
 def _per_fraction_doses(protocol: Protocol) -> Iterator[str]:
@@ -89,7 +91,9 @@ def _duplicates(protocol: Protocol) -> Iterator[str]:
 
 
 def _said(goal: Goal) -> str:
-    return str(goal.metric) if isinstance(goal.metric, CriticalVolume) else f"{goal.comparator} {goal.limit:g} {goal.unit}"
+    return (
+        str(goal.metric) if isinstance(goal.metric, CriticalVolume) else f"{goal.comparator} {goal.limit:g} {goal.unit}"
+    )
 
 
 def _misprints(protocol: Protocol) -> Iterator[str]:
@@ -104,23 +108,19 @@ def _misprints(protocol: Protocol) -> Iterator[str]:
 def _unusual_limits(protocol: Protocol) -> Iterator[str]:
     """The protocol's own limits that only a dose per fraction, or a total times fractions, would bring near others."""
     n = protocol.fractions
-    for goal in protocol.goals:
-        if n == 1 or isinstance(goal.metric, StructureVolume) or goal.unit != "Gy":
-            continue
+    for goal in protocol.goals if n > 1 else ():
         known = [
             limit.limit
             for limit in _published().get((n, goal.structure), ())
-            if limit.metric == goal.metric and limit.unit == "Gy" and limit.limit is not None
+            if limit.metric == goal.metric and limit.unit == goal.unit == "Gy" and limit.limit is not None
         ]
-        if not known:
+        if not known or min(known) / 2 <= goal.limit <= 2 * max(known):
             continue
-        low, high = min(known), max(known)
-        meant = {n * goal.limit: "per fraction", goal.limit / n: "times the number of fractions"}
-        for dose, how in meant.items():
-            if not low / 2 <= goal.limit <= 2 * high and 0.9 * low <= dose <= 1.1 * high:
+        for dose, how in ((n * goal.limit, "per fraction"), (goal.limit / n, "times the number of fractions")):
+            if 0.9 * min(known) <= dose <= 1.1 * max(known):
                 yield (
-                    f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions lies far from the "
-                    f"published {low:g}-{high:g} Gy; was it meant {how} ({dose:g} Gy in total)?"
+                    f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
+                    f"published {min(known):g}-{max(known):g} Gy; was it meant {how} ({dose:g} Gy in total)?"
                 )
 
 
