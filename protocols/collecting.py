@@ -50,6 +50,7 @@ def collect(composed: Composed) -> None:
             composed.faults.append(f"{where}.set: {_nothing(chosen, fractions)}")
     _unused_overrides(composed, touched)
     if isinstance(goals, list):
+        composed.own_goals = len(goals)
         composed.raw["goals"] = [*goals, *taken]
 
 

@@ -16,6 +16,9 @@ from .limits import Fraction
 from .prescription import Prescription
 from .schema import COMPOSED_KEYS, DerivedStructure, Part, Planning
 
+# Beyond this a file is no protocol, and its goals would take minutes to check.
+MOST_PARTS = 100
+
 
 class SetUse(Strict):
     """A constraint set that a protocol takes its limits from.
@@ -82,8 +85,8 @@ class Override(Strict):
 class Composition(Strict):
     """What a protocol file may name instead of spelling it out; `beams` replaces the planning part's template."""
 
-    constraints: tuple[SetUse, ...] = ()
-    overrides: tuple[Override, ...] = ()
+    constraints: tuple[SetUse, ...] = Field((), max_length=MOST_PARTS)
+    overrides: tuple[Override, ...] = Field((), max_length=MOST_PARTS)
     beams: Identifier | None = None
 
 
@@ -115,6 +118,8 @@ class Composed:
     ----------
     raw : dict
         As if everything were spelled out in the file.
+    own_goals : int
+        How many of its goals are the file's own; they come first.
     uses : dict
         Goal id to the index of the constraint set it comes from.
     origins : dict
@@ -125,6 +130,7 @@ class Composed:
     raw: dict[str, Any]
     composition: Composition
     folder: Path | None
+    own_goals: int = 0
     uses: dict[str, int] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
@@ -168,7 +174,9 @@ def compose(raw: Mapping[str, Any], origin: str, folder: Path | None, context: d
             )
     if isinstance(raw.get("planning"), str):
         part = _part(composed, PLANNING, PlanningPart, "planning", context)
-        composed.raw["structures"] = [*part.get("structures", []), *_list(raw.get("structures"))]
+        own_structures = raw.get("structures", [])
+        if isinstance(own_structures, list):
+            composed.raw["structures"] = [*part.get("structures", []), *own_structures]
         composed.origins["beams"] = composed.origins["planning"]
     if composition.beams is not None:
         _take_beams(composed, composition.beams)
@@ -203,10 +211,6 @@ def _take_beams(composed: Composed, beams: str) -> None:
     kept = [entry for entry in choices if entry["keys"]]
     composed.raw["planning"] = planning | {"beams": beams, "choices": [*kept, own]}
     del composed.origins["beams"]
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def population_of(raw: Mapping[str, Any]) -> Population | None:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -85,11 +84,10 @@ def _in_the_file(error: ValidationError, composed: Composed) -> tuple[str, ...]:
     """The faults, with goals that come from a set told by the set."""
 
     def renamed(match: re.Match[str]) -> str:
-        goals: list[Any] = composed.raw["goals"]
-        goal = goals[int(match[1])]
-        use = composed.uses.get(goal.get("id", "")) if isinstance(goal, dict) else None
-        is_own = use is None or int(match[1]) < len(goals) - len(composed.uses)
-        return match[0] if is_own else f"constraints[{use}]"
+        index = int(match[1])
+        if not composed.uses or index < composed.own_goals:
+            return match[0]
+        return f"constraints[{composed.uses[composed.raw['goals'][index]['id']]}]"
 
     faults = faults_of(error, composed.raw)
     # A composition with a fault has too few goals; that is no fault of its own.

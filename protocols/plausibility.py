@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from itertools import combinations
 
 from .goals import Goal, SourcedDose
 from .limits import PublishedLimit, published_limits
@@ -53,9 +52,7 @@ def _dose_faults(protocol: Protocol) -> Iterator[str]:
         reached = bed(dose.dose_gy, n, TUMOUR_ALPHA_BETA_GY)
         what = f"{path}: {dose.dose_gy:g} Gy in {n} fractions is BED10 {reached:.1f} Gy"
         if reached < LEAST_BED_GY:
-            total = (
-                f" If {dose.dose_gy:g} Gy per fraction is meant, the total is {n * dose.dose_gy:g} Gy." if n > 1 else ""
-            )
+            total = f" {dose.dose_gy:g} Gy per fraction would be a total of {n * dose.dose_gy:g} Gy." if n > 1 else ""
             yield f"{what}, below every published regimen. Doses are totals of the course.{total}"
         elif reached > LARGEST_BED_GY:
             yield f"{what}, above every published regimen (up to {LARGEST_PUBLISHED_BED_GY:g}); check dose and unit."
@@ -82,11 +79,13 @@ def _kind(goal: Goal) -> tuple[str, ...]:
 
 
 def _duplicates(protocol: Protocol) -> Iterator[str]:
-    for first, second in combinations((*protocol.goals, *protocol.prescription.target_goals), 2):
-        if first.id != second.id and _kind(first) == _kind(second):
+    said: dict[tuple[str, ...], Goal] = {}
+    for goal in (*protocol.goals, *protocol.prescription.target_goals):
+        first = said.setdefault(_kind(goal), goal)
+        if first is not goal:
             yield (
-                f"goals: {first.id} ({_said(first)}) and {second.id} ({_said(second)}) are two {first.level} limits on "
-                f"{first.structure} {_kind(first)[1]}; keep one. An override with leave_out removes one of a set."
+                f"goals: {first.id} ({_said(first)}) and {goal.id} ({_said(goal)}) are two {goal.level} limits on "
+                f"{goal.structure} {_kind(goal)[1]}; keep one. An override with leave_out removes one of a set."
             )
 
 
