@@ -163,5 +163,11 @@ def _unused_overrides(composed: Composed, touched: set[str]) -> None:
 
 
 def _nothing(chosen: ConstraintSet, fractions: int) -> str:
-    numbers = ", ".join(map(str, chosen.fraction_numbers)) or "any number"
-    return f"{chosen.name} gives no goal for {fractions} fractions; it has limits for {numbers} of fractions."
+    """Why a set gave no goal: it has no limits for this number of fractions, or none is left."""
+    if any(limit.holds_for(fractions) for limit in chosen.limits):
+        return (
+            f"{chosen.name} gives no goal: its limits for {fractions} fractions are left out, only reported or not "
+            "to be judged. Remove the set, or make goals of them with report_as."
+        )
+    numbers = ", ".join(map(str, chosen.fraction_numbers))
+    return f"{chosen.name} has no limit for {fractions} fractions, it has limits for {numbers}."
