@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     )
     from .grid import Grid, Volume
     from .head_scatter import collimator_scatter
+    from .hu_table import read_hu_table
     from .influence import DoseInfluence, dose_influence
     from .machine import BeamModel, available_machines, load_machine
+    from .medium import DensityOverride
     from .phantom import SyntheticPatient, synthetic_patient, write_synthetic_patient
     from .raytrace import radiological_depth
     from .reading import read_ct, read_ct_series, read_structures
@@ -43,6 +45,7 @@ __all__ = [
     "Beamlets",
     "Contours",
     "CtSeries",
+    "DensityOverride",
     "DeviceError",
     "DoseError",
     "DoseInfluence",
@@ -74,6 +77,7 @@ __all__ = [
     "radiological_depth",
     "read_ct",
     "read_ct_series",
+    "read_hu_table",
     "read_rtdose",
     "read_structures",
     "select_backend",
@@ -105,8 +109,10 @@ _NAMES_OF = {
     ),
     "grid": ("Grid", "Volume"),
     "head_scatter": ("collimator_scatter",),
+    "hu_table": ("read_hu_table",),
     "influence": ("DoseInfluence", "dose_influence"),
     "machine": ("BeamModel", "available_machines", "load_machine"),
+    "medium": ("DensityOverride",),
     "phantom": ("SyntheticPatient", "synthetic_patient", "write_synthetic_patient"),
     "raytrace": ("radiological_depth",),
     "reading": ("read_ct", "read_ct_series", "read_structures"),

@@ -16,6 +16,9 @@ import numpy.typing as npt
 from .errors import InputError
 from .grid import Volume
 
+WATER_TOLERANCE = 0.05
+"""Of the density at 0 HU: scanners drift by 5 HU (0.005); a table in g/cm3 x 1000, or of other columns, is far off."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HuCalibration:
@@ -26,9 +29,11 @@ class HuCalibration:
     hu : (n,) float64
         Increasing CT numbers; the first at most -900 (air).
     relative_electron_density : (n,) float64
-        Electron density relative to water: not negative, not decreasing.
+        Electron density relative to water: not negative, not decreasing, about 1 at 0 HU.
     source : str
         Where the table comes from.
+    sha256 : str
+        Of the user's file; empty for the default of a machine, whose own hash covers it.
 
     Raises
     ------
@@ -39,6 +44,7 @@ class HuCalibration:
     hu: npt.NDArray[np.float64]
     relative_electron_density: npt.NDArray[np.float64]
     source: str
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         for name in ("hu", "relative_electron_density"):
@@ -65,6 +71,9 @@ def _fault(hu: npt.NDArray[Any], density: npt.NDArray[Any], source: str) -> str 
         return "densities are negative or decrease"
     if hu[0] > -900:
         return f"its lowest CT number is {hu[0]:g}, expected air (at most -900)"
+    water = float(np.interp(0.0, hu, density))
+    if hu[-1] < 0 or abs(water - 1.0) > WATER_TOLERANCE:
+        return f"water (0 HU) has density {water:.4g}, expected 1 within {WATER_TOLERANCE:g}"
     return None if source.strip() else "its source is not stated"
 
 

@@ -17,16 +17,10 @@ from .beams import Beamlets
 from .errors import DoseError, InputError, UsageError
 from .grid import Grid, Volume
 from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments, kernel_arguments
-from .kernels.numpy_kernels import blurred_squares, spline_taps
+from .kernels.numpy_kernels import blurred_squares
 from .machine import BeamModel
-from .pencil_beam import (
-    Lattice,
-    SplineTable,
-    component_sigmas_mm,
-    component_weights,
-    lattice_of,
-    spline_table,
-)
+from .pencil_beam import Lattice, component_sigmas_mm, component_weights, lattice_of
+from .prepared import PreparedBeam, prepare_beam
 from .validity import ValidityWarning, field_warnings, ray_warnings
 
 log = logging.getLogger(__name__)
@@ -38,31 +32,6 @@ CHUNK_PAIRS = 4_000_000
 """Voxel x beamlet pairs that are in memory at once when rows are made."""
 CHUNK_VOXELS = 100_000
 """Voxels whose component weights are looked up at once."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _PreparedBeam:
-    """What one beam's voxels need to read the spline tables."""
-
-    lattice: Lattice
-    table_u: SplineTable
-    table_v: SplineTable
-    iu: Array
-    iv: Array
-    fu: Array
-    fv: Array
-    weights: Array
-
-    @property
-    def taps(self) -> tuple[Array, Array, Array, Array, Array]:
-        return self.iv, self.iu, self.fv, self.fu, self.weights
-
-    def at(self, index: Array) -> _PreparedBeam:
-        """The same tables for some of the voxels."""
-        return _PreparedBeam(
-            self.lattice, self.table_u, self.table_v,
-            self.iu[index], self.iv[index], self.fu[index], self.fv[index], self.weights[index],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +67,7 @@ class DoseInfluence:
     heterogeneity: Heterogeneity
     arguments: tuple[KernelArguments, ...]
     outside_validity: tuple[ValidityWarning, ...]
-    _prepared: tuple[_PreparedBeam, ...] = dataclasses.field(repr=False, default=())
+    _prepared: tuple[PreparedBeam, ...] = dataclasses.field(repr=False, default=())
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -153,7 +122,7 @@ class DoseInfluence:
             shape = (len(beam.table_v.coefficients), len(beam.table_u.coefficients))
             values = w.astype(beam.weights.dtype)
             maps = self.backend.kernels.scatter(values, shape, *beam.taps)
-            result[self.beamlets.of_beam(index)] = beam.lattice.collect(_unmap(beam, maps))
+            result[self.beamlets.of_beam(index)] = beam.lattice.collect(beam.unmap(maps))
         return result
 
     def rows(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -243,9 +212,7 @@ class DoseInfluence:
             along = blurred_squares(v, lattice.v_mm, lattice.width_v_mm, sigma_v)
             return lattice, across, along, self._component_weights(beam, index, magnification)
         ready = self._prepared[beam]
-        across = _read(ready.table_u, ready.iu[index], ready.fu[index])
-        along = _read(ready.table_v, ready.iv[index], ready.fv[index])
-        return ready.lattice, across, along, ready.weights[index]
+        return ready.lattice, *ready.profiles(index), ready.weights[index]
 
     def _component_weights(self, beam: int, index: Array | slice, magnification: Array) -> Array:
         return component_weights(self.machine, self.arguments[beam].at(index), magnification, self.backend)
@@ -337,8 +304,8 @@ def dose_influence(
     chosen = backend if isinstance(backend, Backend) else select_backend(backend)
     flat = _voxel_indices(voxels, grid)
     arguments, told = _trace_beams(density, grid.centres_mm(flat), beamlets, machine, heterogeneity, chosen)
-    bare = DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, told)
-    return bare if precision == "reference" else dataclasses.replace(bare, _prepared=_prepare(bare))
+    prepared = _prepare(grid.centres_mm(flat), beamlets, machine, arguments, chosen, precision)
+    return DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, told, prepared)
 
 
 def _trace_beams(
@@ -360,42 +327,25 @@ def _trace_beams(
     return tuple(traced), tuple(told)
 
 
-def _prepare(influence: DoseInfluence) -> tuple[_PreparedBeam, ...]:
-    points = influence.grid.centres_mm(influence.voxels)
-    return tuple(_prepare_beam(influence, b, points) for b in range(len(influence.beamlets.beams)))
-
-
-def _prepare_beam(influence: DoseInfluence, beam: int, points_mm: Array) -> _PreparedBeam:
-    machine, dtype = influence.machine, np.dtype(influence.precision)
-    u, v, magnification = influence.beamlets.beams[beam].project(points_mm, machine.sad_mm)
-    lattice = lattice_of(influence.beamlets, beam, machine)
-    sigma_u, sigma_v = component_sigmas_mm(machine)
-    table_u = spline_table(*_span(u), lattice.u_mm, lattice.width_u_mm, sigma_u, dtype)
-    table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, dtype)
-    (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
-    weights = component_weights(machine, influence.arguments[beam], magnification, influence.backend, dtype)
-    return _PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
+def _prepare(
+    points_mm: Array,
+    beamlets: Beamlets,
+    machine: BeamModel,
+    arguments: tuple[KernelArguments, ...],
+    backend: Backend,
+    precision: Precision,
+) -> tuple[PreparedBeam, ...]:
+    """The tables of every beam; the reference needs none."""
+    if precision == "reference":
+        return ()
+    dtype = np.dtype(precision)
+    return tuple(
+        prepare_beam(points_mm, beamlets, b, machine, traced, backend, dtype) for b, traced in enumerate(arguments)
+    )
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def _unmap(beam: _PreparedBeam, maps: Array) -> Array:
-    """Transpose of `field_maps`: (Nv, Nu, C) to (Jv, Ju)."""
-    across = beam.table_u.coefficients.transpose(2, 0, 1)
-    along = beam.table_v.coefficients.transpose(2, 1, 0)
-    return (along @ (maps.transpose(2, 0, 1) @ across)).sum(axis=0)
-
-
-def _read(table: SplineTable, node: Array, offset: Array) -> Array:
-    """Table values (n, J, C) at the given nodes and offsets."""
-    taps = spline_taps(offset)
-    return sum(taps[k][:, None, None] * table.coefficients[node + k - 1] for k in range(3))
-
-
-def _span(t_mm: Array) -> tuple[float, float]:
-    return (float(t_mm.min()), float(t_mm.max())) if t_mm.size else (0.0, 0.0)
 
 
 def _vector(name: str, value: npt.ArrayLike, length: int, of: str) -> npt.NDArray[np.float64]:

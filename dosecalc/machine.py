@@ -151,7 +151,8 @@ def load_machine(name_or_path: str | Path) -> BeamModel:
     mixture = _mixture(table, file.kernel.file)
     spot = file.focal_spot.sigma_mm
     at_20, at_10 = (square_field_dose(mixture, spot, depth_mm=d, field_mm=100.0) for d in (200.0, 100.0))
-    faults = contradictions(file, tpr20_10=at_20 / at_10, deepest_mm=float(mixture.depth_mm[-1]))
+    ends = float(mixture.scale[0]), float(mixture.scale[-1])
+    faults = contradictions(file, tpr20_10=at_20 / at_10, deepest_mm=float(mixture.depth_mm[-1]), scale=ends)
     if faults:
         raise InputError(
             f"the machine data contradict themselves: {'; '.join(faults)}.", where=str(folder / MACHINE_FILE)
@@ -257,9 +258,24 @@ def calibrated(machine: BeamModel) -> BeamModel:
     The field is made of beamlets with the off-axis ratio at their centres, as in the dose operator.
     """
     at = machine.reference
-    scale = (at.ssd_mm + at.depth_mm) / machine.sad_mm
-    weights = machine.mixture.weights(at.depth_mm, scale, scale)[0]
-    edges = np.linspace(-at.field_mm / 2, at.field_mm / 2, math.ceil(at.field_mm / CALIBRATION_BEAMLET_MM) + 1)
+    dose = field_dose(machine, field_mm=at.field_mm, ssd_mm=at.ssd_mm, depth_mm=at.depth_mm)
+    return replace(machine, gy_per_fluence=machine.gy_per_fluence * at.dose_gy_per_mu / dose)
+
+
+def field_dose(machine: BeamModel, *, field_mm: float, ssd_mm: float, depth_mm: float) -> float:
+    """Dose on the axis of a square field in water in Gy per MU-equivalent, made of beamlets as in the dose operator.
+
+    Parameters
+    ----------
+    machine : BeamModel
+    field_mm : float
+        Side in the isocentre plane.
+    ssd_mm, depth_mm : float
+        Source to surface, and depth in water.
+    """
+    scale = (ssd_mm + depth_mm) / machine.sad_mm
+    weights = machine.mixture.weights(depth_mm, scale, scale)[0]
+    edges = np.linspace(-field_mm / 2, field_mm / 2, math.ceil(field_mm / CALIBRATION_BEAMLET_MM) + 1)
     middle = 0.5 * (edges[1:] + edges[:-1])
     radius = np.hypot(middle[:, None], middle)
     fluence = np.interp(radius, machine.off_axis_radius_mm, machine.off_axis_ratio)
@@ -267,8 +283,8 @@ def calibrated(machine: BeamModel) -> BeamModel:
         0.5 * np.diff(erf(edges[:, None] / (np.sqrt(2.0) * np.maximum(machine.mixture.sigma_mm(s), 1e-9))), axis=0)
         for s in machine.source_sigma_mm
     )
-    dose = float(np.einsum("uc,vc,uv,c->", *strips, fluence, weights))
-    return replace(machine, gy_per_fluence=at.dose_gy_per_mu * scale**2 / dose)
+    dose = np.einsum("uc,vc,uv,c->", *strips, fluence, weights)
+    return float(machine.gy_per_fluence * dose / scale**2)
 
 
 def _profile(radius: tuple[float, ...], ratio: tuple[float, ...]) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ TPR_TOLERANCE = 0.005
 """A kernel whose TPR20,10 is further from the stated one belongs to another beam: 6 MV and 6 MV FFF differ by 0.035."""
 
 
-def contradictions(file: MachineFile, *, tpr20_10: float, deepest_mm: float) -> list[str]:
+def contradictions(file: MachineFile, *, tpr20_10: float, deepest_mm: float, scale: tuple[float, float]) -> list[str]:
     """Every contradiction as "key: what was got, what was expected"; empty for a consistent machine.
 
     Parameters
@@ -19,8 +19,10 @@ def contradictions(file: MachineFile, *, tpr20_10: float, deepest_mm: float) -> 
     file : MachineFile
     tpr20_10, deepest_mm : float
         Beam quality and last depth of the kernel that the file names.
+    scale : (low, high)
+        Lateral scales of the fitted table: in the isocentre plane they are densities.
     """
-    found = [*_range_faults(file, deepest_mm), *_reference_faults(file), *_head_faults(file)]
+    found = [*_range_faults(file, deepest_mm, scale), *_reference_faults(file), *_head_faults(file)]
     if abs(tpr20_10 - file.kernel.tpr20_10) > TPR_TOLERANCE:
         found.append(
             f"kernel.tpr20_10: {file.kernel.tpr20_10:g} is stated, the table {file.kernel.file} has {tpr20_10:.3f}: it "
@@ -29,13 +31,16 @@ def contradictions(file: MachineFile, *, tpr20_10: float, deepest_mm: float) -> 
     return found
 
 
-def _range_faults(file: MachineFile, deepest_mm: float) -> Iterator[str]:
+def _range_faults(file: MachineFile, deepest_mm: float, scale: tuple[float, float]) -> Iterator[str]:
     for name in ("field_mm", "depth_mm", "density"):
         low, high = getattr(file.validity, name)
         if low >= high:
             yield f"validity.{name}: {low:g} to {high:g} is empty, expected low < high"
     if file.validity.depth_mm[1] > deepest_mm:
         yield f"validity.depth_mm: ends at {file.validity.depth_mm[1]:g} mm, the kernel table at {deepest_mm:g} mm"
+    low, high = file.validity.density
+    if low < scale[0] or high > scale[1]:
+        yield f"validity.density: {low:g} to {high:g} leaves the kernel table, {scale[0]:g} to {scale[1]:g}"
     corner = file.validity.field_mm[1] / math.sqrt(2)
     if file.off_axis.radius_mm[-1] < corner:
         yield (

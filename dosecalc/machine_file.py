@@ -7,7 +7,7 @@ import tomllib
 import zipfile
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Section = TypeVar("Section", bound=BaseModel)
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -158,13 +159,27 @@ def parse_machine(content: bytes, where: str) -> MachineFile:
         data = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"this is not a TOML file: {error}.", where=where) from error
+    return validated(MachineFile, data, where=where, what="the machine data")
+
+
+def validated(
+    model: type[Section], data: dict[str, Any], *, where: str, what: str, remedy: str | None = None
+) -> Section:
+    """The data as a checked section, or every fault together.
+
+    Raises
+    ------
+    InputError
+        One or more keys missing, unknown or out of range.
+    """
     try:
-        return MachineFile.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(dict(item)) for item in error.errors(include_url=False)]
-        listed = "; ".join(faults)
+        faults = [_fault(dict(item), model) for item in error.errors(include_url=False)]
         raise InputError(
-            f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the machine data: {listed}.", where=where
+            f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {what}: {'; '.join(faults)}.",
+            where=where,
+            remedy=remedy,
         ) from error
 
 
@@ -192,18 +207,18 @@ def parse_kernel(content: bytes, where: str) -> PencilKernel:
         raise InputError(f"this is not a kernel table (npz): {error}.", where=where) from error
 
 
-def _fault(item: dict[str, Any]) -> str:
+def _fault(item: dict[str, Any], model: type[BaseModel]) -> str:
     """One fault as "key: what is wrong (nearest known key)"."""
     path = [str(part) for part in item["loc"]]
     key = ".".join(path)
     if item["type"] != "extra_forbidden":
         return f"{key}: {item['msg'][0].lower()}{item['msg'][1:]}"
-    near = get_close_matches(path[-1], _known(path[:-1]), n=1, cutoff=0.0)
+    near = get_close_matches(path[-1], _known(path[:-1], model), n=1, cutoff=0.0)
     return f"{key}: unknown key{f', nearest known is {near[0]!r}' if near else ''}"
 
 
-def _known(path: list[str]) -> list[str]:
-    """Keys that the section at the path may have."""
+def _known(path: list[str], model: type[BaseModel]) -> list[str]:
+    """Keys that the section at the path of a model may have."""
     sections: dict[str, type[BaseModel]] = {
         "focal_spot": FocalSpotSection,
         "reference": ReferenceSection,
@@ -215,5 +230,5 @@ def _known(path: list[str]) -> list[str]:
         "calibration": CalibrationSection,
         "provenance": ProvenanceSection,
     }
-    section: type[BaseModel] = sections.get(path[0], MachineFile) if path else MachineFile
+    section: type[BaseModel] = sections.get(path[0], model) if path else model
     return list(section.model_fields)

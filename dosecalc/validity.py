@@ -7,8 +7,8 @@ computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ from .structures import Voxels
 
 Array = npt.NDArray[Any]
 
-THIN_WORTH_SAYING = 0.01
-"""Share of a beam's voxels with a medium thinner than the machine's range from which it is named: fewer share skin or
-bowel gas with air, in any patient."""
+THIN_WORTH_SAYING, DENSE_WORTH_SAYING = 0.01, 1e-3
+"""Shares of a beam's voxels with a medium thinner or denser than the machine's range upstream from which it is named:
+fewer share skin or bowel gas with air, or lie behind a calcification, in any patient."""
 SMALLEST_FIELD_MM = 2.0 * FIT_FIELDS_MM[0]
 """The kernels were fitted to round fields from this diameter; narrower openings are refused."""
 LUNG_DENSITY = 0.5
@@ -50,6 +50,8 @@ class ValidityWarning:
     unit : str
     consequence : str
         What it does to the dose.
+    share : float or None
+        Of the voxels that it concerns.
     """
 
     quantity: str
@@ -59,12 +61,31 @@ class ValidityWarning:
     high: float
     unit: str
     consequence: str
+    share: float | None = None
 
     def __str__(self) -> str:
+        concerned = "" if self.share is None else f", in {100 * self.share:.3g} % of the voxels"
         return (
             f"{self.where}: {self.quantity} {self.value:.3g}{self.unit} is outside the range of validity, "
-            f"{self.low:.3g} to {self.high:.3g}{self.unit}: {self.consequence}."
+            f"{self.low:.3g} to {self.high:.3g}{self.unit}{concerned}: {self.consequence}."
         )
+
+
+def sentences(warnings: Iterable[ValidityWarning]) -> tuple[str, ...]:
+    """The warnings as text; what several beams share is said once, with the value furthest outside."""
+    groups: dict[tuple[str, str], list[ValidityWarning]] = {}
+    for warning in warnings:
+        groups.setdefault((warning.quantity, warning.consequence), []).append(warning)
+    return tuple(str(_joined(group)) for group in groups.values())
+
+
+def _joined(group: list[ValidityWarning]) -> ValidityWarning:
+    worst = max(group, key=lambda w: max(w.low - w.value, w.value - w.high))
+    if len(group) == 1:
+        return worst
+    places = f"{len(group)} beams ({', '.join(w.where.removeprefix('beam ') for w in group)})"
+    shares = [w.share for w in group if w.share is not None]
+    return replace(worst, where=places, share=max(shares, default=None))
 
 
 def field_warnings(beamlets: Beamlets, machine: BeamModel) -> Iterator[ValidityWarning]:
@@ -123,16 +144,17 @@ def ray_warnings(
             "a radiological depth of", beam.name, deepest, *machine.depth_mm, " mm",
             "the dose there extrapolates the machine's data",
         )  # fmt: skip
-    if densest > machine.density[1]:
+    dense = float((np.maximum(*densities) > machine.density[1]).mean())
+    if dense >= DENSE_WORTH_SAYING:
         yield ValidityWarning(
             "an upstream density of", beam.name, densest, *machine.density, "",
-            "the dose in and behind such a medium, an implant perhaps, is uncertain",
+            "the dose in and behind such a medium, an implant perhaps, is uncertain", dense,
         )  # fmt: skip
-    thin = np.minimum(*densities) < machine.density[0]
-    if thin.mean() >= THIN_WORTH_SAYING:
+    thin = float((np.minimum(*densities) < machine.density[0]).mean())
+    if thin >= THIN_WORTH_SAYING:
         yield ValidityWarning(
             "an upstream density of", beam.name, thinnest, *machine.density, "",
-            f"it is that of {thin.mean():.0%} of the voxels, whose kernel is wider than any that was compared",
+            "the kernel there is wider than any that was compared", thin,
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from .evaluate import evaluate
 if TYPE_CHECKING:
     from .anatomy import Anatomy, prepare_anatomy
     from .arrangements import parse_beams
+    from .densities import Densities
     from .goals import PlanGoals, resolve_goals
     from .job import Job, run_job
     from .planning import Plan, plan
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Anatomy",
     "Certificate",
+    "Densities",
     "GoalResult",
     "Job",
     "Plan",
@@ -42,6 +44,7 @@ __all__ = [
 _NAMES_OF = {
     "anatomy": ("Anatomy", "prepare_anatomy"),
     "arrangements": ("parse_beams",),
+    "densities": ("Densities",),
     "goals": ("PlanGoals", "resolve_goals"),
     "job": ("Job", "run_job"),
     "planning": ("Plan", "plan"),

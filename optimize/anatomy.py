@@ -28,7 +28,6 @@ from .targets import (
 )
 
 _MADE_HERE = ("GTV", "CTV", "PTV", "PTV_opt", "Liver-GTV", "Liver-PTV")
-_WRAPS = ("Skin", "Chestwall")  # go round the trunk: every scan cuts them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +107,7 @@ def prepare_anatomy(
     at_the_ptv = tuple(overlap.organ for overlap in overlaps)
     sources = Source(kept, body, ct.grid, grid, protocol, all_gtvs, at_the_ptv, {**ours, "PTV_opt": ptv_opt})
     organs = derive_organs(sources)
-    cut = _cut(kept, ct, organs.origins)
+    cut = _cut(kept.adding(*organs.structures), ct, organs.origins)
     return Anatomy(
         structures=kept.adding(
             *([body] if body.name not in kept else []), *ours.values(), ptv_opt, *parts, *organs.structures
@@ -175,10 +174,8 @@ def _set_aside(structures: StructureSet, made: set[str], targets: set[Target]) -
 
 def _cut(structures: StructureSet, ct: Volume, origins: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Structures that reach the border of the CT, and what was derived from them."""
-    reach = [
-        s.name for s in structures if s.role != "EXTERNAL" and s.name not in _WRAPS and s.on(ct.grid).faces_touched
-    ]
-    return (*reach, *(name for name, parents in origins.items() if set(parents) & set(reach)))
+    reach = [s.name for s in structures if s.role != "EXTERNAL" and s.on(ct.grid).faces_touched]
+    return tuple(dict.fromkeys((*reach, *(name for name, parents in origins.items() if set(parents) & set(reach)))))
 
 
 def _check_inside_scan(ptv: Structure, ct: Volume) -> None:

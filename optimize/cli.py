@@ -59,6 +59,28 @@ HeterogeneityArg = Annotated[
         "--heterogeneity", help="density_scaling, or depth_scaling (along the ray only: wrong in lung) to compare."
     ),
 ]
+HuTableArg = Annotated[
+    Path | None,
+    typer.Option(
+        "--hu-table",
+        help="Table from HU to electron density relative to water, TOML or CSV with its source; recorded.",
+    ),
+]
+OutsideBodyArg = Annotated[
+    str,
+    typer.Option(
+        "--outside-body",
+        help="nothing: what lies outside the Body (couch, clothing, air) has no density; as_scanned: that of the CT.",
+    ),
+]
+DensityArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--density",
+        help="NAME=VALUE: electron density relative to water for a structure (contrast, metal, PTV); repeatable, "
+        "recorded.",
+    ),
+]
 AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
@@ -152,6 +174,9 @@ def plan_command(
     backend: BackendArg = "auto",
     precision: PrecisionArg = "float32",
     heterogeneity: HeterogeneityArg = "density_scaling",
+    hu_table: HuTableArg = None,
+    outside_body: OutsideBodyArg = "nothing",
+    density: DensityArg = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     accept_ct: AcceptCt = False,
@@ -164,6 +189,7 @@ def plan_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
+    from .densities import parse_densities
     from .job import Job, parse_targets
 
     _plan(
@@ -178,6 +204,9 @@ def plan_command(
             backend=backend,
             precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
             heterogeneity=_one_of("--heterogeneity", heterogeneity, ("density_scaling", "depth_scaling")),
+            hu_table=hu_table,
+            outside_body=_one_of("--outside-body", outside_body, ("nothing", "as_scanned")),
+            density=parse_densities(density or []),
             accept_missing=tuple(accept_missing or ()),
             accept_limit=tuple(accept_limit or ()),
             accept_ct=accept_ct,
@@ -324,13 +353,13 @@ def machines_list(as_json: AsJson = False) -> None:
 
 @machines_app.command("show")
 def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False) -> None:
-    """A machine's numbers, each with its source."""
+    """A machine on one screen: depth dose, quality, output factors, spot, densities, validity; all of it by --json."""
     from dosecalc.machine import load_machine
 
-    from .tables import machine_record, print_record
+    from .machine_sheet import machine_record, print_machine
 
-    record = machine_record(load_machine(name))
-    print_json(record) if as_json else print_record(out_console, record)
+    machine = load_machine(name)
+    print_json(machine_record(machine)) if as_json else print_machine(out_console, machine)
 
 
 @machines_app.command("check")

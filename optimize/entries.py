@@ -1,4 +1,4 @@
-"""Where beams enter: through the end of the scan, or through something beside the body such as an arm."""
+"""Where beams enter: through the end of the scan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosecalc.beams import Beam
-from dosecalc.grid import Volume
+from dosecalc.grid import Grid
 from dosecalc.structures import Structure
 
 Array = npt.NDArray[Any]
@@ -16,22 +16,18 @@ Array = npt.NDArray[Any]
 STEP_MM = 2.0
 """Between samples along a ray."""
 MOST_RAYS = 300
-TISSUE_HU = -300.0
-"""As for the outline of the body: between fat and air."""
-OBJECT_MM = 15.0
-"""Tissue beside the body along a ray that counts as an object: a couch top's shells are thinner, an arm is thicker."""
 WORTH_SAYING = 0.01
 """Share of a beam's rays below which nothing is said."""
 
 
-def entry_warnings(beams: tuple[Beam, ...], ct: Volume, body: Structure, ptv_mm: Array, sad_mm: float) -> list[str]:
-    """One sentence for each beam of which some rays enter where the scan ends, or cross an object on their way.
+def entry_warnings(beams: tuple[Beam, ...], grid: Grid, body: Structure, ptv_mm: Array, sad_mm: float) -> list[str]:
+    """One sentence for each beam of which some rays enter where the scan ends.
 
     Parameters
     ----------
     beams : tuple of Beam
-    ct : Volume
-        HU.
+    grid : Grid
+        The CT's.
     body : Structure
         The body's outline.
     ptv_mm : (n, 3)
@@ -39,36 +35,28 @@ def entry_warnings(beams: tuple[Beam, ...], ct: Volume, body: Structure, ptv_mm:
     sad_mm : float
     """
     points = ptv_mm[:: max(1, len(ptv_mm) // MOST_RAYS)]
-    inside = np.zeros(ct.grid.size, bool)
-    voxels = body.on(ct.grid)
-    inside[voxels.indices[voxels.cc >= 0.5 * ct.grid.voxel_cc]] = True
-    tissue = ct.values.reshape(-1) > TISSUE_HU
+    inside = np.zeros(grid.size, bool)
+    voxels = body.on(grid)
+    inside[voxels.indices[voxels.cc >= 0.5 * grid.voxel_cc]] = True
     told = []
     for beam in beams:
-        flat, scanned = _samples(ct, points, np.asarray(beam.source_mm(sad_mm)))
+        flat, scanned = _samples(grid, points, np.asarray(beam.source_mm(sad_mm)))
         within = inside[flat] & scanned
         last = scanned.sum(axis=1) - 1
         truncated = within[np.arange(len(points)), np.maximum(last, 0)].mean()
-        beyond = scanned & (np.cumsum(within[:, ::-1], axis=1)[:, ::-1] == 0)
-        crossed = (STEP_MM * (tissue[flat] & beyond).sum(axis=1) >= OBJECT_MM).mean()
         if truncated >= WORTH_SAYING:
             told.append(
                 f"{beam.name}: {truncated:.0%} of its rays enter the body where the scan or its field of view ends; "
                 "tissue is missing to them, and their dose is too high."
             )
-        if crossed >= WORTH_SAYING:
-            told.append(
-                f"{beam.name}: {crossed:.0%} of its rays cross something beside the body, such as an arm or a couch."
-            )
     return told
 
 
-def _samples(ct: Volume, points: Array, source: Array) -> tuple[Array, Array]:
+def _samples(grid: Grid, points: Array, source: Array) -> tuple[Array, Array]:
     """Flat voxel indices (rays, samples) on the way from each point to the source, and which lie in the scan.
 
     A grid is convex: the samples in the scan are the first ones of each ray.
     """
-    grid = ct.grid
     reach = float(np.linalg.norm(np.asarray(grid.spacing_mm) * grid.shape[::-1]))
     way = source - points
     length = np.linalg.norm(way, axis=1)

@@ -14,13 +14,16 @@ import protocols
 from dosecalc.backend import select_backend
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.heterogeneity import Heterogeneity
+from dosecalc.hu_table import read_hu_table
 from dosecalc.influence import Precision
-from dosecalc.machine import load_machine
+from dosecalc.machine import BeamModel, load_machine
+from dosecalc.medium import DensityOverride, OutsideBody
 from dosecalc.names import read_table
 from dosecalc.reading import read_ct_series, read_structures
 
 from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
+from .densities import Densities
 from .planning import Plan, plan
 from .problem import BLAS_THREADS
 from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
@@ -44,6 +47,9 @@ class Job:
     backend: str = "auto"
     precision: str = "float32"
     heterogeneity: str = "density_scaling"
+    hu_table: Path | None = None
+    outside_body: str = "nothing"
+    density: tuple[DensityOverride, ...] = ()
     accept_missing: tuple[str, ...] = ()
     accept_limit: tuple[str, ...] = ()
     accept_ct: bool = False
@@ -90,6 +96,8 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     beams = job.beams or protocol.planning.beams
     parse_beams(beams)
     machine = load_machine(job.machine)
+    table = None if job.hu_table is None else read_hu_table(job.hu_table)
+    densities = Densities(table, cast(OutsideBody, job.outside_body), job.density)
     ct = read_ct_series(job.ct, resample_slices=job.resample_slices, patient_position=job.patient_position)
     position, _ = planning_position(ct)
     progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm, {position}")
@@ -114,6 +122,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             backend=job.backend,
             precision=cast(Precision, job.precision),
             heterogeneity=cast(Heterogeneity, job.heterogeneity),
+            densities=densities,
             accept_missing=job.accept_missing,
             accept_ct=job.accept_ct,
             dose_grid_mm=job.dose_grid_mm,
@@ -123,7 +132,8 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             progress=progress,
         )
     except InfeasibleError as error:
-        _save_infeasible(job, protocol, (position, angles), hashes, error, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, error, seconds)
         raise
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
@@ -167,6 +177,8 @@ def _sphere(text: str, number: int) -> Target:
 def _save_infeasible(
     job: Job,
     protocol: protocols.Protocol,
+    machine: BeamModel,
+    densities: Densities,
     arrangement: tuple[str, tuple[Angles, ...]],
     hashes: dict[str, str],
     error: InfeasibleError,
@@ -195,6 +207,7 @@ def _save_infeasible(
         "device": device(),
         "precision": job.precision,
         "heterogeneity": job.heterogeneity,
+        "density": densities.record(machine),
         "grid_mm": [grid_mm] * 3,
         "beamlet_mm": protocol.planning.beamlet_mm,
         "patient_position": position,
@@ -206,6 +219,8 @@ def _save_infeasible(
         "peak_rss_mb": peak_rss_mb(),
         "overrides": [
             *job.reading_overrides,
+            *densities.departures,
+            *(f"density of {each.name} set to {each.density:g} relative to water" for each in densities.overrides),
             *overrides(protocol, job.accept_missing, grid_mm, accept_ct=job.accept_ct),
         ],
         "warnings": [],
@@ -216,6 +231,7 @@ def _save_infeasible(
 
 def _input_hashes(job: Job) -> dict[str, str]:
     named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
+    named["hu_table"] = job.hu_table
     return {name: file_sha256(path) for name, path in named.items() if path is not None}
 
 

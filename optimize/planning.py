@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy.typing as npt
 
 from dosecalc import names
 from dosecalc.beams import Beamlets, aim
-from dosecalc.density import to_density
 from dosecalc.dicom import CtSeries
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.grid import Grid, Volume
@@ -22,18 +22,19 @@ from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.machine import BeamModel
 from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
-from dosecalc.validity import target_warnings
+from dosecalc.validity import sentences, target_warnings
 from protocols.schema import Protocol
 
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
-from .entries import entry_warnings
+from .densities import AS_DEFAULT, Densities, with_medium
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .goals import resolve_goals
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
 from .second_opinion import FinerDose, with_second_opinion
+from .uncertainty import with_uncertainty
 
 Progress = Callable[[str], None]
 
@@ -86,6 +87,7 @@ def plan(
     backend: str = "auto",
     precision: Precision = "float32",
     heterogeneity: Heterogeneity = "density_scaling",
+    densities: Densities = AS_DEFAULT,
     accept_missing: tuple[str, ...] = (),
     accept_ct: bool = False,
     dose_grid_mm: float | None = None,
@@ -114,6 +116,8 @@ def plan(
         Of the operator that the optimiser searches with; the plan is judged on the reference in any case.
     heterogeneity : str
         "density_scaling", or "depth_scaling" for comparison.
+    densities : Densities
+        Table of CT numbers, what lies outside the Body, and density overrides; recorded.
     accept_missing : tuple of str
         Mandatory structures that may be missing; their goals read NOT ASSESSED.
     accept_ct : bool
@@ -159,11 +163,10 @@ def plan(
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
-        anatomy = _with_entries(anatomy, beamlets, ct.volume, machine)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
-        density = to_density(ct.volume, machine.calibration)
+        made, anatomy = with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
         influence = dose_influence(
-            density,
+            made.density,
             grid,
             beamlets,
             machine,
@@ -172,7 +175,7 @@ def plan(
             precision=precision,
             heterogeneity=heterogeneity,
         )
-        anatomy = _with_validity(anatomy, influence, density)
+        anatomy = _with_validity(anatomy, influence, made.density)
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
         goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
@@ -184,11 +187,13 @@ def plan(
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
     with watch.step("second opinion"):
         progress("second opinion: the same fluence on finer grids")
-        finer = FinerDose(density, influence, result.fluence)
-        evaluation = with_second_opinion(evaluation, protocol, anatomy.structures, skipped, dose, finer)
+        finer = FinerDose(made.density, influence, result.fluence)
+        evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
     grid_mm = influence.grid.spacing_mm[0]
-    accepted = (*reading_overrides, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
-    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256)
+    stated = (*densities.departures, *map(str, made.applied))
+    accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
+    recorded = densities.record(machine, made)
+    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
@@ -234,19 +239,11 @@ def _aim(anatomy: Anatomy, protocol: Protocol, angles: tuple[Angles, ...], grid:
     return aim(beams_at(angles, (centre[0], centre[1], centre[2]), position), at=ptv, width_mm=width)
 
 
-def _with_entries(anatomy: Anatomy, beamlets: Beamlets, ct: Volume, machine: BeamModel) -> Anatomy:
-    """The anatomy with warnings of beams that enter where the scan ends or through something beside the body."""
-    body = anatomy.structures["Body"]
-    ptv = anatomy.structures["PTV"].on(ct.grid)
-    told = entry_warnings(beamlets.beams, ct, body, ct.grid.centres_mm(ptv.indices), machine.sad_mm)
-    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *told))
-
-
 def _with_validity(anatomy: Anatomy, influence: DoseInfluence, density: Volume) -> Anatomy:
     """The anatomy with warnings of fields, depths and densities outside the model's range, and of lung in the PTV."""
     ptv = anatomy.structures["PTV"].on(density.grid)
     told = (*influence.outside_validity, *target_warnings("PTV", ptv, density))
-    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *map(str, told)))
+    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *sentences(told)))
 
 
 def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:
@@ -296,7 +293,25 @@ def _judge(
     certificate = Certificate(
         gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
-    return dataclasses.replace(judged, certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings))
+    return dataclasses.replace(
+        judged, dose_to="water", certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings)
+    )
+
+
+def _doubted(
+    judged: PlanEvaluation,
+    protocol: Protocol,
+    anatomy: Anatomy,
+    skipped: frozenset[str],
+    accept_missing: tuple[str, ...],
+    dose: Volume,
+    finer: FinerDose,
+) -> PlanEvaluation:
+    """The evaluation with what finer grids show and what the dose model cannot tell."""
+    judged = with_second_opinion(judged, protocol, anatomy.structures, skipped, dose, finer)
+    judge = partial(_judge, anatomy=anatomy, protocol=protocol, accept_missing=accept_missing, result=None)
+    made_by = (finer.influence, finer.fluence, finer.density)
+    return with_uncertainty(judged, protocol, anatomy.structures, made_by, dose, judge)
 
 
 def _with_stand_ins(judged: PlanEvaluation, report_only: tuple[str, ...]) -> PlanEvaluation:
@@ -318,6 +333,7 @@ def _record(
     evaluation: PlanEvaluation,
     accepted: tuple[str, ...],
     input_sha256: dict[str, str] | None,
+    density: dict[str, Any],
 ) -> Provenance:
     beamlets = influence.beamlets
     return Provenance(
@@ -333,6 +349,7 @@ def _record(
         device=device(),
         precision=influence.precision,
         heterogeneity=influence.heterogeneity,
+        density=density,
         grid_mm=influence.grid.spacing_mm,
         beamlet_mm=float(beamlets.width_u_mm[0]),
         patient_position=beamlets.beams[0].patient_position,

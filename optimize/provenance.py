@@ -99,6 +99,8 @@ class Provenance:
         Input name to hash.
     protocol, protocol_sha256, machine, machine_sha256 : str
     backend, backend_reason, device, precision, heterogeneity : str
+    density : dict
+        Table of CT numbers, what lies outside the Body, density overrides.
     grid_mm : (x, y, z)
     beamlet_mm : float
     patient_position : str
@@ -128,6 +130,7 @@ class Provenance:
     device: str
     precision: str
     heterogeneity: str
+    density: dict[str, object]
     grid_mm: tuple[float, float, float]
     beamlet_mm: float
     patient_position: str

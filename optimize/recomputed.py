@@ -65,9 +65,7 @@ def fine_parts(structures: StructureSet, protocol: Protocol, grid: Grid) -> Fine
         return None
     fine = grid.resampled(spacing_mm)
     near = regions.grow(ptv, NEAR_MM, grid, name="near").on(fine).indices
-    targets = ("GTV", "PTV", protocol.prescription.structure)
-    names = dict.fromkeys((*targets, *(goal.structure for goal in protocol.goals)))
-    found = {name: structures[name].on(fine) for name in names if name in structures}
+    found = {name: structures[name].on(fine) for name in compared_names(structures, protocol)}
     everywhere = np.unique(np.concatenate([part.indices for part in found.values()]))
     is_near = np.isin(everywhere, near)
     step = -(-np.count_nonzero(~is_near) // FAR_VOXELS) or 1
@@ -80,6 +78,13 @@ def fine_parts(structures: StructureSet, protocol: Protocol, grid: Grid) -> Fine
             cc = part.cc[kept] * np.where(np.isin(indices, near), 1, step)
             parts[name] = np.searchsorted(voxels, indices), cc
     return FineParts(fine, voxels, parts)
+
+
+def compared_names(structures: StructureSet, protocol: Protocol) -> tuple[str, ...]:
+    """Targets and the structures of goals, as far as they are there."""
+    targets = ("GTV", "PTV", protocol.prescription.structure)
+    names = dict.fromkeys((*targets, *(goal.structure for goal in protocol.goals)))
+    return tuple(name for name in names if name in structures)
 
 
 def differences(dose: Volume, finer: FineParts, finer_gy: npt.NDArray[np.float64]) -> tuple[DoseDifference, ...]:

@@ -33,6 +33,8 @@ class GoalResult:
         Citation of the limit, and how far it was verified.
     note : str
         Why a goal was not assessed, or what the value leaves out; empty otherwise.
+    uncertainty : float or None
+        What the stated uncertainty of the dose model moves the value by, in `unit`; None where it is not stated.
     """
 
     id: str
@@ -51,6 +53,12 @@ class GoalResult:
     assessed: bool = False
     binding: bool = False
     note: str = ""
+    uncertainty: float | None = None
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the value lies nearer to its limit than the dose model can tell."""
+        return self.slack is not None and self.uncertainty is not None and abs(self.slack) < self.uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,36 @@ class DoseDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedFigure:
+    """An uncertainty of the dose model, in percent of the dose, with its evidence."""
+
+    where: str
+    percent: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class StructureUncertainty:
+    """Where a structure lies for the dose model, in percent of its volume, and the uncertainty that follows.
+
+    Attributes
+    ----------
+    name : str
+    build_up_pct, lung_pct, behind_lung_pct : float
+        In the first 3 mm of a beam, of low density, in the first 2 cm behind such a medium along a beam.
+    mean_gy, largest_gy : float
+        Stated uncertainty of its voxels, course total.
+    """
+
+    name: str
+    build_up_pct: float
+    lung_pct: float
+    behind_lung_pct: float
+    mean_gy: float
+    largest_gy: float
+
+
+@dataclass(frozen=True, slots=True)
 class SecondOpinion:
     """The plan judged again on the reference dose of finer grids.
 
@@ -165,11 +203,16 @@ class SecondOpinion:
     spacing_mm : float or None
         Of the grid that structures were compared on; None where the dose grid is as fine.
     structures : tuple of DoseDifference
+    uncertainty : tuple of StructureUncertainty
+    stated : tuple of StatedFigure
+        The dose model's uncertainty with its evidence; empty for a dose that was read.
     """
 
     goals: tuple[GoalResult, ...] = ()
     spacing_mm: float | None = None
     structures: tuple[DoseDifference, ...] = ()
+    uncertainty: tuple[StructureUncertainty, ...] = ()
+    stated: tuple[StatedFigure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +231,8 @@ class PlanEvaluation:
     certificate : Certificate
     warnings : tuple of str
     verification : SecondOpinion
+    dose_to : str or None
+        "water" for a dose that was computed here; None for one that was read and does not say.
     """
 
     status: str
@@ -198,6 +243,7 @@ class PlanEvaluation:
     certificate: Certificate
     warnings: tuple[str, ...]
     verification: SecondOpinion = SecondOpinion()
+    dose_to: str | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -210,6 +256,7 @@ def to_json(evaluation: PlanEvaluation) -> dict[str, Any]:
     record["dose_kind"] = "total"
     record["structures"] = _by_name(record["structures"], "name")
     record["verification"]["structures"] = _by_name(record["verification"]["structures"], "name")
+    record["verification"]["uncertainty"] = _by_name(record["verification"]["uncertainty"], "name")
     record["prescription"]["bases"] = _by_name(record["prescription"]["bases"], "structure")
     return {key: _plain(value) for key, value in record.items()}
 

@@ -111,8 +111,9 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
             width_u_mm=plan.beamlets.width_u_mm,
             width_v_mm=plan.beamlets.width_v_mm,
         )
+        stated = bool(plan.provenance.density["overrides"])
         comment = f"{plan.protocol.name}, fluence plan, research only"
-        write_rtdose(folder / "rtdose.dcm", plan.dose, plan.ct, comment=comment)
+        write_rtdose(folder / "rtdose.dcm", plan.dose, plan.ct, comment=comment, densities_stated=stated)
         write_rtstruct(folder / "rtstruct.dcm", plan.anatomy.structures, plan.ct)
         try:
             page = render_report(plan)

@@ -25,9 +25,8 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         highlight=False,
     )
     # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
-    table = Table(
-        title="Scorecard (course-total Gy)", title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
-    )
+    title = "Scorecard (course-total Gy to water)" if evaluation.dose_to == "water" else "Scorecard (course-total Gy)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in ("structure", "metric", "limit", "value", "slack", "level", "result"):
         table.add_column(
             column,
@@ -42,6 +41,9 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
     ]
     console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
+    if evaluation.verification.stated:
+        unsure = [f"{g.structure} {g.metric}" for g in evaluation.goals if g.uncertain]
+        console.print(f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}", highlight=False)
 
 
 def print_protocol(console: Console, protocol: Protocol) -> None:

@@ -66,7 +66,7 @@ def with_second_opinion(
     finer : FinerDose
     """
     near, parts = fine_voxels(structures, protocol, dose.grid, skip=skip), fine_parts(structures, protocol, dose.grid)
-    again = second_opinion(judged.goals, protocol, near, finer.on(near.grid, near.voxels)) if near else ()
+    again = second_opinion(judged.goals, protocol, near, finer.on(near.grid, near.voxels), dose) if near else ()
     compared = differences(dose, parts, finer.on(parts.grid, parts.voxels)) if parts else ()
     opinion = SecondOpinion(again, max(parts.grid.spacing_mm) if parts else None, compared)
     computed = [f"({row.id})" for row in again]

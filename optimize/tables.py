@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from dosecalc.machine import BeamModel
 
 
 def print_table(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -30,32 +26,6 @@ def print_record(console: Console, record: Mapping[str, Any]) -> None:
     for key, value in record.items():
         table.add_row(key, escape(_text(value)))
     console.print(table)
-
-
-def machine_record(machine: BeamModel) -> dict[str, Any]:
-    """A machine's data with sources, as plain values; the kernel table is named by its hash."""
-    return {
-        "name": machine.name,
-        "description": machine.description,
-        "nominal_energy": machine.nominal_energy,
-        "provisional": machine.provisional,
-        "sad_mm": machine.sad_mm,
-        "source_sigma_mm": list(machine.source_sigma_mm),
-        "tpr20_10": machine.tpr20_10,
-        "reference": dataclasses.asdict(machine.reference),
-        "gy_g_per_cm2_per_mu": machine.gy_per_fluence,
-        "off_axis_radius_mm": machine.off_axis_radius_mm.tolist(),
-        "off_axis_ratio": machine.off_axis_ratio.tolist(),
-        "head_scatter": None if machine.head_scatter is None else dataclasses.asdict(machine.head_scatter),
-        "extra_focal": None if machine.extra_focal is None else dataclasses.asdict(machine.extra_focal),
-        "valid_field_mm": list(machine.field_mm),
-        "valid_depth_mm": list(machine.depth_mm),
-        "valid_density": list(machine.density),
-        "note": machine.validity_note,
-        "sources": dict(machine.sources),
-        "provenance": [dataclasses.asdict(p) for p in machine.provenance],
-        "sha256": machine.sha256,
-    }
 
 
 def _text(value: Any) -> str:

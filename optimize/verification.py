@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dosecalc import margins, regions
-from dosecalc.grid import Grid
-from dosecalc.structures import StructureSet
+from dosecalc.grid import Grid, Volume
+from dosecalc.structures import StructureSet, Voxels
 from protocols import Goal, Protocol
 from protocols.metrics import DoseAtVolume, MaxDose
 
@@ -34,7 +34,7 @@ LARGEST_CC = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FineVoxels:
-    """Voxels of a finer grid near the target.
+    """Voxels of a finer grid near the target, and what the dose grid holds of the same organs further out.
 
     Attributes
     ----------
@@ -43,11 +43,14 @@ class FineVoxels:
         C-order flat indices, ascending.
     parts : dict
         For each organ its positions in `voxels` and its cc per voxel.
+    beyond : dict
+        For each organ the rest of it: voxels of the dose grid, cc per voxel.
     """
 
     grid: Grid
     voxels: npt.NDArray[np.int64]
     parts: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
+    beyond: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
 
 
 def is_small(goal: Goal) -> bool:
@@ -84,25 +87,37 @@ def fine_voxels(
         return None
     ptv = regions.shares(structures["PTV"], grid)
     fine = margins.box_around(ptv, REACH_MM, grid).resampled(spacing_mm)
-    near = margins.grown(regions.shares(structures["PTV"], fine), REACH_MM, fine).reshape(-1) > 0
-    names = dict.fromkeys(goal.structure for goal in protocol.goals if is_small(goal))
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in names:
+    near = regions.grow(structures["PTV"], REACH_MM, fine, name="near the PTV")
+    near_fine, near_coarse = (regions.shares(near, one).reshape(-1) for one in (fine, grid))
+    parts, beyond = {}, {}
+    for name in dict.fromkeys(goal.structure for goal in protocol.goals if is_small(goal)):
         if name in structures and name not in skip:
-            on_fine = structures[name].on(fine)
-            kept = near[on_fine.indices]
-            if kept.any():
-                found[name] = on_fine.indices[kept], on_fine.cc[kept]
-    if not found:
+            close = _shared(structures[name].on(fine), near_fine)
+            if close[0].size:
+                parts[name] = close
+                beyond[name] = _shared(structures[name].on(grid), 1.0 - near_coarse)
+    if not parts:
         return None
-    voxels = np.unique(np.concatenate([indices for indices, _ in found.values()]))
-    return FineVoxels(fine, voxels, {name: (np.searchsorted(voxels, i), cc) for name, (i, cc) in found.items()})
+    voxels = np.unique(np.concatenate([indices for indices, _ in parts.values()]))
+    return FineVoxels(fine, voxels, {n: (np.searchsorted(voxels, i), cc) for n, (i, cc) in parts.items()}, beyond)
+
+
+def _shared(
+    organ: Voxels, share: npt.NDArray[np.floating[Any]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Voxels of an organ and their cc, each times the share of the voxel that counts."""
+    cc = organ.cc * share[organ.indices]
+    return organ.indices[cc > 0], cc[cc > 0]
 
 
 def second_opinion(
-    goals: tuple[GoalResult, ...], protocol: Protocol, fine: FineVoxels, dose_gy: npt.NDArray[np.float64]
+    goals: tuple[GoalResult, ...],
+    protocol: Protocol,
+    fine: FineVoxels,
+    dose_gy: npt.NDArray[np.float64],
+    dose: Volume,
 ) -> tuple[GoalResult, ...]:
-    """The limits of organs near the target, judged again on the fine voxels.
+    """The limits of organs near the target, judged again: on the fine voxels there, on the dose grid further out.
 
     Parameters
     ----------
@@ -112,14 +127,18 @@ def second_opinion(
     fine : FineVoxels
     dose_gy : (n,) float64
         Reference dose of `fine.voxels`.
+    dose : Volume
+        On the dose grid, Gy.
     """
     row_of = {row.id: row for row in goals}
     again = []
     for goal in protocol.goals:
         if is_small(goal) and goal.structure in fine.parts and row_of[goal.id].assessed:
-            positions, cc = fine.parts[goal.structure]
+            (near, near_cc), (far, far_cc) = fine.parts[goal.structure], fine.beyond[goal.structure]
+            both = np.concatenate([dose_gy[near], dose.values.reshape(-1)[far]])
             note = f"near the PTV, on voxels of {fine.grid.spacing_mm[0]:.2g} mm"
-            again.append(judged(row_of[goal.id], measure(goal.metric, dose_gy[positions], cc), note))
+            value = measure(goal.metric, both, np.concatenate([near_cc, far_cc]))
+            again.append(judged(row_of[goal.id], value, note))
     return tuple(again)
 
 

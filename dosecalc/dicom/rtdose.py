@@ -22,6 +22,7 @@ _FRAME_OFFSETS = 0x3004000C  # GridFrameOffsetVector
 _STEPS = 2**32 - 1
 OFFSET_TOLERANCE = 0.02
 """Of a plane's place, as a share of the distance of planes: exports round offsets to 0.1 or 0.01 mm."""
+SERIES_DESCRIPTION = "Dose to water, course total"
 DOSE_LIMIT_GY = 1e6  # brachytherapy reaches some thousand beside its sources
 
 
@@ -32,8 +33,9 @@ def write_rtdose(
     *,
     comment: str = RESEARCH_NOTE,
     plan_sop_instance_uid: str | None = None,
+    densities_stated: bool = False,
 ) -> None:
-    """Write a dose with 32 bits per voxel.
+    """Write a dose to water with 32 bits per voxel.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def write_rtdose(
     plan_sop_instance_uid : str, optional
         RT Plan that the dose belongs to. DICOM asks for one with the summation type PLAN (PS3.3 section
         C.8.8.3); without a plan object the reference is left out, because it would point at nothing.
+    densities_stated : bool
+        Densities of some structures were stated: TissueHeterogeneityCorrection says so.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def write_rtdose(
         raise InputError(f"the dose comment has {len(comment)} characters, at most 64 fit.", where=str(path))
     scaling = _scaling(float(values.max()))
     stored = np.round(values / float(scaling)).astype("<u4")
-    save(_dataset(dose.grid, scaling, stored.tobytes(), ct, comment, plan_sop_instance_uid), path)
+    save(_dataset(dose.grid, scaling, stored.tobytes(), ct, comment, plan_sop_instance_uid, densities_stated), path)
 
 
 def _scaling(maximum_gy: float) -> str:
@@ -80,12 +84,13 @@ def _scaling(maximum_gy: float) -> str:
 
 
 def _dataset(
-    grid: Grid, scaling: str, pixels: bytes, ct: CtSeries, comment: str, plan: str | None
+    grid: Grid, scaling: str, pixels: bytes, ct: CtSeries, comment: str, plan: str | None, stated: bool
 ) -> pydicom.FileDataset:
     """RT Dose IOD, PS3.3 section A.18.3."""
     dx, dy, dz = grid.spacing_mm
     dataset = new_object(RTDoseStorage, "RTDOSE", ct, series_uid=generate_uid(), explicit=True)
     fields = {
+        "SeriesDescription": SERIES_DESCRIPTION,
         "OperatorsName": "",
         "InstanceNumber": None,
         "ImagePositionPatient": [decimal(v) for v in grid.origin_mm],
@@ -106,7 +111,7 @@ def _dataset(
         "DoseType": "PHYSICAL",
         "DoseSummationType": "PLAN",
         "DoseComment": comment,
-        "TissueHeterogeneityCorrection": "IMAGE",
+        "TissueHeterogeneityCorrection": ["IMAGE", "ROI_OVERRIDE"] if stated else "IMAGE",
         "GridFrameOffsetVector": [decimal(k * dz) for k in range(grid.shape[0])],
         "DoseGridScaling": scaling,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from protocols import Goal, Protocol
 
 from ..results import GoalResult, PlanEvaluation
-from .words import STATUS_WORDS, limit_text, note_text, slack_text, value_text, verdict
+from .words import STATUS_WORDS, limit_text, note_text, slack_text, uncertain_text, value_text, verdict
 
 _CLASSES = {"met": "met", "NOT MET": "notmet", "NOT ASSESSED": "notassessed"}
 
@@ -21,6 +21,8 @@ class Row:
     ----------
     share : float or None
         Value in percent of the limit, for the bar; None when there is no value.
+    uncertain : str
+        That the slack is smaller than the dose model's uncertainty; empty where it is not.
     comment : str
         What the protocol says about the limit.
     reference : int
@@ -37,6 +39,7 @@ class Row:
     verdict: str
     css: str
     at_limit: bool
+    uncertain: str
     level_by: str
     status: str
     weak: bool
@@ -96,6 +99,7 @@ def _row(goal: GoalResult, declared: Goal | None, sources: tuple[str, ...]) -> R
         verdict=says,
         css=_CLASSES[says],
         at_limit=goal.binding,
+        uncertain=uncertain_text(goal),
         level_by=goal.level_by,
         status=STATUS_WORDS.get(goal.status, goal.status),
         weak=declared.weak if declared else False,

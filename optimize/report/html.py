@@ -89,6 +89,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "evaluation": judged,
         "reached": reached,
         "record": record,
+        "density": record.density,
         "per_fraction_gy": reached.dose_gy / judged.fractions,
         "biology": summary.biology(judged),
         "groups": groups,

@@ -60,6 +60,13 @@ def slack_text(goal: GoalResult) -> str:
     return f"{'+' if goal.slack > 0 else ''}{number(goal.slack)} {goal.unit}"
 
 
+def uncertain_text(goal: GoalResult) -> str:
+    """That the dose model cannot tell the value from its limit, with its uncertainty; empty where it can."""
+    if not goal.uncertain:
+        return ""
+    return f"within the dose model's uncertainty of {number(goal.uncertainty)} {goal.unit}"
+
+
 def verdict(goal: GoalResult) -> str:
     """ "met", "NOT MET" or "NOT ASSESSED"."""
     if not goal.assessed:

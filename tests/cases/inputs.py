@@ -13,8 +13,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from dosecalc.density import HuCalibration
 from dosecalc.dicom import CtSeries, read_ct_series, read_rtdose, write_ct_series, write_rtdose, write_rtstruct
 from dosecalc.grid import Grid, Volume
+from dosecalc.hu_table import read_hu_table
 from dosecalc.plausibility import check_ct
 from dosecalc.reading import read_ct, read_structures
 from dosecalc.structures import Contours, Structure, StructureSet
@@ -25,6 +27,7 @@ AFFINE = np.diag([-1.5, -2.5, 3.0, 1.0])
 AFFINE[:3, 3] = (21.5, 13.25, 100.0)
 LABELS = {"1": "Liver", "2": "GTV"}
 BODY_AFFINE = np.diag([-8.0, -8.0, 5.0, 1.0])
+HU_TABLE = "# source: a scanner, 120 kV\nhu,relative_electron_density\n-1000,0.0\n0,1.0\n1200,1.69\n"
 DOSE_GY = 0.25 * np.arange(GRID.size, dtype=np.float64).reshape(GRID.shape)
 
 
@@ -69,6 +72,8 @@ def make(kind: str, folder: Path) -> None:
         write_rtdose(folder / "rd.dcm", Volume(GRID, DOSE_GY), ct)
     elif kind == "CT values":
         save_nifti(folder, body_hu(), BODY_AFFINE)
+    elif kind == "HU table":
+        (folder / "hu.csv").write_text(HU_TABLE, encoding="utf-8")
     elif kind == "NIfTI":
         save_nifti(folder, hu())
     elif kind == "NRRD":
@@ -137,6 +142,8 @@ def read(kind: str, folder: Path, options: dict[str, Any]) -> Any:
         return read_rtdose(folder / "rd.dcm", frame_of_reference_uid=frame)
     if kind == "CT values":
         return check_ct(read_ct(folder / "image.nii.gz"), **options)
+    if kind == "HU table":
+        return read_hu_table(folder / "hu.csv")
     if kind == "NIfTI":
         return read_ct(folder / "image.nii.gz")
     if kind == "NRRD":
@@ -184,6 +191,12 @@ def labels(structures: StructureSet) -> None:
     assert centre == pytest.approx((-21.5 + 4 * 1.5, -13.25 + 3 * 2.5, 106.0))
 
 
+def water(table: HuCalibration) -> None:
+    assert np.interp([-500.0, 0.0, 600.0], table.hu, table.relative_electron_density) == pytest.approx(
+        [0.5, 1.0, 1.345], abs=0.006
+    )
+
+
 def nothing(notices: tuple[str, ...]) -> None:
     """Neither refused nor doubted."""
     assert notices == ()
@@ -192,6 +205,7 @@ def nothing(notices: tuple[str, ...]) -> None:
 JUDGES: dict[str, Callable[[Any], None]] = {
     "CT": markers,
     "CT values": nothing,
+    "HU table": water,
     "RTSTRUCT": liver,
     "RTDOSE": dose,
     "NIfTI": markers,

@@ -8,7 +8,7 @@ import pytest
 from dosecalc.density import HuCalibration, to_density
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
-from dosecalc.machine import load_machine
+from dosecalc.machine import available_machines, load_machine
 
 # ICRU Report 44 tissues in NISTIR 5632 (Hubbell & Seltzer): density in g/cm3, Z/A, mass attenuation
 # coefficient at 60 and 80 keV in cm2/g.
@@ -98,3 +98,37 @@ def test_not_a_number_is_refused(default: HuCalibration, bad: float) -> None:
 def test_a_wrong_calibration_is_refused(hu: list[float], density: list[float], source: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         HuCalibration(np.array(hu, dtype=float), np.array(density, dtype=float), source)
+
+
+def test_default_table_lies_beside_a_published_measured_one(default: HuCalibration) -> None:
+    """Thomas, Br J Radiol 72:781 (1999): 1 + HU/1000 up to 100 HU, 1 + HU/1950 beyond (quoted, not read again).
+
+    Fat lies above that line, by its hydrogen: ICRU Report 44 gives adipose tissue 0.951 and the line 0.92 at -80 HU.
+    """
+    hu = np.array([-1000.0, -800, -700, -500, -300, -80, 0, 50, 100, 300, 600, 1000, 1500])
+    published = np.where(hu <= 100, 1 + hu / 1000, 1 + hu / 1950)
+    np.testing.assert_allclose(to_density(volume(list(hu)), default).values.ravel(), published, atol=0.035)
+
+
+@pytest.mark.parametrize(
+    ("hu", "parts", "g_per_cc"),
+    [
+        # ICRU Report 44, mass shares in percent of H, C, N, O and of all heavier elements (Z/A about 0.49)
+        (55.0, (10.2, 13.9, 3.0, 71.6, 1.3), 1.06),  # liver, not enhanced: 50 to 60 HU
+        (50.0, (10.2, 11.0, 3.3, 74.5, 1.0), 1.06),  # blood
+    ],
+)
+def test_organs_that_the_table_was_not_made_from(
+    default: HuCalibration, hu: float, parts: tuple[float, ...], g_per_cc: float
+) -> None:
+    per_gram = np.dot(parts, [0.99212, 0.49954, 0.49976, 0.50002, 0.49]) / 100
+    expected = g_per_cc * per_gram / WATER[1]
+    assert float(to_density(volume([hu]), default).values[0, 0, 0]) == pytest.approx(expected, abs=0.012)
+
+
+def test_every_shipped_machine_has_the_same_default(default: HuCalibration) -> None:
+    for name in available_machines():
+        table = load_machine(name).calibration
+        assert np.array_equal(table.hu, default.hu)
+        assert np.array_equal(table.relative_electron_density, default.relative_electron_density)
+        assert "ICRU Report 44" in table.source

@@ -237,6 +237,7 @@ def test_faulty_machine_files_are_refused(folder: Path, old: str, new: str, word
             "validity.depth_mm: ends at 900 mm, the kernel table at 600",
         ),
         ("density = [0.2, 1.8]", "density = [1.8, 0.2]", "validity.density: 1.8 to 0.2 is empty"),
+        ("density = [0.2, 1.8]", "density = [0.1, 1.8]", r"validity.density: 0.1 to 1.8 leaves the kernel table, 0.15"),
         ("field_mm = [5.0, 300.0]", "field_mm = [5.0, 90.0]", "reference.field_mm: 100 mm lies outside validity"),
         ("radius_mm = [0.0, 400.0]", "radius_mm = [0.0, 200.0]", "corner of the largest field lies at 212 mm"),
         ("ratio = [1.0, 1.0]", "ratio = [0.9, 1.0]", "off_axis.ratio: begins with 0.9"),

@@ -12,7 +12,7 @@ from dosecalc.errors import DoseError
 from dosecalc.grid import Grid, Volume
 from dosecalc.influence import dose_influence
 from dosecalc.structures import Voxels
-from dosecalc.validity import ValidityWarning, target_warnings
+from dosecalc.validity import ValidityWarning, sentences, target_warnings
 
 BEAM = Beam(90.0, 20.0)
 
@@ -73,7 +73,26 @@ def test_a_medium_thinner_than_lung_is_held_and_named(machine):
     (thin,) = warned(machine, block(0.12))
     assert thin.value == pytest.approx(0.12, abs=1e-6)
     assert thin.low == machine.density[0]
-    assert "100% of the voxels" in str(thin)
+    assert "in 100 % of the voxels" in str(thin)
+
+
+def test_a_single_dense_voxel_is_no_implant(machine):
+    """A calcification shadows too few voxels to be named; the same density as a layer is."""
+    speck = np.array(block().values)
+    speck[10, 10, 10] = 2.6
+    assert warned(machine, Volume(block().grid, speck)) == ()
+    assert len(warned(machine, block(inner=2.6))) == 1
+
+
+def test_what_several_beams_share_is_said_once(machine):
+    opening = {"x_mm": (-20.0, 20.0), "y_mm": (-20.0, 20.0), "width_mm": 10.0}
+    first, second, third = (open_field(Beam(angle), **opening) for angle in (90.0, 180.0, 270.0))
+    field = first + second + third
+    phantom = block(0.12)
+    told = dose_influence(phantom, phantom.grid, field, machine).outside_validity
+    assert len(told) == 3
+    (sentence,) = sentences(told)
+    assert sentence.startswith("3 beams (90 degrees, 180 degrees, 270 degrees): an upstream density of 0.12 ")
 
 
 def test_lung_in_the_target():

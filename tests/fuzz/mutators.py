@@ -59,7 +59,7 @@ def mutate(rng: random.Random, files: dict[str, bytes]) -> Mutant:
     """One file of the seed damaged in one way, by its name for any bytes or for its format."""
     name = rng.choice(sorted(files))
     data = files[name]
-    is_text = name.endswith((".toml", ".json", ".txt"))
+    is_text = name.endswith((".toml", ".json", ".txt", ".csv"))
     if rng.random() < 0.4:
         how, (new, structural) = _bytes(rng, data, name)
     elif is_text:
@@ -83,7 +83,7 @@ def _bytes(rng: random.Random, data: bytes, name: str) -> tuple[str, dicom.Mutat
     complete one all the same. Neither does the header of an NRRD file.
     """
     packed = name.endswith(".gz")
-    binary = not name.endswith((".toml", ".txt"))
+    binary = not name.endswith((".toml", ".txt", ".csv"))
     summed = binary and not name.endswith((".json", ".npz")) and dicom.DEFLATED not in data
     how = rng.choice(("flip", "flip", "cut", "insert", "remove", "splice"))
     at = rng.randrange(len(data))

@@ -104,8 +104,8 @@ source = "a test"
 # Of run.json on every ending, by the contract.
 RUN_KEYS = (
     "version", "commit", "input_sha256", "protocol_sha256", "machine", "backend", "device", "precision",
-    "heterogeneity", "grid_mm", "beamlet_mm", "patient_position", "beams", "threads", "solver", "seed", "timings_s",
-    "peak_rss_mb", "overrides", "warnings", "exit_code",
+    "heterogeneity", "density", "grid_mm", "beamlet_mm", "patient_position", "beams", "threads", "solver", "seed",
+    "timings_s", "peak_rss_mb", "overrides", "warnings", "exit_code",
 )  # fmt: skip
 
 

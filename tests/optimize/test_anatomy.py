@@ -199,7 +199,7 @@ def test_a_drawn_ptv_that_is_no_target_is_set_aside() -> None:
 def test_cut_organs_and_what_comes_from_them() -> None:
     liver = ball("Liver", 32.0, x=-15.0, z=40.0)
     anatomy = prepared(BODY, liver, ball("GTV", 10.0, "GTV", x=-15.0, z=20.0), DUODENUM)
-    assert set(anatomy.cut) == {"Liver", "Liver-GTV", "Liver-PTV"}
+    assert set(anatomy.cut) == {"Liver", "Liver-GTV", "Liver-PTV", "Ring_20_40mm"}
 
 
 def test_nothing_is_dropped_or_changed(usual: Anatomy) -> None:

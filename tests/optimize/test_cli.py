@@ -112,7 +112,10 @@ def test_a_ct_that_is_not_in_hu_is_refused_unless_accepted(plan, patient: Patien
 
 
 def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
-    ended = plan(protocol=write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0), accept_ct=True)
+    table = tmp_path / "hu.csv"
+    table.write_text("# source: a test\nhu,relative_electron_density\n-1000,0\n0,1\n3000,2.5\n")
+    tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0)
+    ended = plan(protocol=tight, accept_ct=True, hu_table=table, density="Duodenum=1.02", outside_body="as_scanned")
     assert ended.code == 20
     line = error_line(ended)
     assert "error (infeasible): " in line
@@ -129,7 +132,14 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     run = json.loads((out / "run.json").read_text())
     assert run["exit_code"] == 20
     assert set(run) >= set(RUN_KEYS)
-    assert "a CT that looks implausible is accepted" in run["overrides"]
+    assert {
+        "a CT that looks implausible is accepted",
+        "CT numbers read with the user's table: a test",
+        "what lies outside the Body counts as scanned",
+        "density of Duodenum set to 1.02 relative to water",
+    } < set(run["overrides"])
+    assert run["input_sha256"]["hu_table"] == run["density"]["table_sha256"]
+    assert run["density"]["hu"] == [-1000, 0, 3000]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +148,11 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
         ({"ct": "no/such/folder"}, 10, ["no/such/folder", "no such file"]),
         ({"structures": "nothing.dcm"}, 10, ["nothing.dcm", "no such file"]),
         ({"target": "GVT"}, 10, ["'GVT'", "nearest: 'GTV'"]),
+        ({"density": "Duodenum"}, 2, ["'Duodenum'", "NAME=VALUE"]),
+        ({"density": "Duodenum=7"}, 10, ["'Duodenum'", "expected 0 to 4.5"]),
+        ({"density": "Duodenun=1.0"}, 10, ["'Duodenun'", "nearest: 'Duodenum'"]),
+        ({"outside_body": "air"}, 2, ["'air'", "as_scanned"]),
+        ({"hu_table": "none.csv"}, 10, ["none.csv", "cannot be read"]),
         ({"accept_missing": None}, 10, ["Stomach", "--accept-missing Stomach"]),
         ({"protocol": "crlm_5xf"}, 12, ["'crlm_5xf'", "'crlm_5fx'"]),
         ({"protocol": "absent.toml"}, 12, ["absent.toml", "crlm_5fx"]),
@@ -261,6 +276,10 @@ def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_
     shown = json.loads(dosecalc("protocols", "show", "crlm_5fx", "--json").out)
     assert {goal["id"] for goal in shown["goals"]} >= {"C210", "C069"}
     assert json.loads(dosecalc("machines", "show", "generic_6mv", "--json").out)["sad_mm"] == 1000.0
+    sheet = dosecalc("machines", "show", "generic_6mv").out
+    assert len(sheet.splitlines()) <= 40
+    assert "66.5 % at 10 cm" in sheet
+    assert "upstream densities 0.2 to 1.8" in " ".join(sheet.split())
     assert "$schema" in json.loads(dosecalc("protocols", "schema").out)
     for table in (("protocols", "list"), ("protocols", "show", "crlm_3fx"), ("machines", "list")):
         assert dosecalc(*table).code == 0

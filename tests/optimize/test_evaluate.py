@@ -447,6 +447,7 @@ CONTRACT = {
     "status",
     "fractions",
     "dose_kind",
+    "dose_to",
     "prescription",
     "goals",
     "structures",
@@ -484,6 +485,7 @@ def test_json_holds_the_contract_and_only_strict_json() -> None:
     record = json.loads(json.dumps(to_json(evaluation), allow_nan=False))
     assert set(record) == CONTRACT
     assert record["dose_kind"] == "total"
+    assert record["dose_to"] is None  # a dose that was read does not say
     assert {"dose_gy", "basis", "isodose_pct"} <= set(record["prescription"])
     assert all(set(row) >= GOAL_KEYS for row in record["goals"])
     assert record["goals"][-1]["value"] is None and record["goals"][-1]["assessed"] is False

@@ -14,9 +14,11 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Volume
 from dosecalc.plausibility import check_ct
 from dosecalc.reading import read_ct_series, read_structures
+from dosecalc.structures import Structure, StructureSet
 from dosecalc.validity import ValidityWarning
 from optimize import planning
 from optimize.anatomy import Target
+from optimize.densities import AS_DEFAULT, Densities, parse_densities, plan_medium
 from optimize.planning import Plan, _with_stand_ins, _with_validity, plan
 from optimize.results import GoalResult
 from protocols import LesionPrescription
@@ -186,3 +188,46 @@ def test_what_is_said_of_the_ct_is_among_the_warnings(patient: Patient, machine,
         )
     assert judged[0].warnings[:2] == ("CT: as it was read.", *check_ct(cropped.volume))
     assert "nothing in the scan has the HU of air" in judged[0].warnings[1]
+
+
+def test_densities_are_recorded_by_the_names_of_the_file_and_of_the_plan(planned: Plan, patient: Patient) -> None:
+    """The cord under the name that the file gave it, and the derived PTV, in water of 0 HU."""
+    read = read_structures(patient.structures)
+    named = StructureSet(
+        tuple(Structure("Myelon" if s.name == "SpinalCord" else s.name, s.role, s.geometry) for s in read)
+    )
+    chosen = Densities(overrides=parse_densities(["Myelon=1.05", "PTV=0.1"]))
+    made, told = plan_medium(chosen, planned.ct.volume, planned.anatomy, named, planned.machine)
+    record = chosen.record(planned.machine, made)
+    assert [(row["name"], row["density"], row["hu_mean"]) for row in record["overrides"]] == [
+        ("Myelon", 1.05, 0.0),
+        ("PTV", 0.1, 0.0),
+    ]
+    ptv = planned.anatomy.structures["PTV"].volume_cc
+    assert record["overrides"][1]["cc"] == pytest.approx(ptv, rel=0.1)
+    assert np.isclose(made.density.values, 0.1).sum() * CT_GRID.voxel_cc == pytest.approx(record["overrides"][1]["cc"])
+    (outside,) = told
+    assert outside.startswith("PTV: its stated density of 0.1 is outside the range of validity")
+    assert planned.provenance.density == AS_DEFAULT.record(planned.machine)
+    assert planned.evaluation.dose_to == "water"
+
+
+def test_what_the_dose_model_cannot_tell_is_marked_and_changes_no_verdict(planned: Plan) -> None:
+    """In a box of water without lung: 2 % of a dose, and 3 % of what does not reach voxels beside the target."""
+    judged = planned.evaluation
+    rows = {row.id: row for row in judged.goals}
+    hot = rows["hot_spot"]
+    assert hot.uncertainty == pytest.approx(0.02 * hot.value, rel=1e-6)
+    duodenum = rows["duodenum_max"]  # binding, so nearer to its limit than any model can tell
+    tail = 0.03 * (judged.prescription.dose_gy - duodenum.value)
+    assert duodenum.uncertainty == pytest.approx(max(tail, 0.02 * duodenum.value), rel=0.1)
+    assert duodenum.uncertain
+    assert duodenum.met
+    assert not rows["stomach_max"].uncertain
+    assert judged.status == "ok"
+    found = {row.name: row for row in judged.verification.uncertainty}
+    assert {"GTV", "PTV", "PTV_opt", "Duodenum", "SpinalCord", "Liver-GTV"} == set(found)
+    assert all(row.lung_pct == row.behind_lung_pct == row.build_up_pct == 0 for row in found.values())
+    assert found["GTV"].mean_gy == pytest.approx(
+        0.02 * next(s.mean_gy for s in judged.structures if s.name == "GTV"), rel=0.02
+    )

@@ -22,7 +22,9 @@ from dosecalc.dicom import CtSeries, PatientStudy
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet, Voxels
+from dosecalc.uncertainty import stated
 from optimize.anatomy import Anatomy
+from optimize.densities import Densities
 from optimize.evaluate import evaluate
 from optimize.planning import Plan
 from optimize.provenance import Provenance
@@ -32,7 +34,7 @@ from optimize.report.goal_rows import scorecard
 from optimize.report.planes import Frame, frame_around, frame_of, plane_through, section, shares_on
 from optimize.report.summary import grouped
 from optimize.report.words import binding_sentence, limit_text, number, slack_text, verdict
-from optimize.results import GoalResult
+from optimize.results import GoalResult, SecondOpinion, StructureUncertainty
 from protocols import load
 
 # Unequal counts and spacings on both grids, so that a swapped axis shows.
@@ -97,6 +99,7 @@ def make_plan(machine, duodenum_gy: float = 24.9) -> Plan:
         device="CPU",
         precision="float32",
         heterogeneity="density_scaling",
+        density=Densities().record(machine),
         grid_mm=DOSE_GRID.spacing_mm,
         beamlet_mm=10.0,
         patient_position="FFS",
@@ -488,3 +491,42 @@ def test_dose_lies_on_the_ct_although_their_grids_differ(view):
     dose = centre_of_change(empty, shot_of(air, np.where(ball(DOSE_GRID), 250.0, 0.0), view))
     size = np.array(frame_of(DOSE_GRID, view).size)
     assert np.abs((np.array(tissue) - dose) * size).max() < 1.0  # mm, less than half a dose voxel
+
+
+def test_densities_stated_by_the_user_are_shown_with_what_they_replaced(machine):
+    made = make_plan(machine)
+    stated = {"name": HOSTILE, "density": 1.02, "cc": 12.34, "hu_mean": 210.0, "hu_lowest": -20.0, "hu_highest": 900.0}
+    table = Densities().record(machine) | {"table_sha256": "cd" * 32, "source": "our scanner", "overrides": [stated]}
+    record = dataclasses.replace(made.provenance, density=table | {"outside_body": "as_scanned"})
+    text = " ".join(Page(render_report(dataclasses.replace(made, provenance=record))).text.split())
+    assert f"{HOSTILE} 1.02 12.3 210 \N{MINUS SIGN}20 to 900" in text
+    assert "our scanner (the user's table, SHA-256 cdcdcdcdcdcdcdcd" in text
+    assert "counts as the CT shows it" in text
+
+
+def test_without_a_choice_the_default_table_and_an_empty_outside_are_shown(page):
+    text = " ".join(page.text.split())
+    assert "Outside the Body nothing counts" in text
+    assert "cortical bone of ICRU Report 44" in text
+    assert "Every dose on this page is dose to water" in text
+
+
+def test_a_slack_below_the_uncertainty_is_marked_beside_an_unchanged_verdict(machine):
+    made = make_plan(machine)
+    goals = tuple(
+        dataclasses.replace(g, uncertainty=1.0 + abs(g.slack)) if g.structure == "Duodenum" and g.assessed else g
+        for g in made.evaluation.goals
+    )
+    opinion = SecondOpinion(
+        uncertainty=(StructureUncertainty("Duodenum", 1.25, 2.5, 3.75, 0.6, 1.2),),
+        stated=stated(machine, "density_scaling"),
+    )
+    judged = dataclasses.replace(made.evaluation, goals=goals, verification=opinion)
+    shown = Page(render_report(dataclasses.replace(made, evaluation=judged)))
+    text = " ".join(shown.text.split())
+    marked = sum(g.uncertain for g in goals)
+    assert marked > 0
+    assert text.count("within the dose model's uncertainty of") == marked
+    assert "Duodenum 1.2 2.5 3.8 0.6 1.2" in text
+    assert "35 % no electron contamination" in text
+    assert [g.met for g in goals] == [g.met for g in made.evaluation.goals]

@@ -19,7 +19,7 @@ from .small_case import load_protocol
 
 # Voxel centres at x = 5.4 mm: the first voxel of the organ spans 2.9 to 7.9 mm.
 GRID = Grid((-94.6, -74.0, -70.0), (5.0, 5.0, 5.0), (27, 30, 40))
-ORGAN_FROM_MM, ORGAN_SIDE_MM, SURFACE_GY, SLOPE_GY_PER_MM = 3.0, 20.0, 27.0, 2.0
+ORGAN_FROM_MM, ORGAN_SIDE_MM, SURFACE_GY, SLOPE_GY_PER_MM = 3.0, 16.0, 27.0, 1.5
 
 
 def box(name: str, role: str, low: tuple[float, float, float], high: tuple[float, float, float]) -> Structure:
@@ -43,7 +43,7 @@ def protocol(tmp_path_factory):
 def structures():
     """The organ begins 1 mm beside the PTV, the cord far away."""
     ptv = [box(name, "PTV", (-18.0, -10.0, -10.0), (2.0, 10.0, 10.0)) for name in ("PTV", "PTV_opt")]
-    near = (ORGAN_FROM_MM, -10.0, -10.0), (ORGAN_FROM_MM + ORGAN_SIDE_MM, 10.0, 10.0)
+    near = (ORGAN_FROM_MM, -8.0, -8.0), (ORGAN_FROM_MM + ORGAN_SIDE_MM, 8.0, 8.0)
     return StructureSet(
         (
             *ptv,
@@ -57,15 +57,19 @@ def structures():
 
 
 @pytest.fixture(scope="module")
-def judged(structures, protocol):
-    dose = Volume(GRID, dose_at(GRID.centres_mm(np.arange(GRID.size))).reshape(GRID.shape))
+def dose():
+    return Volume(GRID, dose_at(GRID.centres_mm(np.arange(GRID.size))).reshape(GRID.shape))
+
+
+@pytest.fixture(scope="module")
+def judged(dose, structures, protocol):
     return evaluate(dose, structures, protocol)
 
 
-def test_the_finer_grid_is_nearer_to_the_true_dose(structures, protocol, judged):
+def test_the_finer_grid_is_nearer_to_the_true_dose(structures, protocol, judged, dose):
     """D(V) of a box with its hot face towards the target lies V / area below the surface."""
     fine = fine_voxels(structures, protocol, GRID)
-    (again,) = second_opinion(judged.goals, protocol, fine, dose_at(fine.grid.centres_mm(fine.voxels)))
+    (again,) = second_opinion(judged.goals, protocol, fine, dose_at(fine.grid.centres_mm(fine.voxels)), dose)
     on_dose_grid = next(g for g in judged.goals if g.id == "duodenum_max")
     true = SURFACE_GY - SLOPE_GY_PER_MM * 35.0 / ORGAN_SIDE_MM**2
     assert again.id == "duodenum_max"
@@ -86,7 +90,22 @@ def test_the_grid_resolves_the_smallest_volume_and_stays_near_the_target(structu
     positions, cc = fine.parts["Duodenum"]
     assert positions.max() < fine.voxels.size
     # within 15 mm of the PTV, which ends at 2 mm: the organ's first 14 mm, a voxel more or less
-    assert 13.0 < 1000.0 * cc.sum() / ORGAN_SIDE_MM**2 < 15.1
+    assert 1000.0 * cc.sum() / ORGAN_SIDE_MM**2 == pytest.approx(14.0, abs=0.3)
+    assert cc.sum() + fine.beyond["Duodenum"][1].sum() == pytest.approx(ORGAN_SIDE_MM**3 / 1000.0, rel=0.01)
+
+
+def test_a_volume_larger_than_what_lies_near_is_filled_from_further_out(structures, protocol, judged, dose):
+    """3.6 of the organ's 4.1 cc are near: D4cc is not their maximum."""
+    largest = [
+        g.model_copy(update={"metric": DoseAtVolume(4.0, "cc")}) for g in protocol.goals if g.id == "duodenum_max"
+    ]
+    fine = fine_voxels(structures, protocol, GRID)
+    near_gy = dose_at(fine.grid.centres_mm(fine.voxels))
+    with_it = protocol.model_copy(update={"goals": (*largest, *protocol.goals[1:])})
+    (again,) = second_opinion(judged.goals, with_it, fine, near_gy, dose)
+    true = SURFACE_GY - SLOPE_GY_PER_MM * 4000.0 / ORGAN_SIDE_MM**2
+    assert again.value == pytest.approx(true, abs=SLOPE_GY_PER_MM * GRID.spacing_mm[0] / 2)
+    assert near_gy.max() > 25.0
 
 
 def test_a_dose_grid_as_fine_needs_no_second_opinion(structures, protocol):

@@ -1,0 +1,117 @@
+"""The tables that a beam's dose is read from: what makes the operator fast, made once per plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .backend import Backend
+from .beams import Beamlets
+from .heterogeneity import KernelArguments
+from .kernels.numpy_kernels import spline_taps
+from .machine import BeamModel
+from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, component_weights, lattice_of, spline_table
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedBeam:
+    """What one beam's voxels need to read the spline tables.
+
+    Attributes
+    ----------
+    lattice : Lattice
+        Beamlets on their rows and columns.
+    table_u, table_v : SplineTable
+        Blurred beamlet columns and rows.
+    iu, iv : (V,) int32
+        Nearest table node of each voxel.
+    fu, fv : (V,)
+        Offset from it in node steps.
+    weights : (V, C)
+        Of the Gaussians, inverse square and calibration included, Gy.
+    """
+
+    lattice: Lattice
+    table_u: SplineTable
+    table_v: SplineTable
+    iu: Array
+    iv: Array
+    fu: Array
+    fv: Array
+    weights: Array
+
+    @property
+    def taps(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Arguments of the `gather` and `scatter` kernels."""
+        return self.iv, self.iu, self.fv, self.fu, self.weights
+
+    def at(self, index: Array) -> PreparedBeam:
+        """The same tables for some of the voxels."""
+        return PreparedBeam(
+            self.lattice, self.table_u, self.table_v,
+            self.iu[index], self.iv[index], self.fu[index], self.fv[index], self.weights[index],
+        )  # fmt: skip
+
+    def profiles(self, index: Array) -> tuple[Array, Array]:
+        """E_u (n, Ju, C) and E_v (n, Jv, C) of some voxels."""
+        return (
+            _read(self.table_u, self.iu[index], self.fu[index]),
+            _read(self.table_v, self.iv[index], self.fv[index]),
+        )
+
+    def unmap(self, maps: Array) -> Array:
+        """Transpose of the `field_maps` kernel: (Nv, Nu, C) to (Jv, Ju)."""
+        across = self.table_u.coefficients.transpose(2, 0, 1)
+        along = self.table_v.coefficients.transpose(2, 1, 0)
+        result: Array = (along @ (maps.transpose(2, 0, 1) @ across)).sum(axis=0)
+        return result
+
+
+def prepare_beam(
+    points_mm: Array,
+    beamlets: Beamlets,
+    beam: int,
+    machine: BeamModel,
+    arguments: KernelArguments,
+    backend: Backend,
+    dtype: npt.DTypeLike,
+) -> PreparedBeam:
+    """Tables of one beam and where each voxel reads them.
+
+    Parameters
+    ----------
+    points_mm : (V, 3) float64
+        LPS.
+    beamlets : Beamlets
+    beam : int
+        Which of its beams.
+    machine : BeamModel
+    arguments : KernelArguments
+        Of the same voxels.
+    backend : Backend
+    dtype : float32 or float64
+        Of tables and weights.
+    """
+    u, v, magnification = beamlets.beams[beam].project(points_mm, machine.sad_mm)
+    lattice = lattice_of(beamlets, beam, machine)
+    sigma_u, sigma_v = component_sigmas_mm(machine)
+    table_u = spline_table(*_span(u), lattice.u_mm, lattice.width_u_mm, sigma_u, np.dtype(dtype))
+    table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, np.dtype(dtype))
+    (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
+    weights = component_weights(machine, arguments, magnification, backend, dtype)
+    return PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
+
+
+def _read(table: SplineTable, node: Array, offset: Array) -> Array:
+    """Table values (n, J, C) at the given nodes and offsets."""
+    taps = spline_taps(offset)
+    return sum(taps[k][:, None, None] * table.coefficients[node + k - 1] for k in range(3))
+
+
+def _span(t_mm: Array) -> tuple[float, float]:
+    return (float(t_mm.min()), float(t_mm.max())) if t_mm.size else (0.0, 0.0)
