@@ -137,12 +137,12 @@ def _own_number(limit: PublishedLimit, override: Override) -> dict[str, Any]:
     """The keys that a number of the protocol's own replaces, the published one kept in the source."""
     if override.limit is None and override.metric is None:
         return {}
-    published = limit.printed or f"{limit.metric} {limit.comparator} {limit.limit:g} {limit.unit}"
     changed = {
         "limit": override.limit,
         "metric": override.metric,
         "status": override.status,
-        "source": f"{override.source}; published: {published} ({limit.source})",
+        "level_by": "editorial",
+        "source": f"{override.source}; published: {limit.text} ({limit.source})",
     }
     return {key: value for key, value in changed.items() if value is not None}
 

@@ -101,6 +101,13 @@ class PublishedLimit(Strict):
         return data | {"metric": self.metric, "level": level}
 
     @property
+    def text(self) -> str:
+        """The limit as a goal states it; as it is printed where none can."""
+        if self.not_a_goal:
+            return self.printed
+        return f"{self.metric}" if self.limit is None else f"{self.metric} {self.comparator} {self.limit:g} {self.unit}"
+
+    @property
     def dose_gy(self) -> float | None:
         """The dose in the limit: of D, mean and maximum the limit itself, of a critical volume its dose."""
         if isinstance(self.metric, CriticalVolume):

@@ -52,7 +52,7 @@ def _by_structure() -> Iterator[str]:
         yield "|---|---|---|---|---|---|---|"
         for chosen, limit in sorted(rows[structure], key=_order):
             level = limit.level[0].upper() + ("*" if limit.level_by == "editorial" else "")
-            said = f"~~{_said(limit)}~~" if limit.superseded_by else _said(limit)
+            said = f"~~{limit.text}~~" if limit.superseded_by else limit.text
             yield _line(_fractions(limit), said, level, limit.status, limit.endpoint, chosen.name, limit.id)
         yield ""
 
@@ -80,15 +80,7 @@ def _superseded() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for chosen, limit in published_limits():
         if limit.superseded_by:
-            yield _line(limit.id, chosen.name, limit.structure, _said(limit), limit.superseded_by, limit.note)
-
-
-def _said(limit: PublishedLimit) -> str:
-    if limit.not_a_goal:
-        return limit.printed
-    return (
-        f"{limit.metric}" if limit.limit is None else f"{limit.metric} {limit.comparator} {limit.limit:g} {limit.unit}"
-    )
+            yield _line(limit.id, chosen.name, limit.structure, limit.text, limit.superseded_by, limit.note)
 
 
 def _fractions(limit: PublishedLimit) -> str:

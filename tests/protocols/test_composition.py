@@ -147,10 +147,18 @@ def override(keys: str) -> str:
 def test_overrides_change_a_limit_and_leave_a_trace(tmp_path: Path) -> None:
     own = 'ids = ["C105"]\nlimit = 28\nsource = "our protocol"\nstatus = "VERIFIED"'
     protocol = load(written(tmp_path, override(own)))
-    assert goal_of(protocol, "C105") == (28, "mandatory", "source", "VERIFIED")
+    assert goal_of(protocol, "C105") == (28, "mandatory", "editorial", "VERIFIED")
     goal = next(goal for goal in protocol.goals if goal.id == "C105")
     assert goal.source.startswith("our protocol; published: D0.5cc <= 30 Gy (eviQ")
     assert goal.note.endswith("Changed by this protocol: because of a reason")
+    stricter = load(
+        written(
+            tmp_path,
+            override('ids = ["C104"]\nmetric = "CV700cc<14Gy"\nsource = "our protocol"\nstatus = "VERIFIED"'),
+        )
+    ).goals[0]
+    assert (str(stricter.metric), stricter.limit, stricter.level) == ("CV700cc<14Gy", 700, "optimal")
+    assert "published: CV700cc<15Gy (eviQ" in stricter.source
     softer = load(written(tmp_path, override('ids = ["C105"]\nlevel = "optimal"')))
     assert goal_of(softer, "C105") == (30, "optimal", "editorial", "VERIFIED_2ND")
     without = load(written(tmp_path, override('ids = ["C105"]\nleave_out = true')))
@@ -397,7 +405,7 @@ def test_the_page_for_physicists_holds_a_protocol_that_works(tmp_path: Path) -> 
     first, own = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     protocol = load(written(tmp_path, first + own))
     assert (protocol.name, protocol.fractions, protocol.planning.beams) == ("my_clinic", 5, "liver_central")
-    assert goal_of(protocol, "C012") == (30, "mandatory", "source", "VERIFIED")
+    assert goal_of(protocol, "C012") == (30, "mandatory", "editorial", "VERIFIED")
     assert goal_of(protocol, "C057")[1:3] == ("optimal", "editorial")
     assert goal_of(protocol, "pancreas_mean")[:2] == (25, "optimal")
     assert not {goal.structure for goal in protocol.goals} & {"Lungs", "Kidney_Hilum"}
