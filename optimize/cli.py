@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
 from dosecalc.errors import DosecalcError, UsageError, VerificationError
 from protocols.errors import ProtocolError
+
+from .console import AcceptLimit, AsJson, err_console, out_console, print_json
+from .protocol_verbs import protocols_app, regimens_app
 
 if TYPE_CHECKING:
     from .job import Job
@@ -31,18 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-protocols_app = typer.Typer(no_args_is_help=True, help="Prescriptions and limits, each value with its source.")
 machines_app = typer.Typer(no_args_is_help=True, help="Beam models.")
 app.add_typer(protocols_app, name="protocols")
+app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
-
-out_console = Console()
-err_console = Console(stderr=True)
 
 DEMO_GRID_MM = 3.0
 """Coarser than the protocol's 2.5 mm, so that the demonstration takes a minute or two; recorded as an override."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder to be made for the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")]
 ProtocolArg = Annotated[str, typer.Option("--protocol", help="Name of a shipped protocol, or a TOML file.")]
@@ -115,9 +111,6 @@ Repair = Annotated[
 ]
 AcceptCt = Annotated[
     bool, typer.Option("--accept-ct", help="Plan although the CT's values or size look implausible; recorded.")
-]
-AcceptLimit = Annotated[
-    list[str] | None, typer.Option("--accept-limit", help="Id of an unverified mandatory limit to accept; repeatable.")
 ]
 
 
@@ -343,7 +336,7 @@ def evaluate_command(
     if prior is not None:
         judged = with_prior(judged, given, matched, chosen, prior, accepted_missing=missing)
     if as_json:
-        _print_json(to_json(judged))
+        print_json(to_json(judged))
     else:
         print_scorecard(out_console, judged)
 
@@ -375,63 +368,9 @@ def inspect_command(
         elif ct is not None:
             found = inspect_input(ct, structures, structure_names, tuple(leave_out or ()), tuple(repair or ()))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         (print_survey if path is not None else print_inspection)(out_console, found)
-
-
-@protocols_app.command("list")
-def protocols_list(as_json: AsJson = False) -> None:
-    """The shipped protocols."""
-    import protocols
-
-    from .tables import print_table
-
-    loaded = [protocols.load(name) for name in protocols.available()]
-    rows = [
-        {
-            "name": p.name,
-            "title": p.title,
-            "fractions": p.fractions,
-            "floor_gy": p.prescription.floor.dose_gy,
-            "target_gy": p.prescription.target.dose_gy,
-            "cap_gy": p.prescription.cap.dose_gy,
-            "goals": len(p.goals),
-        }
-        for p in loaded
-    ]
-    _print_json(rows) if as_json else print_table(out_console, "Protocols", rows)
-
-
-@protocols_app.command("show")
-def protocols_show(name: Annotated[str, typer.Argument(help="Name or TOML file.")], as_json: AsJson = False) -> None:
-    """Every limit of a protocol with its level, status and source."""
-    import protocols
-
-    from .scorecard import print_protocol
-
-    chosen = protocols.load(name)
-    if as_json:
-        _print_json(chosen.model_dump(mode="json"))
-    else:
-        print_protocol(out_console, chosen)
-
-
-@protocols_app.command("check")
-def protocols_check(path: Annotated[str, typer.Argument(help="TOML file.")], accept_limit: AcceptLimit = None) -> None:
-    """Load a protocol file and report every fault."""
-    import protocols
-
-    chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()))
-    out_console.print(f"{chosen.name}: {len(chosen.goals)} goals, no fault found.", highlight=False)
-
-
-@protocols_app.command("schema")
-def protocols_schema() -> None:
-    """JSON Schema of protocol files, for editors."""
-    import protocols
-
-    _print_json(protocols.json_schema())
 
 
 @machines_app.command("list")
@@ -451,7 +390,7 @@ def machines_list(as_json: AsJson = False) -> None:
         }
         for m in map(load_machine, available_machines())
     ]
-    _print_json(rows) if as_json else print_table(out_console, "Machines", rows)
+    print_json(rows) if as_json else print_table(out_console, "Machines", rows)
 
 
 @machines_app.command("show")
@@ -462,7 +401,7 @@ def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], 
     from .machine_sheet import machine_record, print_machine
 
     machine = load_machine(name)
-    _print_json(machine_record(machine)) if as_json else print_machine(out_console, machine)
+    print_json(machine_record(machine)) if as_json else print_machine(out_console, machine)
 
 
 @machines_app.command("check")
@@ -489,10 +428,6 @@ def _logging_errors_only() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _print_json(record: Any) -> None:
-    sys.stdout.write(json.dumps(record, indent=1, allow_nan=False, default=str) + "\n")
 
 
 def _progress(text: str) -> None:

@@ -84,6 +84,7 @@ def evaluate(
         structures=tuple(_summary(name, regions.get(name)) for name in structures.names),
         certificate=certificate or Certificate(),
         warnings=(
+            *protocol.warnings,
             *dose_doubts(dose),
             *_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
             *steep_goals(dose, structures, regions, protocol.goals, goals),

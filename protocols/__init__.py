@@ -3,7 +3,9 @@
 from .errors import ProtocolError
 from .expressions import Expression, Named, Operation, names_in, parse_expression
 from .goals import Goal, SourcedDose
-from .loading import available, json_schema, load
+from .json_schemas import json_schema
+from .limits import ConstraintSet, PublishedLimit, available_sets, load_set
+from .loading import available, load
 from .metrics import (
     CriticalVolume,
     DoseAtVolume,
@@ -38,6 +40,7 @@ __all__ = [
     "LQL",
     "LQL_TRANSITION_GY",
     "SCHEMA_VERSION",
+    "ConstraintSet",
     "Conversion",
     "CriticalVolume",
     "DerivedStructure",
@@ -58,18 +61,21 @@ __all__ = [
     "Prescription",
     "Protocol",
     "ProtocolError",
+    "PublishedLimit",
     "SidedMargin",
     "SourcedDose",
     "StructureVolume",
     "UniversalSurvival",
     "VolumeAtDose",
     "available",
+    "available_sets",
     "bed",
     "dose_of_bed",
     "dose_of_eqd2",
     "eqd2",
     "json_schema",
     "load",
+    "load_set",
     "lq_validity",
     "names_in",
     "outcome_models",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .goals import IMPLIED
-from .schema import MARGIN_KINDS, Protocol, repeated_ids
+from .schema import COMPOSED_KEYS, MARGIN_KINDS, Protocol, repeated_ids
 
 # Finding the nearest name takes too long for the hundred thousand unknown keys that a megabyte can hold.
 MOST_HINTS = 1000
@@ -23,13 +23,13 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f" Did you mean {lower[close[0]]!r}?" if close else ""
 
 
-def faults_of(error: ValidationError, raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every fault of the parsed file `raw`: those that pydantic found, and repeated ids."""
+def faults_of(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel] = Protocol) -> tuple[str, ...]:
+    """Every fault of the parsed file `raw` against its `model`: those that pydantic found, and repeated ids."""
     details = error.errors(include_url=False)
     wrong_metrics = {detail["loc"][:-1] for detail in details if detail["loc"][-1:] == ("metric",)}
     hints = len(details) <= MOST_HINTS
     lines = [
-        f"{_path(detail['loc'], raw)}: {_sentence(detail, hints)}"
+        f"{_path(detail['loc'], raw)}: {_sentence(detail, model if hints else None)}"
         for detail in details
         if not (_implied(detail) and detail["loc"][:-1] in wrong_metrics)
     ]
@@ -81,13 +81,17 @@ def _shown(key: str) -> str:
     return key if key.isprintable() and len(key) <= 64 else repr(key[:64])
 
 
-def _sentence(detail: ErrorDetails, hints: bool) -> str:
+def _sentence(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
+    """The fault in words; the nearest known key is looked for in `model`, where one is given."""
     kind, got = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        known = _known_keys(detail["loc"][:-1]) if hints else []
+        known = _known_keys(detail["loc"][:-1], model) if model else []
         return "unknown key." + nearest(str(detail["loc"][-1]), known)
     if kind == "missing":
-        return "this key is missing."
+        unit = " No number is read without its unit: Gy, cc or %." if detail["loc"][-1] == "unit" else ""
+        return f"this key is missing.{unit}"
+    if kind == "float_type" and isinstance(got, str):
+        return f"Input should be a valid number without quotes and unit, got {_got(got)}."
     if kind == "literal_error":
         return _not_among(detail)
     if kind == "protocol":
@@ -113,9 +117,11 @@ def _not_among(detail: ErrorDetails) -> str:
     return sentence + (nearest(got, words) if isinstance(got, str) else "")
 
 
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that the table at `loc` may have."""
-    model: type[BaseModel] | None = Protocol
+def _known_keys(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
+    """The keys that the table at `loc` of a file may have."""
+    model: type[BaseModel] | None = root
+    if not loc and root is Protocol:
+        return [*Protocol.model_fields, *COMPOSED_KEYS]
     for part in loc:
         if isinstance(part, str) and model is not None:
             model = _model_in(model.model_fields[part].annotation) if part in model.model_fields else None

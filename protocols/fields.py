@@ -25,6 +25,7 @@ Status: TypeAlias = Literal["SEED", "VERIFIED", "VERIFIED_2ND", "COMPUTED", "REM
 Level: TypeAlias = Literal["mandatory", "optimal"]
 LevelBy: TypeAlias = Literal["source", "editorial"]
 Comparator: TypeAlias = Literal["<", "<=", ">", ">="]
+Population: TypeAlias = Literal["liver_metastases", "primary_liver"]
 Basis: TypeAlias = Literal["isocentre", "max", "periphery_isodose", "D95", "D98", "mean_PTV", "mean_GTV"]
 
 # A status that no text backs: such a number steers a plan only when the user accepts it by name.

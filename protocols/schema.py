@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, StrictInt, Tag, field_validator, model_validator
 
 from .errors import ProtocolError
-from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Positive, Strict, Text, fault
+from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Population, Positive, Strict, Text, fault
 from .goals import Goal
 from .prescription import Prescription
 
@@ -18,12 +21,37 @@ MADE_BY_THE_PLANNER = ("Body", "GTV", "CTV", "ITV", "PTV", "PTV_opt", "Liver-GTV
 """Names that no protocol may define: they follow from targets, margins and the body's outline."""
 
 
+COMPOSED_KEYS = ("constraints", "overrides", "beams")
+"""Keys of a protocol file that name parts; a loaded protocol holds what they stand for instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file that a protocol takes something from, and the SHA-256 of its bytes."""
+
+    origin: str
+    sha256: str
+
+    @classmethod
+    def of(cls, origin: str, data: bytes) -> Part:
+        """The part whose file at `origin` has the bytes `data`."""
+        return cls(origin, hashlib.sha256(data).hexdigest())
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a protocol was read and the SHA-256 of its bytes."""
+    """Where a protocol and its parts were read, what was left out and what is worth a warning.
+
+    `sha256` is that of the file's bytes; for a protocol of parts, of its own hash followed by those of the parts.
+    `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from.
+    """
 
     origin: str = ""
     sha256: str = ""
+    parts: tuple[Part, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Choice(Strict):
@@ -146,6 +174,7 @@ class Protocol(Strict):
     title: Text
     description: Text
     fractions: Annotated[StrictInt, Field(ge=1, le=60)]
+    population: Population | None = None
     prescription: Prescription
     goals: tuple[Goal, ...] = Field(json_schema_extra={"minItems": 1})
     planning: Planning
@@ -184,14 +213,44 @@ class Protocol(Strict):
             self._provenance = context["provenance"]
 
     @property
+    def provenance(self) -> Provenance:
+        """Where it was read, of which parts it is made, and what to look at."""
+        return self._provenance
+
+    def with_provenance(self, provenance: Provenance) -> Protocol:
+        """The same protocol with another provenance."""
+        copy = self.model_copy()
+        copy._provenance = provenance
+        return copy
+
+    @property
     def origin(self) -> str:
         """The file this protocol was read from, as it was named; empty if it was built in memory."""
         return self._provenance.origin
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the file's bytes, hexadecimal; empty if it was built in memory."""
+        """SHA-256 of the file's bytes and of its parts, hexadecimal; empty if it was built in memory."""
         return self._provenance.sha256
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The files that this protocol is made of, besides its own."""
+        return self._provenance.parts
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Limits of its constraint sets that became no goals, each with the reason."""
+        return self._provenance.left_out
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a physicist should look at before using this protocol, one sentence each."""
+        return self._provenance.warnings
+
+    def origin_of(self, name: str) -> str:
+        """The file that a goal (by its id), "prescription", "planning" or "beams" comes from."""
+        return self._provenance.origins.get(name) or self.origin
 
     @property
     def accepted_limits(self) -> tuple[str, ...]:

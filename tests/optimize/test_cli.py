@@ -27,6 +27,12 @@ VERBS = [
     ("protocols", "show"),
     ("protocols", "check"),
     ("protocols", "schema"),
+    ("protocols", "sets"),
+    ("protocols", "limits"),
+    ("regimens",),
+    ("regimens", "list"),
+    ("regimens", "show"),
+    ("regimens", "compare"),
     ("machines",),
     ("machines", "list"),
     ("machines", "show"),
@@ -265,7 +271,7 @@ def test_what_was_read_is_shown(dosecalc: Run, patient: Patient) -> None:
 
 
 def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_path: Path) -> None:
-    assert {"crlm_3fx", "crlm_5fx"} == {row["name"] for row in json.loads(dosecalc("protocols", "list", "--json").out)}
+    assert {"crlm_3fx", "crlm_5fx"} < {row["name"] for row in json.loads(dosecalc("protocols", "list", "--json").out)}
     assert "generic_6mv" in {row["name"] for row in json.loads(dosecalc("machines", "list", "--json").out)}
     shown = json.loads(dosecalc("protocols", "show", "crlm_5fx", "--json").out)
     assert {goal["id"] for goal in shown["goals"]} >= {"C210", "C069"}
@@ -279,6 +285,49 @@ def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_
         assert dosecalc(*table).code == 0
     assert "no fault" in dosecalc("protocols", "check", write_protocol(tmp_path / "small.toml")).out
     assert "no fault" in dosecalc("machines", "check", "generic_6mv").out
+
+
+def test_a_composed_protocol_is_shown_with_the_origin_of_every_number(dosecalc: Run) -> None:
+    record = json.loads(dosecalc("protocols", "show", "crlm_60_3fx", "--resolved", "--json").out)
+    assert {part["origin"] for part in record["parts"]} >= {
+        "protocols/prescriptions/60gy_3fx.toml",
+        "protocols/planning/liver_sbrt.toml",
+        "protocols/constraints/TG101.toml",
+    }
+    cord = next(row for row in record["numbers"] if row["key"] == "goals[C005]")
+    assert (cord["value"], cord["level"], cord["status"]) == ("SpinalCord D0.35cc < 18 Gy", "mandatory", "VERIFIED")
+    assert cord["origin"] == "protocols/constraints/TG101.toml"
+    text = dosecalc("protocols", "show", "crlm_60_3fx", "--resolved").out
+    assert "goals[C005]: SpinalCord D0.35cc < 18 Gy  [mandatory, by source, VERIFIED]" in text
+    assert "warning: SpinalCord is limited by several published sets together: HyTEC_spine, TG101." in text
+    assert "left out: TG101 C068_2010: superseded by C068" in text
+    assert "is not judged" in dosecalc("protocols", "check", "crlm_60_6fx").out
+
+
+def test_sets_limits_and_parts_are_listed(dosecalc: Run) -> None:
+    sets = {row["name"]: row for row in json.loads(dosecalc("protocols", "sets", "--json").out)}
+    assert (sets["TG101"]["fractions"], sets["TG101"]["limits"]) == ([1, 3, 5], 86)
+    asked = ("protocols", "limits", "--structure", "Duodenum", "--fractions", "6")
+    assert [row["id"] for row in json.loads(dosecalc(*asked, "--json").out)] == ["C262", "C264", "C266", "C113"]
+    assert "34.4" in dosecalc(*asked).out
+    assert dosecalc("protocols", "limits", "--markdown").out.startswith("# Published limits")
+    assert "limits" in json.loads(dosecalc("protocols", "schema", "--of", "constraints").out)["properties"]
+    assert dosecalc("protocols", "limits", "--set", "TG11").code == 12
+
+
+def test_regimens_are_listed_shown_and_compared(dosecalc: Run) -> None:
+    assert len(json.loads(dosecalc("regimens", "list", "--json").out)) == 51
+    record = json.loads(dosecalc("regimens", "compare", "SCO13", "TAK16", "--json").out)
+    takeda = record["regimens"][1]
+    assert takeda["doses"]["maximum"]["dose_gy"] == pytest.approx({"low": 250 / 3, "high": 100.0})
+    assert record["regimens"][0]["doses"]["edge"]["dose_gy"] == {"low": None, "high": 75.0}
+    text = dosecalc("regimens", "compare", "SCO13", "TAK16").out
+    assert "the sources disagree: SCO13: 75/3 only" in text
+    assert "SCO13: no isodose is stated" in text
+    assert "67 % isodose surrounds" in dosecalc("regimens", "compare", "SCO13", "TAK16", "--assume-isodose", "67").out
+    assert "72.0" in dosecalc("regimens", "show", "KAT07").out
+    assert dosecalc("regimens", "list").code == 0
+    assert "Did you mean 'TAK16'" in error_line(dosecalc("regimens", "show", "TAK61"))
 
 
 def test_brackets_in_a_name_are_text_and_not_markup(plan) -> None:

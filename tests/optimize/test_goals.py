@@ -11,7 +11,7 @@ from dosecalc.regions import from_shares
 from dosecalc.structures import StructureSet
 from optimize.goals import STRICTLY_BELOW_GY, DoseVolumeLimit, MeanLimit, resolve_goals
 from optimize.planning import Plan
-from protocols import Goal
+from protocols import Goal, available, load
 from protocols.errors import ProtocolError
 
 from .small_case import FLOOR_GY
@@ -82,6 +82,14 @@ def test_a_mean_is_a_limit_of_its_own_and_a_volume_is_none(planned: Plan) -> Non
     assert (mean.limit_gy, mean.mandatory, found.limits) == (20.0, False, ())
     anatomical = resolved(planned, goal("Volume", ">=", 700.0, "cc"))
     assert (anatomical.limits, anatomical.means) == ((), ())
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_goal_of_the_shipped_protocols_can_be_optimised(planned: Plan, name: str) -> None:
+    goals = tuple(goal.model_copy(update={"structure": "Duodenum"}) for goal in load(name).goals)
+    found = resolved(planned, *goals)
+    volumes = [goal.id for goal in goals if str(goal.metric) == "Volume"]
+    assert {t.id for t in (*found.limits, *found.means)} | set(volumes) == {goal.id for goal in goals}
 
 
 @pytest.mark.parametrize("metric", ["D95%", "Dmean", "Dmin"])

@@ -203,7 +203,7 @@ def test_an_acceptance_of_nothing_is_a_fault() -> None:
 
 
 def test_unknown_names_bring_the_nearest_one() -> None:
-    with pytest.raises(ProtocolError, match=r"unknown protocol 'crlm_5f'.*crlm_3fx, crlm_5fx.*Did you mean 'crlm_5fx'"):
+    with pytest.raises(ProtocolError, match=r"unknown protocol 'crlm_5f'.*crlm_3fx, .*Did you mean 'crlm_5fx'"):
         load("crlm_5f")
 
 

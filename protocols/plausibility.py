@@ -1,0 +1,146 @@
+"""What a readable protocol may still have wrong: slips of the dose, and limits that contradict each other.
+
+A dose is judged by its biologically effective dose against the published regimens of ``regimens.toml``; a limit
+against the published limits on the same structure and metric for the same number of fractions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+
+from .goals import Goal, SourcedDose
+from .limits import PublishedLimit, published_limits
+from .metrics import CriticalVolume
+from .radiobiology import bed
+from .regimens import TUMOUR_ALPHA_BETA_GY
+from .schema import Protocol
+
+LEAST_BED_GY = 23.0
+"""Below every published regimen: the least is 23.7 Gy BED10, the edge at 14 Gy in one fraction (Herfarth 2001)."""
+LARGEST_PUBLISHED_BED_GY = 262.5
+"""75 Gy in 3 fractions to the mean of the PTV (Scorsetti 2013)."""
+LARGEST_BED_GY = 300.0
+"""Above every published regimen."""
+SUSPICIOUS_BED_GY = 60.0
+"""Below this a total that would be a published regimen if it were meant per fraction is worth a warning."""
+
+
+def faults_in(protocol: Protocol) -> tuple[str, ...]:
+    """What makes a protocol unusable although every key can be read."""
+    return (*_dose_faults(protocol), *_duplicates(protocol), *_misprints(protocol))
+
+
+def warnings_in(protocol: Protocol) -> tuple[str, ...]:
+    """What a physicist should look at, one sentence each."""
+    return (*_per_fraction_doses(protocol), *_unusual_limits(protocol), *_mixed_sets(protocol))
+
+
+def _doses(protocol: Protocol) -> Iterator[tuple[str, SourcedDose]]:
+    prescription = protocol.prescription
+    for key in ("floor", "target", "cap"):
+        yield f"prescription.{key}.dose_gy", getattr(prescription, key)
+    for index, lesion in enumerate(prescription.lesions):
+        yield f"prescription.lesions[{index}].target.dose_gy", lesion.target
+
+
+def _dose_faults(protocol: Protocol) -> Iterator[str]:
+    """Prescribed doses that no regimen comes near: most likely a dose per fraction, or a total times fractions."""
+    n = protocol.fractions
+    for path, dose in _doses(protocol):
+        reached = bed(dose.dose_gy, n, TUMOUR_ALPHA_BETA_GY)
+        what = f"{path}: {dose.dose_gy:g} Gy in {n} fractions is BED10 {reached:.1f} Gy"
+        if reached < LEAST_BED_GY:
+            total = f" {dose.dose_gy:g} Gy per fraction would be a total of {n * dose.dose_gy:g} Gy." if n > 1 else ""
+            yield f"{what}, below every published regimen. Doses are totals of the course.{total}"
+        elif reached > LARGEST_BED_GY:
+            yield f"{what}, above every published regimen (up to {LARGEST_PUBLISHED_BED_GY:g}); check dose and unit."
+
+
+def _per_fraction_doses(protocol: Protocol) -> Iterator[str]:
+    """Low totals that would be a common regimen if they were meant per fraction."""
+    n = protocol.fractions
+    for path, dose in _doses(protocol):
+        as_total = bed(dose.dose_gy, n, TUMOUR_ALPHA_BETA_GY)
+        per_fraction = bed(n * dose.dose_gy, n, TUMOUR_ALPHA_BETA_GY)
+        if n > 1 and LEAST_BED_GY <= as_total < SUSPICIOUS_BED_GY and per_fraction <= LARGEST_PUBLISHED_BED_GY:
+            yield (
+                f"{path}: {dose.dose_gy:g} Gy is the total of {n} fractions (BED10 {as_total:.0f} Gy); if it was meant "
+                f"per fraction, the total is {n * dose.dose_gy:g} Gy (BED10 {per_fraction:.0f} Gy)."
+            )
+
+
+def _kind(goal: Goal) -> tuple[str, ...]:
+    """What two goals share when one of them says the same thing with another number, or with the same."""
+    metric = goal.metric
+    what = f"CV{metric.volume_cc:g}cc" if isinstance(metric, CriticalVolume) else str(metric)
+    return goal.structure, what, goal.comparator[0], goal.level
+
+
+def _duplicates(protocol: Protocol) -> Iterator[str]:
+    said: dict[tuple[str, ...], Goal] = {}
+    for goal in (*protocol.goals, *protocol.prescription.target_goals):
+        first = said.setdefault(_kind(goal), goal)
+        if first is not goal:
+            yield (
+                f"goals: {first.id} ({_said(first)}) and {goal.id} ({_said(goal)}) are two {goal.level} limits on "
+                f"{goal.structure} {_kind(goal)[1]}; keep one. An override with leave_out removes one of a set."
+            )
+
+
+def _said(goal: Goal) -> str:
+    return (
+        str(goal.metric) if isinstance(goal.metric, CriticalVolume) else f"{goal.comparator} {goal.limit:g} {goal.unit}"
+    )
+
+
+def _misprints(protocol: Protocol) -> Iterator[str]:
+    """Goals that repeat a superseded limit, whatever they call it."""
+    index = _published()
+    for goal in protocol.goals:
+        for limit in index.get((protocol.fractions, goal.structure), ()):
+            if limit.superseded_by and limit.metric == goal.metric and isinstance(goal.metric, CriticalVolume):
+                yield f"goals: {goal.id} ({goal.metric}) is {limit.id}, superseded by {limit.superseded_by}."
+
+
+def _unusual_limits(protocol: Protocol) -> Iterator[str]:
+    """The protocol's own limits that only a dose per fraction, or a total times fractions, would bring near others."""
+    n = protocol.fractions
+    for goal in protocol.goals if n > 1 else ():
+        known = [
+            limit.limit
+            for limit in _published().get((n, goal.structure), ())
+            if limit.metric == goal.metric and limit.unit == goal.unit == "Gy" and limit.limit is not None
+        ]
+        if not known or min(known) / 2 <= goal.limit <= 2 * max(known):
+            continue
+        for dose, how in ((n * goal.limit, "per fraction"), (goal.limit / n, "times the number of fractions")):
+            if 0.9 * min(known) <= dose <= 1.1 * max(known):
+                yield (
+                    f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
+                    f"published {min(known):g}-{max(known):g} Gy; was it meant {how} ({dose:g} Gy in total)?"
+                )
+
+
+def _mixed_sets(protocol: Protocol) -> Iterator[str]:
+    """Structures that are limited by more than one published set."""
+    sets: defaultdict[str, set[str]] = defaultdict(set)
+    parts = {part.origin for part in protocol.parts}
+    for goal in protocol.goals:
+        origin = protocol.origin_of(goal.id)
+        if origin in parts:
+            sets[goal.structure].add(origin.rsplit("/", 1)[-1].removesuffix(".toml"))
+    for structure, names in sets.items():
+        if len(names) > 1:
+            yield f"{structure} is limited by several published sets together: {', '.join(sorted(names))}."
+
+
+@cache
+def _published() -> dict[tuple[int, str], list[PublishedLimit]]:
+    """The published limits of one structure for one number of fractions."""
+    index: defaultdict[tuple[int, str], list[PublishedLimit]] = defaultdict(list)
+    for _, limit in published_limits():
+        for n in () if limit.fractions == "any" else limit.fractions:
+            index[n, limit.structure].append(limit)
+    return dict(index)
