@@ -164,7 +164,7 @@ def _warnings(
         if cut := [name for name in judged_on if name in regions and regions[name].cut_by == border]:
             told.append(f"{border} cuts {', '.join(cut)}: volumes are lower bounds, means not assessed.")
     lacking = [name for name in judged_on if name not in regions and name not in structures]
-    told += [f"{name}: missing; its goals are not assessed." for name in lacking]
+    told += [f"{name}: missing; not assessed." for name in lacking]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
     return tuple(told + _dose_warnings(protocol, reached, grid))
