@@ -36,6 +36,7 @@ app.add_typer(protocols_app, name="protocols")
 app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
 
+DOSE_GRID_MM = 0.5, 10.0
 DEMO_GRID_MM = 3.0
 """Coarser than the protocol's 2.5 mm, so that the demonstration takes a minute or two; recorded as an override."""
 
@@ -58,6 +59,10 @@ HeterogeneityArg = Annotated[
     typer.Option(
         "--heterogeneity", help="density_scaling, or depth_scaling (along the ray only: wrong in lung) to compare."
     ),
+]
+DoseGridArg = Annotated[
+    float | None,
+    typer.Option("--dose-grid-mm", help="Spacing of the dose grid instead of the protocol's, 0.5 to 10; recorded."),
 ]
 HuTableArg = Annotated[
     Path | None,
@@ -199,6 +204,7 @@ def plan_command(
     beams: BeamsArg = None,
     backend: BackendArg = "auto",
     precision: PrecisionArg = "float32",
+    dose_grid_mm: DoseGridArg = None,
     heterogeneity: HeterogeneityArg = "density_scaling",
     hu_table: HuTableArg = None,
     outside_body: OutsideBodyArg = "nothing",
@@ -229,6 +235,7 @@ def plan_command(
             beams=beams,
             backend=backend,
             precision=_one_of("--precision", precision, ("float32", "float64", "reference")),
+            dose_grid_mm=_dose_grid(dose_grid_mm),
             heterogeneity=_one_of("--heterogeneity", heterogeneity, ("density_scaling", "depth_scaling")),
             hu_table=hu_table,
             outside_body=_one_of("--outside-body", outside_body, ("nothing", "as_scanned")),
@@ -432,6 +439,13 @@ def _logging_errors_only() -> Iterator[None]:
 
 def _progress(text: str) -> None:
     err_console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _dose_grid(spacing_mm: float | None) -> float | None:
+    low, high = DOSE_GRID_MM
+    if spacing_mm is not None and not low <= spacing_mm <= high:
+        raise UsageError(f"--dose-grid-mm is {spacing_mm:g}, expected {low:g} to {high:g}.")
+    return spacing_mm
 
 
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:

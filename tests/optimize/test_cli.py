@@ -164,6 +164,7 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
         ({"backend": "cupy"}, 31, ["cupy", "numba or numpy"]),
         ({"backend": "tpu"}, 2, ["'tpu'", "auto, numpy, numba, cupy"]),
         ({"precision": "half"}, 2, ["'half'", "float32, float64, reference"]),
+        ({"dose_grid_mm": "0.1"}, 2, ["--dose-grid-mm is 0.1", "0.5 to 10"]),
         ({"heterogeneity": "convolution"}, 2, ["'convolution'", "density_scaling, depth_scaling"]),
         ({"target_role": None}, 2, ["--target-role"]),
         ({"target_role": "TUMOUR"}, 2, ["'TUMOUR'", "GTV, ITV, CTV, PTV"]),
