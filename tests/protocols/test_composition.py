@@ -12,6 +12,8 @@ from protocols.files import PLANNING, PRESCRIPTION
 from protocols.metrics import MinDose, StructureVolume
 from protocols.resolved import resolved
 
+from .own_set import OWN_SET
+
 COMPOSED = tuple(name for name in available() if name not in ("crlm_3fx", "crlm_5fx"))
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -103,36 +105,15 @@ def test_the_planning_part_is_that_of_the_older_protocols() -> None:
 
 
 def test_the_hash_changes_with_the_parts(tmp_path: Path) -> None:
-    (tmp_path / "ours.toml").write_text(OUR_SET, encoding="utf-8")
+    (tmp_path / "ours.toml").write_text(OWN_SET, encoding="utf-8")
     path = written(tmp_path, BASE.replace("eviQ_mets", "ours.toml"))
     before = load(path)
     assert before.origin_of("A1") == str(tmp_path / "ours.toml")
-    (tmp_path / "ours.toml").write_text(OUR_SET.replace("28", "29"), encoding="utf-8")
+    (tmp_path / "ours.toml").write_text(OWN_SET.replace("28", "29"), encoding="utf-8")
     after = load(path)
     assert (before.goals[0].limit, after.goals[0].limit) == (28, 29)
     assert before.sha256 != after.sha256
     assert before.sha256 != hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-OUR_SET = """
-schema_version = 1
-name = "ours"
-title = "ours"
-population = "any"
-
-[[limits]]
-id = "A1"
-fractions = [5]
-structure = "Duodenum"
-metric = "D0.5cc"
-comparator = "<"
-limit = 28
-unit = "Gy"
-level = "mandatory"
-level_by = "source"
-status = "VERIFIED"
-source = "ours"
-"""
 
 
 def goal_of(protocol: Protocol, goal_id: str) -> tuple[object, ...]:

@@ -12,6 +12,8 @@ from protocols.limits import PublishedLimit, find_limit, published_limits
 from protocols.limits_page import limits_page
 from protocols.metrics import CriticalVolume, VolumeAtDose
 
+from .own_set import OWN_SET
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = [ROOT.parent / "shared" / "clinical" / name for name in ("constraints.csv", "constraints_more.csv")]
 
@@ -187,27 +189,6 @@ def test_the_page_of_limits_is_up_to_date() -> None:
     assert all(f"| {limit.id} |" in page for _, limit in published_limits())
 
 
-OWN = """
-schema_version = 1
-name = "ours"
-title = "ours"
-population = "any"
-
-[[limits]]
-id = "A1"
-fractions = [5]
-structure = "Duodenum"
-metric = "D0.5cc"
-comparator = "<"
-limit = 28
-unit = "Gy"
-level = "mandatory"
-level_by = "source"
-status = "VERIFIED"
-source = "ours"
-"""
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -223,15 +204,15 @@ source = "ours"
     ],
 )
 def test_a_faulty_set_is_told_by_its_key(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
-    assert load_set("ours.toml", beside=written(tmp_path, OWN)).limits[0].limit == 28
+    assert load_set("ours.toml", beside=written(tmp_path, OWN_SET)).limits[0].limit == 28
     with pytest.raises(ProtocolError) as caught:
-        load_set("ours.toml", beside=written(tmp_path, OWN.replace(old, new)))
+        load_set("ours.toml", beside=written(tmp_path, OWN_SET.replace(old, new)))
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_an_id_stands_once_in_a_set(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError, match="limits: ids are used more than once: A1"):
-        load_set("ours.toml", beside=written(tmp_path, OWN + OWN[OWN.index("[[limits]]") :]))
+        load_set("ours.toml", beside=written(tmp_path, OWN_SET + OWN_SET[OWN_SET.index("[[limits]]") :]))
 
 
 def written(folder: Path, text: str) -> Path:
