@@ -41,6 +41,8 @@ def sweep_mu(beamlets: Beamlets, fluence: Array, machine: BeamModel) -> Array:
     found = np.zeros(len(beamlets.beams))
     for beam in range(len(beamlets.beams)):
         part = beamlets.of_beam(beam)
+        if part.start == part.stop:
+            continue
         lattice = lattice_of(beamlets, beam, machine)
         apart = np.diff(lattice.u_mm) > 0.5 * (lattice.width_u_mm[1:] + lattice.width_u_mm[:-1]) + TOUCHING_MM
         column = 1 + np.arange(lattice.u_mm.size) + np.concatenate([[0], np.cumsum(apart)])  # between them: closed
