@@ -85,7 +85,7 @@ def _target_faults(file: MachineFile, index: int, target: TargetSection) -> Iter
     key, asked = f"target.{index}", PLACES[target.quantity]
     for name in ("ssd_mm", "depth_mm", "off_axis_mm"):
         if (getattr(target, name) is not None) != (name in asked):
-            state = "missing, but a" if name in asked else "given, but no"
+            state = "missing, but every" if name in asked else "given, but no"
             yield f"{key}.{name}: {state} {target.quantity} has one"
     for name in ("field_mm", "depth_mm"):
         value, (low, high) = getattr(target, name), getattr(file.validity, name)
