@@ -217,7 +217,7 @@ def test_what_the_dose_model_cannot_tell_is_marked_and_changes_no_verdict(planne
     judged = planned.evaluation
     rows = {row.id: row for row in judged.goals}
     leaks = judged.verification.stated[-1].percent / 100 * judged.prescription.dose_gy
-    assert 0 < leaks < 0.1 * judged.prescription.dose_gy
+    assert 0 < leaks < 0.3 * judged.prescription.dose_gy
     hot = rows["hot_spot"]
     assert 0.02 * hot.value <= hot.uncertainty < 0.02 * hot.value + leaks
     duodenum = rows["duodenum_max"]  # binding, so nearer to its limit than any model can tell
