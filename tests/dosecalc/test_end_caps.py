@@ -83,7 +83,7 @@ def test_an_island_on_one_plane_is_told_and_keeps_its_volume():
 
 
 def test_one_plane_needs_a_stated_thickness():
-    with pytest.raises(InputError, match="one plane only .* none if it ends at its contours"):
+    with pytest.raises(InputError, match=r"one plane only .* none if it ends at its contours"):
         structure(stack(box((0.0, 10.0)), 3.0))
     assert mm3(structure(stack(box((0.0, 10.0)), 3.0), slab_mm=4.0)) == pytest.approx(100 * 4.0)
 
@@ -102,7 +102,7 @@ def test_an_unknown_policy_is_refused():
 
 
 def test_written_structures_are_the_same_with_the_policy_that_they_were_read_with(tmp_path):
-    """What was drawn ends where the reader is told; outlines of voxels fill their slices, and gaps between them stay."""
+    """What was drawn ends where the reader is told; outlines of voxels fill their slices, and gaps between stay."""
     ct = write_ct_series(tmp_path / "ct", Volume(GRID, np.zeros(GRID.shape, np.float32)))
     fraction = np.zeros(GRID.shape, np.float32)
     fraction[[3, 4, 5, 7, 8, 9], 4:12, 5:20] = 1.0  # one slice between two lesions is empty
