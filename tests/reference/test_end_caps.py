@@ -6,9 +6,9 @@ A = sum of c x^s at a distance x from an end, and the first plane lies q h from 
 
     h sum A - integral A = sum over ends and terms of c h^(s+1) zeta(-s, q)
 
-with Hurwitz's zeta function (Navot 1961, J Math and Phys 40:271; for whole s this is the formula of Euler and Maclaurin,
-h^2/12 (A'(b) - A'(a)) where planes lie on both ends and A is 0 or halved there). An x^2 ln x within, c on each side of
-it, adds -c h^3 (zeta'(-2, q) + zeta'(-2, 1 - q)).
+with Hurwitz's zeta function (Navot 1961, J Math and Phys 40:271; for whole s this is the formula of Euler and
+Maclaurin, h^2/12 (A'(b) - A'(a)) where planes lie on both ends and A is 0 or halved there). An x^2 ln x within, c on
+each side of it, adds -c h^3 (zeta'(-2, q) + zeta'(-2, 1 - q)).
 """
 
 from __future__ import annotations
