@@ -8,10 +8,13 @@ limit or of a tail mean. It stays out of the dense block and is eliminated analy
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+from .algebra import HOST, Algebra
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
@@ -29,7 +32,7 @@ class Rows:
 
     Attributes
     ----------
-    dense : numpy.ndarray, shape (dense_rows, core), C order
+    dense : array of `algebra`, shape (dense_rows, core); numpy.ndarray in C order on the host
     sparse : scipy.sparse.csr_array, shape (sparse_rows, core)
     hinge_row : numpy.ndarray, shape (hinges,)
         The row, dense or sparse, that holds each hinge column; no row appears twice.
@@ -37,14 +40,17 @@ class Rows:
         The coefficient of the hinge column in that row.
     bound_column, bound_value : numpy.ndarray, shape (bound_rows,)
         The only nonzero of each bound row.
+    algebra : Algebra
+        What multiplies and factors ``dense``.
     """
 
-    dense: FloatArray
+    dense: Any
     sparse: sp.csr_array
     hinge_row: IndexArray
     hinge_value: FloatArray
     bound_column: IndexArray
     bound_value: FloatArray
+    algebra: Algebra = HOST
 
     @property
     def core(self) -> int:
@@ -136,10 +142,19 @@ def _find_hinges(
 
 def times(rows: Rows, x: FloatArray) -> FloatArray:
     """``G x``, shape (rows,)."""
-    core = x[: rows.core]
-    general = np.concatenate([rows.dense @ core, rows.sparse @ core])
-    general[rows.hinge_row] += rows.hinge_value * x[rows.core :]
-    return np.concatenate([general, rows.bound_value * x[rows.bound_column]])
+    return completed(rows, core_times(rows, x[: rows.core]), x)
+
+
+def core_times(rows: Rows, core: FloatArray) -> FloatArray:
+    """``G x`` on the general rows for hinges at zero, shape (general,): all of the work of `times`."""
+    return np.concatenate([rows.algebra.times(rows.dense, core), rows.sparse @ core])
+
+
+def completed(rows: Rows, of_core: FloatArray, x: FloatArray) -> FloatArray:
+    """``G x`` from `core_times` of the same point."""
+    image = np.concatenate([of_core, rows.bound_value * x[rows.bound_column]])
+    image[rows.hinge_row] += rows.hinge_value * x[rows.core :]
+    return image
 
 
 def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
@@ -148,7 +163,8 @@ def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
     result = np.bincount(rows.bound_column, weights=rows.bound_value * z[general:], minlength=rows.columns).astype(
         float
     )
-    result[: rows.core] += rows.dense.T @ z[:dense_rows] + rows.sparse.T @ z[dense_rows:general]
+    result[: rows.core] += rows.algebra.transpose_times(rows.dense, z[:dense_rows])
+    result[: rows.core] += rows.sparse.T @ z[dense_rows:general]
     result[rows.core :] += rows.hinge_value * z[rows.hinge_row]
     return result
 
