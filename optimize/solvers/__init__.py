@@ -1,8 +1,8 @@
 """Numerical solvers for the reduced fluence problem, behind CVXPY."""
 
+from .algebra import DeviceAlgebra
 from .cvxpy_interface import StructuredInteriorPoint
 from .fallback import DEFAULT_ORDER, SolveRecord, solve_with_fallback
-from .algebra import DeviceAlgebra
 from .interior_point import QpSolution, solve_qp
 from .limits import DoseLimits
 from .threads import default_threads

@@ -62,7 +62,7 @@ def factorise(problem: ConvexQp, weight: FloatArray, *, exact: bool = True) -> F
     lower = _cholesky(rows.algebra, rows.algebra.gram(rows.dense, dense_weight, matrix, exact=exact))
     if lower is None:
         return None
-    schur = np.empty((0, 0))
+    schur: FloatArray | None = np.empty((0, 0))
     if penalty:
         schur = _cholesky(HOST, np.asfortranarray(equality_rows @ rows.algebra.solve(lower, equality_rows.T)))
     if schur is None:

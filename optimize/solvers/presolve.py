@@ -65,8 +65,9 @@ class Substitution:
 class Reduced:
     """The structured problem with what `restore` needs.
 
-    ``row`` indexes the caller's inequality rows that remain, of ``inequalities`` in all, dense ones last. ``contradiction`` is a pair of multipliers, in
-    the caller's order, that proves infeasibility without solving (an empty row that cannot hold), or None.
+    ``row`` indexes the caller's inequality rows that remain, of ``inequalities`` in all, dense ones last.
+    ``contradiction`` is a pair of multipliers, in the caller's order, that proves infeasibility without solving (an
+    empty row that cannot hold), or None.
     """
 
     original: Original

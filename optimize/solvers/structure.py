@@ -165,7 +165,9 @@ def sort_rows(
     dense_row, sparse_row = np.flatnonzero(is_dense), np.flatnonzero(~is_bound & ~is_dense)
     bound_row = np.flatnonzero(is_bound)
     added = count + np.arange(sum(len(part.rows) for part in dense))
-    order = Order(np.concatenate([dense_row, added, sparse_row, bound_row]), np.concatenate([core_column, hinge_column]))
+    order = Order(
+        np.concatenate([dense_row, added, sparse_row, bound_row]), np.concatenate([core_column, hinge_column])
+    )
     new_row, new_column = np.argsort(order.row), np.argsort(order.column)
     position = np.zeros(caller_column[-1] + 1 if columns else 0, dtype=np.intp)
     position[caller_column] = new_column

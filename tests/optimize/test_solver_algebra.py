@@ -1,4 +1,4 @@
-"""What the interior point does with its large arrays: precision on the host, and nothing else than asked on a device."""
+"""What the interior point does with its large arrays: precision on the host, and no host calls on a device."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class OnDevice(NDArrayOperatorsMixin):
         return OnDevice(ufunc(*[i.data if isinstance(i, OnDevice) else i for i in inputs], **kwargs))
 
     @property
-    def T(self):  # noqa: N802 - NumPy's name
+    def T(self):
         return OnDevice(self.data.T)
 
     @property
