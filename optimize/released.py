@@ -36,7 +36,8 @@ def gtv_kept(run: Run, last: StageResult) -> npt.NDArray[np.int64]:
 def dear_target_kept(run: Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
     """Target voxels that must keep the prescription while it is still rising.
 
-    Among equally cold voxels those with the highest price go. Before anything was solved those with the least room beside capped organs go.
+    Among equally cold voxels those with the highest price go. Before anything was solved those
+    with the least room beside capped organs go.
     """
     region = run.goals.target
     if not last.prices:
