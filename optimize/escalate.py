@@ -21,9 +21,9 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from dosecalc.errors import InfeasibleError
-from dosecalc.influence import DoseInfluence
 
 from .goals import PlanGoals, Region
+from .operator import Operator
 from .problem import RESERVE_GY, Bound, Master, MeanBound, Stage, StageResult, solve_stage
 from .smoothness import roughness
 from .sparing import kept_above, kept_below
@@ -100,13 +100,13 @@ class _Run:
     levels: list[LevelReport]
 
 
-def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
+def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
     """Optimise the fluence of a plan.
 
     Parameters
     ----------
-    influence : DoseInfluence
-        Operator on every voxel that a goal names.
+    influence : Operator
+        On every voxel that a goal names: `DoseInfluence`, or anything else that offers the same.
     goals : PlanGoals
     progress : callable, optional
         Told in a line what has been reached.
@@ -122,11 +122,12 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
     OptimisationError
         No solver succeeded.
     """
-    start = influence.dose(np.ones(influence.beamlets.count))
+    beamlets = influence.shape[1]
+    start = influence.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = _Run(
-        Master(influence, unit, roughness(influence.beamlets)), goals, progress,
-        np.isin(goals.target.positions, _mostly_inside(goals.gtv, influence.grid.voxel_cc)), {}, [],
+        Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
+        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
@@ -427,11 +428,11 @@ def _coldest_released(run: _Run, score: Array) -> npt.NDArray[np.int64]:
 def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
     """The same while the prescription is still rising: among equally cold voxels those with the highest price go.
 
-    Before anything was solved those with the least room beside capped organs go.
+    Before anything was solved those with the least room beside capped organs go, where it is known where voxels lie.
     """
     region = run.goals.target
-    if not last.prices:
-        return _coldest_released(run, _room_mm(run, bounds))
+    if not last.prices and run.goals.centres_mm is not None:
+        return _coldest_released(run, _room_mm(run, run.goals.centres_mm, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
     positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
@@ -444,15 +445,14 @@ def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> 
     return _coldest_released(run, score)
 
 
-def _room_mm(run: _Run, bounds: list[Bound]) -> Array:
+def _room_mm(run: _Run, centres_mm: Array, bounds: list[Bound]) -> Array:
     """Distance of each target voxel from capped voxels, over the share of the dose that must be lost on the way."""
-    region, influence = run.goals.target, run.master.influence
+    region = run.goals.target
     room = np.full(region.positions.size, np.inf)
-    here = influence.grid.centres_mm(influence.voxels[region.positions])
     for bound in bounds:
         for cap in np.unique(bound.level_gy[bound.level_gy < run.goals.target_gy]) if bound.sense > 0 else ():
-            there = influence.voxels[bound.positions[bound.level_gy == cap]]
-            distance, _ = cKDTree(influence.grid.centres_mm(there)).query(here)
+            there = bound.positions[bound.level_gy == cap]
+            distance, _ = cKDTree(centres_mm[there]).query(centres_mm[region.positions])
             room = np.minimum(room, distance / (1.0 - cap / run.goals.target_gy))
     return room
 
