@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dosecalc.influence import DoseInfluence
-
 from .bounds import optimal_bounds
 from .goals import PlanGoals, Region
 from .infeasible import infeasible
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, solve_level
+from .operator import Operator
 from .problem import RESERVE_GY, Master, StageResult
 from .released import COLD_SHARE, gtv_kept
 from .smoothness import roughness
@@ -48,13 +47,13 @@ class Escalation:
     kkt: float | None
 
 
-def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
+def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
     """Optimise the fluence of a plan.
 
     Parameters
     ----------
-    influence : DoseInfluence
-        Operator on every voxel that a goal names.
+    influence : Operator
+        On every voxel that a goal names: `DoseInfluence`, or anything else that offers the same.
     goals : PlanGoals
     progress : callable, optional
         Told in a line what has been reached.
@@ -70,11 +69,12 @@ def escalate(influence: DoseInfluence, goals: PlanGoals, *, progress: Progress =
     OptimisationError
         No solver succeeded.
     """
-    start = influence.dose(np.ones(influence.beamlets.count))
+    beamlets = influence.shape[1]
+    start = influence.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
-        Master(influence, unit, roughness(influence.beamlets)), goals, progress,
-        np.isin(goals.target.positions, _mostly_inside(goals.gtv, influence.grid.voxel_cc)), {}, [],
+        Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
+        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]

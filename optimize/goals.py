@@ -76,6 +76,11 @@ class PlanGoals:
     gtv_d98_gy : float
     hot_spot_ratio, hot_spot_max_gy, ptv_mean_max_gy, outside_ratio : float
         Highest dose over D95 inside the PTV, its absolute cap, mean of the PTV, highest dose over D95 outside.
+    voxel_cc : float
+        Volume of a whole voxel.
+    centres_mm : (V, 3) float64 or None
+        Where the operator's voxels lie, if known: which voxels of the target are given up first is then sorted by
+        their room beside capped organs, otherwise by the dose of an open field.
     """
 
     target: Region
@@ -95,6 +100,8 @@ class PlanGoals:
     hot_spot_max_gy: float
     ptv_mean_max_gy: float
     outside_ratio: float
+    voxel_cc: float
+    centres_mm: npt.NDArray[np.float64] | None = None
 
 
 def resolve_goals(
@@ -164,6 +171,8 @@ def resolve_goals(
         hot_spot_max_gy=hot.max_gy or np.inf,
         ptv_mean_max_gy=rx.ptv_mean_max.limit if rx.ptv_mean_max else np.inf,
         outside_ratio=beyond.max_pct_of_d95 / 100.0,
+        voxel_cc=grid.voxel_cc,
+        centres_mm=grid.centres_mm(voxels),
     )
 
 

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dosecalc.errors import InfeasibleError, OptimisationError
-from dosecalc.influence import DoseInfluence
 
+from .operator import Operator
 from .solvers import SolveRecord, solve_with_fallback
 
 log = logging.getLogger(__name__)
@@ -141,13 +141,13 @@ class Master:
     squared difference between neighbouring beamlets.
     """
 
-    influence: DoseInfluence
+    influence: Operator
     unit_fluence: float
     roughness: sparse.csc_array
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     _row_of: dict[int, int] = field(default_factory=dict)
     _rows: list[Array] = field(default_factory=list)
-    _reference: DoseInfluence | None = None
+    _reference: Operator | None = None
 
     def rows(self, positions: Array) -> Array:
         """Reference rows (n, B) per `unit_fluence`, made once per voxel."""
@@ -158,7 +158,7 @@ class Master:
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
         return np.array([self._rows[self._row_of[p]] for p in positions.tolist()]).reshape(
-            positions.size, self.influence.beamlets.count
+            positions.size, self.influence.shape[1]
         )
 
     def mean_row(self, positions: Array, shares: Array) -> Array:
@@ -231,7 +231,7 @@ def _state(
     master: Master, stage: Stage
 ) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, tuple[Array, cp.Constraint]], cp.Problem]:
     """The master as a CVXPY problem."""
-    x = cp.Variable(master.influence.beamlets.count, nonneg=True, name="fluence")
+    x = cp.Variable(master.influence.shape[1], nonneg=True, name="fluence")
     scalars = {name: cp.Variable(name=name) for name in stage.scalars}
     limits: list[cp.Constraint] = []
     for name, (low, high) in stage.scalars.items():

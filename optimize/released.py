@@ -36,12 +36,12 @@ def gtv_kept(run: Run, last: StageResult) -> npt.NDArray[np.int64]:
 def dear_target_kept(run: Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
     """Target voxels that must keep the prescription while it is still rising.
 
-    Among equally cold voxels those with the highest price go. Before anything was solved those
-    with the least room beside capped organs go.
+    Among equally cold voxels those with the highest price go. Before anything was solved those with the least room
+    beside capped organs go, where it is known where voxels lie.
     """
     region = run.goals.target
-    if not last.prices:
-        return _coldest_released(run, _room_mm(run, bounds))
+    if not last.prices and run.goals.centres_mm is not None:
+        return _coldest_released(run, _room_mm(run, run.goals.centres_mm, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
     positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
@@ -63,14 +63,13 @@ def _coldest_released(run: Run, score: Array) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate(kept))
 
 
-def _room_mm(run: Run, bounds: list[Bound]) -> Array:
+def _room_mm(run: Run, centres_mm: Array, bounds: list[Bound]) -> Array:
     """Distance of each target voxel from capped voxels, over the share of the dose that must be lost on the way."""
-    region, influence = run.goals.target, run.master.influence
+    region = run.goals.target
     room = np.full(region.positions.size, np.inf)
-    here = influence.grid.centres_mm(influence.voxels[region.positions])
     for bound in bounds:
         for cap in np.unique(bound.level_gy[bound.level_gy < run.goals.target_gy]) if bound.sense > 0 else ():
-            there = influence.voxels[bound.positions[bound.level_gy == cap]]
-            distance, _ = cKDTree(influence.grid.centres_mm(there)).query(here)
+            there = bound.positions[bound.level_gy == cap]
+            distance, _ = cKDTree(centres_mm[there]).query(centres_mm[region.positions])
             room = np.minimum(room, distance / (1.0 - cap / run.goals.target_gy))
     return room
