@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .bounds import optimal_bounds
 from .goals import PlanGoals, Region
 from .infeasible import infeasible
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, solve_level
+from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .operator import Operator
 from .problem import RESERVE_GY, Master, StageResult
 from .released import COLD_SHARE, gtv_kept
@@ -74,7 +74,7 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
         Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
-        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [],
+        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
@@ -83,11 +83,9 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     kept = Kept(keep(reached, goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
-        raised = solve_level(
-            run,
-            prescription_stage(run, raised, (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy), kept.gtv_gy),
-            raised,
-        )
+        range_gy = (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy)
+        stage = prescription_stage(run, raised, range_gy, kept.gtv_gy)
+        raised = raise_dose(run, stage, raised, goals.target_gy)
         kept = Kept(keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     final = _serve_lesser_goals(run, raised, kept)
     fluence = final.fluence * _normalisation(run, final)
@@ -101,7 +99,7 @@ def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:
     reached = 0.0
     for attempt in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
-        last = solve_level(run, stage, last, rounds=None if attempt else SORTING_ROUNDS)
+        last = raise_dose(run, stage, last, goals.target_gy, rounds=None if attempt else SORTING_ROUNDS)
         if not last.settled:
             continue
         gained = last.scalars["D95"] - reached
@@ -118,7 +116,7 @@ def _raise_gtv(run: Run, last: StageResult, kept: Kept) -> tuple[StageResult, Ke
         return last, kept
     reached = last.dose_gy[gtv_kept(run, last)].min()
     if reached < goal:
-        last = solve_level(run, gtv_stage(run, last, kept), last)
+        last = raise_dose(run, gtv_stage(run, last, kept), last, goal)
         reached = last.scalars["GTV D98"]
     return last, Kept(kept.d95_gy, keep(reached, goal))
 
