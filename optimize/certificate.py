@@ -122,9 +122,9 @@ def gap_fixed(run: Run, raised: Raised) -> float:
 def kkt_residual(run: Run, raised: Raised) -> float:
     """Largest residual of the conditions of Karush, Kuhn and Tucker on the full grid, over the dose reached.
 
-    Primal: the worst voxel or mean beyond its level. Dual: the most negative multiplier, over the largest. Stationarity:
-    what negative reduced costs of the beamlets are worth (`Ceiling.cost_of`). Complementarity: the sums of multiplier
-    times slack, of reduced cost times fluence, and the same of the range of the raised dose.
+    Primal: the worst voxel or mean beyond its level. Dual: the most negative multiplier, over the largest.
+    Stationarity: what negative reduced costs of the beamlets are worth (`Ceiling.cost_of`). Complementarity: the sums
+    of multiplier times slack, of reduced cost times fluence, and the same of the range of the raised dose.
     """
     result, found = raised.result, lagrangian(run, raised)
     x, reached = result.fluence / run.master.unit_fluence, raised.reached_gy

@@ -28,16 +28,26 @@ class LevelReport:
     solver: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Target doses that later levels may not give up."""
+
+    d95_gy: float
+    gtv_gy: float | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Raised:
     """A stage that raised one dose, its solution, and the result whose dose decided which voxels it lets go.
 
-    `scalar` is the dose's name in the stage, `unit_gy` what the objective divides it by.
+    `kept` is what the stage may not give up, `scalar` the name of the dose in it, `unit_gy` what the objective divides
+    it by.
     """
 
     stage: Stage
     result: StageResult
     sorted_by: StageResult
+    kept: Kept
     scalar: str
     unit_gy: float
 
@@ -60,14 +70,6 @@ class Run:
     raised: list[Raised]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Target doses that later levels may not give up."""
-
-    d95_gy: float
-    gtv_gy: float | None
-
-
 def keep(reached_gy: float, asked_gy: float) -> float:
     """The part of a level that is kept: all of a goal that was met, all but the tolerance of one that was not."""
     return asked_gy if reached_gy >= asked_gy * (1 - 1e-6) else reached_gy * (1 - LEVEL_TOLERANCE)
@@ -82,11 +84,13 @@ def solve_level(run: Run, stage: Stage, last: StageResult, *, rounds: int | None
     return result
 
 
-def raise_dose(run: Run, stage: Stage, last: StageResult, unit_gy: float, *, rounds: int | None = None) -> StageResult:
+def raise_dose(
+    run: Run, stage: Stage, last: StageResult, kept: Kept, unit_gy: float, *, rounds: int | None = None
+) -> StageResult:
     """Solve a stage that maximises one dose over `unit_gy`, and remember it."""
     result = solve_level(run, stage, last, rounds=rounds)
     (scalar,) = stage.scalars
-    run.raised.append(Raised(stage, result, last, scalar, unit_gy))
+    run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
     return result
 
 

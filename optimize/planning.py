@@ -33,6 +33,7 @@ from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
 from .goals import resolve_goals
+from .limiting import priced
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
 from .second_opinion import FinerDose, with_second_opinion
@@ -295,8 +296,10 @@ def _judge(
     certificate = Certificate(
         gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
+    goals, ended = priced(judged.goals, result.stop)
+    told = (*anatomy.warnings, *judged.warnings)
     return dataclasses.replace(
-        judged, dose_to="water", certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings)
+        judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told
     )
 
 

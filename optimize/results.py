@@ -38,6 +38,9 @@ class GoalResult:
         Why a goal was not assessed, or what the value leaves out; empty otherwise.
     uncertainty : float or None
         What the stated uncertainty of the dose model moves the value by, in `unit`; None where it is not stated.
+    shadow_price : float or None
+        Of a mandatory limit: Gy of the dose that the escalation was raising per `unit` of this limit, 0 where it does
+        not bind; None where no plan was optimised.
     """
 
     id: str
@@ -57,6 +60,7 @@ class GoalResult:
     binding: bool = False
     note: str = ""
     uncertainty: float | None = None
+    shadow_price: float | None = None
 
     @property
     def uncertain(self) -> bool:
@@ -143,6 +147,28 @@ class Certificate:
     gap_bound: float | None = None
     kkt: float | None = None
     max_violation_gy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationEnd:
+    """What ended the escalation; the prices are those of the optimiser's problem, not of the delivered plan.
+
+    Attributes
+    ----------
+    says : str
+        In words.
+    dose : str
+        The dose that limits held back ("D95", "GTV D98"), in which prices are stated; empty where none did.
+    binding_limits : tuple of str
+        Ids of the goals whose limits held it, by price times limit, the dearest first.
+    binds_next : str or None
+        Id of the mandatory limit with the smallest slack, relative to itself, among the rest.
+    """
+
+    says: str
+    dose: str
+    binding_limits: tuple[str, ...]
+    binds_next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +313,8 @@ class PlanEvaluation:
         The reviews' selection rules; no verdict on the plan rests on it.
     with_prior : SumWithPrior, optional
         Limits applied to the sum with an earlier treatment; `status` speaks of the present one alone.
+    escalation : EscalationEnd, optional
+        What limited the dose; None for a dose that was not optimised here.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
     """
@@ -302,6 +330,7 @@ class PlanEvaluation:
     outcome: Outcome | None = None
     eligibility: Eligibility | None = None
     with_prior: SumWithPrior | None = None
+    escalation: EscalationEnd | None = None
     dose_to: str | None = None
     schema_version: int = SCHEMA_VERSION
 
