@@ -25,6 +25,7 @@ from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, rai
 from .operator import Operator
 from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
+from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
 from .smoothness import roughness
 from .stages import gtv_stage, lesser_stage, prescription_stage
@@ -41,7 +42,8 @@ RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 class Escalation:
     """The optimised fluence (B,), MU-equivalents course total, and how it came about.
 
-    `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`).
+    `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
+    the share `gap_bound` above what that level reached (`relaxation`).
     """
 
     fluence: npt.NDArray[np.float64]
@@ -49,7 +51,9 @@ class Escalation:
     levels: tuple[LevelReport, ...]
     threads: int
     gap_fixed: float
+    gap_bound: float | None
     kkt: float
+    bound_gy: float | None
     stop: Stop
 
 
@@ -101,8 +105,10 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
 def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
-    gap, residual = gap_fixed(run, certified), kkt_residual(run, certified)
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, gap, residual, what_stopped(run))
+    gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
+    distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
+    vouched = (gap, distance, residual, bound_gy, what_stopped(run))
+    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
 
 
 def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:

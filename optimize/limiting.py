@@ -8,12 +8,14 @@ from .prices import Stop
 from .results import EscalationEnd, GoalResult, PlanEvaluation
 
 
-def priced(goals: tuple[GoalResult, ...], stop: Stop) -> tuple[tuple[GoalResult, ...], EscalationEnd]:
+def priced(
+    goals: tuple[GoalResult, ...], stop: Stop, bound_gy: float | None
+) -> tuple[tuple[GoalResult, ...], EscalationEnd]:
     """The goals with their shadow prices, and what ended the escalation."""
     found = tuple(dataclasses.replace(g, shadow_price=stop.prices.get(g.id)) for g in goals)
     rest = [g for g in found if g.shadow_price is not None and g.id not in stop.binding and g.slack is not None]
     nearest = min(rest, key=_relative_slack, default=None)
-    return found, EscalationEnd(stop.says, stop.dose, stop.binding, nearest.id if nearest else None)
+    return found, EscalationEnd(stop.says, stop.dose, stop.binding, nearest.id if nearest else None, bound_gy)
 
 
 def limiting(judged: PlanEvaluation) -> list[tuple[str, GoalResult]]:

@@ -294,9 +294,9 @@ def _judge(
         return judged
     excess = [-g.slack for g in judged.goals if g.level == "mandatory" and g.unit == "Gy" and g.slack is not None]
     certificate = Certificate(
-        gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
+        gap_fixed=result.gap_fixed, gap_bound=result.gap_bound, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
-    goals, ended = priced(judged.goals, result.stop)
+    goals, ended = priced(judged.goals, result.stop, result.bound_gy)
     told = (*anatomy.warnings, *judged.warnings)
     return dataclasses.replace(
         judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told

@@ -131,14 +131,17 @@ class PrescriptionReached:
 class Certificate:
     """How far the optimiser can vouch for the plan; None where it says nothing.
 
+    Of the fluence model, not of the delivered plan.
+
     Attributes
     ----------
     gap_fixed : float or None
-        Duality gap of the convex problem with the released voxels fixed; not a statement about optimality.
+        Duality gap of the convex problem with the released voxels fixed, that of the last level that raised D95, over
+        the D95 it reached; not a statement about optimality.
     gap_bound : float or None
-        Distance to a valid relaxation of the whole problem.
+        How far a bound on D95 from a valid relaxation of the whole problem lies above that D95, over it.
     kkt : float or None
-        Largest residual of the optimality conditions.
+        Largest residual of the optimality conditions of that problem on the full grid, without dimension.
     max_violation_gy : float or None
         Largest violation of a mandatory limit on the reference dose.
     """
@@ -163,12 +166,16 @@ class EscalationEnd:
         Ids of the goals whose limits held it, by price times limit, the dearest first.
     binds_next : str or None
         Id of the mandatory limit with the smallest slack, relative to itself, among the rest.
+    d95_bound_gy : float or None
+        D95 that no plan of these beams exceeds within the mandatory limits, whichever voxels it releases; what was
+        asked for where no lower bound is found, None where none was computed.
     """
 
     says: str
     dose: str
     binding_limits: tuple[str, ...]
     binds_next: str | None
+    d95_bound_gy: float | None
 
 
 @dataclass(frozen=True, slots=True)
