@@ -61,16 +61,23 @@ def certificate(judged: PlanEvaluation) -> list[tuple[str, str]]:
     excess = words.number(stated.max_violation_gy, 3)
     return [
         ("Largest excess over a mandatory dose limit on the reference dose, Gy", excess),
-        (
-            "Duality gap of the last rise of D95, released voxels fixed (says nothing on optimality)",
-            words.power(stated.gap_fixed),
-        ),
-        (
-            "Distance to a bound on D95, whichever voxels are released",
-            words.power(stated.gap_bound),
-        ),
+        ("Duality gap of the last rise of D95, released voxels fixed", words.power(stated.gap_fixed)),
+        (f"Distance to a bound on D95, whichever voxels are released{_bound(judged)}", _percent(stated.gap_bound)),
         ("Largest residual of the optimality conditions of that problem, on the full grid", words.power(stated.kkt)),
     ]
+
+
+def _bound(judged: PlanEvaluation) -> str:
+    """What the bound is; that it says nothing new where it is only what was asked for."""
+    bound = judged.escalation.d95_bound_gy if judged.escalation else None
+    if bound is None:
+        return ""
+    asked = {judged.prescription.target_gy: "target", judged.prescription.cap_gy: "cap"}.get(bound)
+    return f": {words.number(bound)} Gy" + (f", the {asked} itself; no lower bound was found" if asked else "")
+
+
+def _percent(share: float | None) -> str:
+    return words.NOTHING if share is None else f"{words.number(100.0 * share)} %"
 
 
 def cautions(plan: Plan) -> list[str]:
