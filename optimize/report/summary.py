@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Nearer than this a dose prints as the one asked for.
 _NEAR_GY = 0.05
+# A dose within this share of its bound has met it.
+_MET = 1e-6
 
 
 def biology(judged: PlanEvaluation) -> list[tuple[str, float, float, float]]:
@@ -73,7 +75,11 @@ def _bound(judged: PlanEvaluation) -> str:
     if bound is None:
         return ""
     asked = {judged.prescription.target_gy: "target", judged.prescription.cap_gy: "cap"}.get(bound)
-    return f": {words.number(bound)} Gy" + (f", the {asked} itself; no lower bound was found" if asked else "")
+    said = f": {words.number(bound)} Gy"
+    if asked is None:
+        return said
+    met = judged.certificate.gap_bound is not None and judged.certificate.gap_bound < _MET
+    return f"{said}, the {asked}, {'which is met' if met else 'as no lower bound was found'}"
 
 
 def _percent(share: float | None) -> str:
