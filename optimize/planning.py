@@ -25,14 +25,17 @@ from dosecalc.structures import StructureSet
 from dosecalc.validity import sentences, target_warnings
 from protocols.schema import Protocol
 
+from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
+from .conflicts import explained
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
 from .goals import resolve_goals
+from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .limiting import priced
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
@@ -164,6 +167,10 @@ def plan(
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
         _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
         voxels = _dose_voxels(anatomy, protocol, grid)
+        skipped = frozenset((*anatomy.report_only, *accept_missing))
+        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
+        with explained(protocol, anatomy.structures, grid):
+            refuse_target_in_organ(goals, protocol)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
@@ -179,9 +186,8 @@ def plan(
             heterogeneity=heterogeneity,
         )
         anatomy = _with_validity(anatomy, influence, made.density)
-    with watch.step("optimisation"):
-        skipped = frozenset((*anatomy.report_only, *accept_missing))
-        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
+    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
+        refuse_below_scatter(influence, goals, protocol)
         result = escalate(influence, goals, progress=progress)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
@@ -192,6 +198,7 @@ def plan(
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
         evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
+        evaluation = against_the_protocol(evaluation, protocol)
     grid_mm = influence.grid.spacing_mm[0]
     stated = (*densities.departures, *map(str, made.applied))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from protocols import Protocol
+from protocols import Protocol, relaxations
 
 
 def file_sha256(path: str | Path) -> str:
@@ -68,7 +68,7 @@ def overrides(
     missing = (f"missing structure accepted by name: {name}" for name in accept_missing)
     limits = (f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits))
     ct = ("a CT that looks implausible is accepted",) if accept_ct else ()
-    return (*ct, *grid, *missing, *limits)
+    return (*ct, *relaxations(protocol), *grid, *missing, *limits)
 
 
 @dataclass(slots=True)

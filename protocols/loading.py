@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from .collecting import collect
 from .composition import Composed, compose
+from .contradictions import contradictions
 from .faults import faults_of, nearest
 from .files import PROTOCOL, invalid, parsed
 from .plausibility import faults_in, warnings_in
@@ -59,7 +60,8 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         protocol = Protocol.model_validate(composed.raw, context=context)
     except ValidationError as error:
         raise invalid(PROTOCOL, origin, [*composed.faults, *_in_the_file(error, composed)]) from error
-    if faults := [*composed.faults, *faults_in(protocol), *_unknown_acceptances(protocol, accepted)]:
+    faults = [*composed.faults, *faults_in(protocol), *contradictions(protocol)]
+    if faults := [*faults, *_unknown_acceptances(protocol, accepted)]:
         raise invalid(PROTOCOL, origin, faults)
     provenance = dataclasses.replace(protocol.provenance, warnings=(*composed.warnings, *warnings_in(protocol)))
     return protocol.with_provenance(provenance)

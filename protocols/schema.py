@@ -43,7 +43,8 @@ class Provenance:
     """Where a protocol and its parts were read, what was left out and what is worth a warning.
 
     `sha256` is that of the file's bytes; for a protocol of parts, of its own hash followed by those of the parts.
-    `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from.
+    `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from. `relaxed` holds, by id,
+    the goals as the file states them where the user accepted another value for planning (`relaxing`).
     """
 
     origin: str = ""
@@ -52,6 +53,7 @@ class Provenance:
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    relaxed: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Choice(Strict):
