@@ -26,7 +26,7 @@ from .stages import prescription_stage
 
 SECONDS = 60.0
 """Wall time after which no further limit is tried."""
-HALVINGS = 3
+HALVINGS = 2
 """Times that the room between a volume that is too small and one that suffices is halved."""
 MOST_PAIRS = 6
 
@@ -36,13 +36,15 @@ class Alone:
     """What was found of single limits, by id.
 
     `relaxation` is in the unit of the goal (Gy; cc or percent for a limit on a volume), and what was found to suffice;
-    `reached_gy` is the D95 without the limit where that does not suffice.
+    `reached_gy` is the D95 without the limit where that does not suffice; `untried` was cut short or found no solution.
+    `within` is a dose that came to light on the way and has the floor within every limit.
     """
 
     relaxation: dict[str, float] = field(default_factory=dict)
     reached_gy: dict[str, float] = field(default_factory=dict)
     pairs: list[tuple[str, str]] = field(default_factory=list)
     untried: list[str] = field(default_factory=list)
+    within: StageResult | None = None
 
 
 def tried_alone(run: Run, last: StageResult) -> Alone:
@@ -57,6 +59,8 @@ def tried_alone(run: Run, last: StageResult) -> Alone:
             _try(run, last, name, found, deadline)
         except OptimisationError:
             found.untried.append(name)
+        if found.within is not None:
+            return found
     if not found.relaxation:
         for pair in itertools.islice(itertools.combinations(binding, 2), MOST_PAIRS):
             if time.monotonic() > deadline:
@@ -73,7 +77,9 @@ def _try(run: Run, last: StageResult, name: str, found: Alone, deadline: float) 
         return
     limit = next((m for m in run.goals.limits if m.id == name), None)
     if limit is not None and limit.unit_cc > 0:
-        found.relaxation[name] = _least_volume(eased, limit, reached, deadline) / limit.unit_cc
+        more_cc, spared = _least_volume(eased, limit, reached, deadline)
+        found.relaxation[name] = more_cc / limit.unit_cc
+        found.within = spared if more_cc <= 0 else None
     else:
         found.relaxation[name] = _least_dose(run, eased, name, (last, reached))
 
@@ -157,10 +163,13 @@ def _eased_least(run: Run, eased: Run, name: str, sorted_by: StageResult) -> Sta
     return solve_level(eased, stage, sorted_by)
 
 
-def _least_volume(eased: Run, limit: DoseVolumeLimit, reached: StageResult, deadline: float) -> float:
+def _least_volume(
+    eased: Run, limit: DoseVolumeLimit, reached: StageResult, deadline: float
+) -> tuple[float, StageResult]:
     """A volume in cc, added to what a limit lets go, with which the floor holds: the least of a few tried.
 
-    The lowest mean dose of the organ shows a volume that suffices; halving it towards the limit finds smaller ones.
+    The lowest mean dose of the organ shows a volume that suffices; halving it towards the limit finds smaller ones. 0 cc says that the dose
+    found first keeps the limit as it is.
     """
     bounds, means = _hard(eased, reached)
     row = mean_row(eased, limit.region)
@@ -173,7 +182,7 @@ def _least_volume(eased: Run, limit: DoseVolumeLimit, reached: StageResult, dead
     above = spared.dose_gy[limit.region.positions] > limit.limit_gy
     low, high = limit.spare_cc, max(limit.spare_cc, float(limit.region.cc[above].sum()))
     for _ in range(HALVINGS):
-        if time.monotonic() > deadline:
+        if high <= low or time.monotonic() > deadline:
             break
         tried = (low + high) / 2
         voxels = kept_below(dataclasses.replace(limit, spare_cc=tried), spared.dose_gy)
@@ -185,7 +194,7 @@ def _least_volume(eased: Run, limit: DoseVolumeLimit, reached: StageResult, dead
             spared,
         )  # fmt: skip
         low, high = (low, tried) if again.scalars[limit.id] < LEVEL_TOLERANCE else (tried, high)
-    return high - limit.spare_cc
+    return high - limit.spare_cc, spared
 
 
 def _hard(eased: Run, sorted_by: StageResult) -> tuple[list[Bound], list[MeanBound]]:

@@ -168,7 +168,8 @@ def _closeness(
     fine = around.resampled((x / 2, y / 2, z / 2))
     own, ptv, there = (regions.shares(structures[name], fine) for name in (rx.structure, "PTV", organ))
     grid = fine if there.any() else dose_grid
-    distance = margins.least_distance(*(regions.shares(structures[name], grid) for name in (rx.structure, organ)), grid)
+    first, second = (regions.shares(structures[name], grid) for name in (rx.structure, organ))
+    distance = margins.least_distance(first, second, grid)
     falls = limit_gy is not None and distance > 0 and rx.floor.dose_gy > limit_gy
     return Closeness(
         target=rx.structure,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals, Region
-from .infeasible import infeasible
+from .infeasible import reach_or_explain
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .operator import Operator
 from .prices import Stop, what_stopped
@@ -89,7 +89,8 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
     if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
-        raise infeasible(run, raised)
+        raised = reach_or_explain(run, raised)
+        reached = raised.scalars["D95"]
     kept = Kept(keep(reached, goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:

@@ -11,16 +11,35 @@ from .alone import SECONDS, Alone, soft_bounds, tried_alone
 from .bounds import prescribed
 from .conflicts import Conflict
 from .goals import PlanGoals
-from .levels import LEVEL_TOLERANCE, Run, solve_level
+from .levels import LEVEL_TOLERANCE, Kept, Run, raise_dose, solve_level
 from .problem import Stage, StageResult
 from .released import target_kept
+from .stages import prescription_stage
 
 
-def infeasible(run: Run, last: StageResult) -> InfeasibleError:
+def reach_or_explain(run: Run, last: StageResult) -> StageResult:
+    """D95 raised again where a look at single limits shows how the floor is reached within all of them.
+
+    Sorting and fixing may end where another choice of released voxels would have reached the floor.
+
+    Raises
+    ------
+    InfeasibleError
+        No such choice was found; names the limits that would have to give.
+    """
+    goals, alone = run.goals, tried_alone(run, last)
+    if alone.within is not None:
+        stage = prescription_stage(run, alone.within, (0.0, goals.target_gy), None)
+        again = raise_dose(run, stage, alone.within, Kept(0.0, None), goals.target_gy)
+        if again.scalars["D95"] >= goals.floor_gy * (1 - LEVEL_TOLERANCE):
+            return again
+    raise _infeasible(run, last, alone)
+
+
+def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
     """Name the limits that would have to give for the floor: the least sum of relative excesses, and each alone."""
     goals = run.goals
     needed, limit_gy = _together(run, last)
-    alone = tried_alone(run, last)
     names = [name for name in limit_gy if needed[name] > limit_gy[name] or name in alone.relaxation]
     names += [name for pair in alone.pairs for name in pair if name not in names]
     conflicts = tuple(_conflict(name, limit_gy[name], needed[name], goals, alone) for name in dict.fromkeys(names))
@@ -68,7 +87,7 @@ def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, 
 
 def _conflict(name: str, limit_gy: float, needed_gy: float, goals: PlanGoals, alone: Alone) -> Conflict:
     limit = next((m for m in goals.limits if m.id == name), None)
-    regions = {m.id: m.region.name for m in (*goals.means, *reversed(goals.limits))}
+    regions = {m.id: m.region.name for m in goals.means} | {m.id: m.region.name for m in reversed(goals.limits)}
     on_volume = limit is not None and limit.unit_cc > 0
     return Conflict(
         id=name,
@@ -93,13 +112,13 @@ def _list(conflicts: tuple[Conflict, ...]) -> str:
 
 
 def _alone_list(alone: Alone, conflicts: tuple[Conflict, ...]) -> str:
-    """The smallest relaxation of each limit by itself, what pairs make way, and what was not tried."""
+    """The smallest relaxation of each limit by itself, what pairs make way, and what was left open."""
     gives = [c for c in conflicts if c.relaxation_alone is not None]
     told = [f"{c.id} gives {c.relaxation_alone:.1f} {c.unit} alone" for c in gives]
     said = f" Or {' or '.join(told)}." if told else ""
     if not told and alone.reached_gy:
-        said = " No limit alone makes way"
-        said += f", only {', '.join(' with '.join(pair) for pair in alone.pairs)}." if alone.pairs else "."
+        pairs = ", ".join(" with ".join(pair) for pair in alone.pairs)
+        said = f" No limit alone makes way{f', but {pairs} does' if pairs else ''}."
     if alone.untried:
-        said += f" Not tried within {SECONDS:g} s: {', '.join(alone.untried)}."
+        said += f" Not settled within {SECONDS:g} s: {', '.join(alone.untried)}."
     return said

@@ -28,7 +28,7 @@ from protocols.schema import Protocol
 from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
-from .conflicts import explained
+from .conflicts import explained, where_of
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
@@ -165,7 +165,7 @@ def plan(
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
-        _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
+        _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None), protocol)
         voxels = _dose_voxels(anatomy, protocol, grid)
         skipped = frozenset((*anatomy.report_only, *accept_missing))
         goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
@@ -207,12 +207,12 @@ def plan(
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
-def _refuse_hopeless(undosed: PlanEvaluation) -> None:
+def _refuse_hopeless(undosed: PlanEvaluation, protocol: Protocol) -> None:
     """Refuse a mandatory volume (liver there at all, liver to be spared) that even an empty dose does not leave."""
     lacking = tuple(g for g in undosed.goals if g.level == "mandatory" and g.assessed and not g.met and g.unit == "cc")
     if lacking:
         raise InfeasibleError(
-            "not even without dose: " + "; ".join(_lack(g) for g in lacking) + ".",
+            "not even without dose: " + "; ".join(f"{where_of(protocol, g.id)}: {_lack(g)}" for g in lacking) + ".",
             remedy="Check the contours; with these, no plan can keep the protocol.",
             conflicts=lacking,
             reached_gy=0.0,
