@@ -18,13 +18,16 @@ from typing import Any
 import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from scipy.spatial import cKDTree
 
 from dosecalc.errors import InfeasibleError
 
 from .goals import PlanGoals, Region
+from .matrix import as_operator
 from .operator import Operator
 from .problem import RESERVE_GY, Bound, Master, MeanBound, Stage, StageResult, solve_stage
+from .room import spared_dose
 from .smoothness import roughness
 from .sparing import kept_above, kept_below
 
@@ -100,13 +103,18 @@ class _Run:
     levels: list[LevelReport]
 
 
-def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
+def escalate(
+    influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
+    goals: PlanGoals,
+    *,
+    progress: Progress = lambda text: None,
+) -> Escalation:
     """Optimise the fluence of a plan.
 
     Parameters
     ----------
-    influence : Operator
-        On every voxel that a goal names: `DoseInfluence`, or anything else that offers the same.
+    influence : Operator or matrix
+        On every voxel that a goal names: `DoseInfluence`, a SciPy or NumPy matrix, or what `as_operator` takes.
     goals : PlanGoals
     progress : callable, optional
         Told in a line what has been reached.
@@ -122,11 +130,13 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     OptimisationError
         No solver succeeded.
     """
-    beamlets = influence.shape[1]
-    start = influence.dose(np.ones(beamlets))
+    operator = as_operator(influence)
+    voxels, beamlets = operator.shape
+    goals.check_covered(voxels)
+    start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = _Run(
-        Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
+        Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
         np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
@@ -428,11 +438,11 @@ def _coldest_released(run: _Run, score: Array) -> npt.NDArray[np.int64]:
 def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
     """The same while the prescription is still rising: among equally cold voxels those with the highest price go.
 
-    Before anything was solved those with the least room beside capped organs go, where it is known where voxels lie.
+    Before anything was solved those with the least room beside capped organs go.
     """
     region = run.goals.target
-    if not last.prices and run.goals.centres_mm is not None:
-        return _coldest_released(run, _room_mm(run, run.goals.centres_mm, bounds))
+    if not last.prices:
+        return _coldest_released(run, _room(run, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
     positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
@@ -443,6 +453,18 @@ def _dear_target_released(run: _Run, last: StageResult, bounds: list[Bound]) -> 
         at = np.searchsorted(positions, region.positions[dear])
         score[dear] -= PRICE_WEIGHT * score[dear] * price[at] / price.max()
     return _coldest_released(run, score)
+
+
+def _room(run: _Run, bounds: list[Bound]) -> Array:
+    """Room of each target voxel beside capped ones, for sorting: in mm, or by dose where distances are not known."""
+    if run.goals.centres_mm is not None:
+        return _room_mm(run, run.goals.centres_mm, bounds)
+    operator = run.master.influence
+    cap = np.full(operator.shape[0], np.inf)
+    for bound in bounds:
+        if bound.sense > 0:
+            cap[bound.positions] = np.minimum(cap[bound.positions], bound.level_gy)
+    return spared_dose(operator, run.goals.target.positions, cap, run.goals.target_gy)
 
 
 def _room_mm(run: _Run, centres_mm: Array, bounds: list[Bound]) -> Array:
