@@ -179,15 +179,15 @@ def resolve_goals(
     """
     find = _RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
-    judged = {g.structure for g in protocol.goals} - skip
-    wanted = judged | {rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions}
-    regions = {name: find(name) for name in structures.names if name in wanted}
+    judged = [g.structure for g in protocol.goals if g.structure not in skip]
+    wanted = (*judged, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
+    regions = {name: find(name) for name in dict.fromkeys(wanted) if name in structures}
     return goals_from_regions(
         protocol,
         regions,
         voxel_cc=grid.voxel_cc,
         centres_mm=grid.centres_mm(voxels),
-        skip=skip | (judged - set(regions)),
+        skip=skip | (set(judged) - set(regions)),
         lesions=lesions,
     )
 
