@@ -1,4 +1,4 @@
-"""Which part of a target has little room beside capped organs, told by the operator where distances are not known."""
+"""Which part of a target has little room beside capped organs, told by distance or by the operator itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,38 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from .operator import Operator
 
 LEAST_HARM = 0.01
 """Harm, relative to the most harmful beamlet's, that even a beamlet past all capped organs counts with."""
+
+
+def room_mm(
+    centres_mm: npt.NDArray[np.float64], positions: npt.NDArray[np.int64], cap_gy: npt.NDArray[Any], target_gy: float
+) -> npt.NDArray[np.float64]:
+    """Distance of some voxels from capped ones, over the share of the dose that must be lost on the way.
+
+    Parameters
+    ----------
+    centres_mm : (V, 3) float64
+    positions : (n,) int64
+        Voxels of the target.
+    cap_gy : (V,) float
+        Cap of each voxel of the operator, infinite without one.
+    target_gy : float
+
+    Returns
+    -------
+    (n,) float64
+        Infinite where nothing is capped below the target's dose.
+    """
+    room = np.full(positions.size, np.inf)
+    for cap in np.unique(cap_gy[cap_gy < target_gy]):
+        distance, _ = cKDTree(centres_mm[cap_gy == cap]).query(centres_mm[positions])
+        room = np.minimum(room, distance / (1.0 - cap / target_gy))
+    return room
 
 
 def spared_dose(
@@ -25,11 +52,8 @@ def spared_dose(
     Parameters
     ----------
     operator : Operator
-    positions : (n,) int64
-        Voxels of the target.
-    cap_gy : (V,) float
-        Cap of each voxel of the operator, infinite without one.
-    target_gy : float
+    positions, cap_gy, target_gy
+        As for `room_mm`.
 
     Returns
     -------
