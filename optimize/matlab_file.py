@@ -6,10 +6,12 @@ MATLAB_empty that MATLAB writes (a sparse matrix is a group with data, ir and jc
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Sequence
+from os import SEEK_END
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from scipy import io, sparse
@@ -19,6 +21,10 @@ from dosecalc.errors import InputError, ResourceError, UnsafeInputError
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 USER_BLOCK = 512
 """MATLAB puts its own header of so many bytes before the HDF5 signature."""
+HEADER = 128
+"""Bytes before the first variable of versions 5 to 7; the last two give the byte order."""
+DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, NameError, EOFError, zlib.error, io.matlab.MatReadError)
+"""What SciPy's reader was seen to raise on files with random faults."""
 DEEPEST = 12
 """Structures within structures; matRad's have four."""
 
@@ -42,7 +48,7 @@ def read_matlab(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        No MATLAB file, or a damaged one.
+        No MATLAB file, one that is cut short, or a damaged one.
     ResourceError
         Version 7.3 without h5py.
     UnsafeInputError
@@ -52,16 +58,31 @@ def read_matlab(path: str | Path, names: Sequence[str]) -> dict[str, Any]:
     try:
         with where.open("rb") as file:
             start = file.read(USER_BLOCK + len(HDF5_SIGNATURE))
-        if HDF5_SIGNATURE in (start[: len(HDF5_SIGNATURE)], start[USER_BLOCK:]):
-            return _read_hdf5(where, names)
+            if HDF5_SIGNATURE in (start[: len(HDF5_SIGNATURE)], start[USER_BLOCK:]):
+                return _read_hdf5(where, names)
+            _check_whole(file, where)
         found: dict[str, Any] = io.loadmat(where, variable_names=list(names), simplify_cells=True)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}.", where=str(path)) from error
-    except (ValueError, TypeError, LookupError, EOFError, zlib.error, io.matlab.MatReadError) as error:
-        raise InputError(
-            f"is no MATLAB file, or a damaged one ({error}).", where=str(path), remedy="Save it again from MATLAB."
-        ) from error
+    except DAMAGE as error:
+        raise InputError(f"is damaged ({error}).", where=str(path), remedy="Save it again from MATLAB.") from error
     return {name: found[name] for name in names if name in found}
+
+
+def _check_whole(file: BinaryIO, path: Path) -> None:
+    """Refuse what is not of versions 5 to 7, and a file that ends inside a variable: SciPy would leave that one out."""
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    order = {b"IM": "<", b"MI": ">"}.get(file.read(HEADER)[HEADER - 2 :])
+    if order is None:
+        raise InputError("is no MATLAB file of version 5 or later.", where=str(path))
+    at = HEADER
+    while at < size:
+        file.seek(at)
+        tag = file.read(8)
+        at += 8 + (struct.unpack(order + "II", tag)[1] if len(tag) == 8 else 0)
+    if at != size:
+        raise InputError(f"is cut short: it has {size} bytes, its variables need {at}.", where=str(path))
 
 
 def elements(cell: Any) -> list[Any]:

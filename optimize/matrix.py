@@ -42,7 +42,7 @@ class MatrixInfluence:
     neighbours: npt.NDArray[np.int64] = dataclasses.field(default_factory=UNKNOWN_NEIGHBOURS.copy)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "matrix", _checked_matrix(self.matrix))
+        object.__setattr__(self, "matrix", checked_matrix(self.matrix))
         object.__setattr__(self, "neighbours", _checked_pairs(self.neighbours, self.shape[1]))
 
     @property
@@ -142,8 +142,14 @@ def as_operator(influence: Any) -> Operator:
     return _Completed(influence, np.arange(voxels), _checked_pairs(pairs, beamlets))
 
 
-def _checked_matrix(given: Any) -> sparse.csr_array:
-    """The matrix as float64 CSR; shares memory with a float64 CSR that is given."""
+def checked_matrix(given: Any) -> sparse.csr_array:
+    """A dose-influence matrix as float64 CSR; shares memory with a float64 CSR that is given.
+
+    Raises
+    ------
+    InputError
+        As for `MatrixInfluence`.
+    """
     if not sparse.issparse(given):
         given = np.asarray(given)
     if given.ndim != 2 or not np.issubdtype(given.dtype, np.floating) or 0 in given.shape:
@@ -152,6 +158,12 @@ def _checked_matrix(given: Any) -> sparse.csr_array:
             f"shape {given.shape} and dtype {given.dtype}.",
             remedy="Convert stored integers to Gy per unit fluence first.",
         )
+    if sparse.issparse(given) and given.format in ("csr", "csc"):
+        # SciPy's arithmetic trusts the indices and reads beyond the arrays where they are wrong.
+        try:
+            given.check_format(full_check=True)
+        except ValueError as error:
+            raise InputError(f"the indices of the dose-influence matrix are damaged: {error}.") from error
     matrix = sparse.csr_array(given, dtype=np.float64)
     if not np.isfinite(matrix.data).all() or (matrix.nnz and matrix.data.min() < 0):
         raise InputError(

@@ -21,7 +21,7 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 
 from .matlab_file import elements, read_matlab
-from .matrix import UNKNOWN_NEIGHBOURS, MatrixInfluence
+from .matrix import UNKNOWN_NEIGHBOURS, MatrixInfluence, checked_matrix
 
 Array = npt.NDArray[Any]
 UNEVEN = 1e-3
@@ -121,7 +121,7 @@ def _only_scenario(cells: list[Any], scenario: int | None, voxels: int) -> spars
         )
     if scenario is not None and not 0 <= scenario < len(filled):
         raise InputError(f"there is no scenario {scenario}; the physical dose holds {len(filled)}, counted from 0.")
-    matrix = sparse.csr_array(filled[scenario or 0], dtype=np.float64)
+    matrix = checked_matrix(filled[scenario or 0])
     if matrix.shape[0] != voxels:
         raise InputError(f"the matrix has shape {matrix.shape}, but the dose grid has {voxels} voxels (rows).")
     return matrix

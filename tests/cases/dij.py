@@ -80,6 +80,21 @@ def _text(folder: Path) -> None:
     (folder / "dij.mat").write_text("voxel,beamlet,dose\n1,1,0.5\n", encoding="utf-8")
 
 
+def _with_zero(matrix: sparse.csc_matrix) -> sparse.csc_matrix:
+    stored = sparse.csc_matrix(matrix)
+    stored.data[0] = 0.0
+    return stored
+
+
+def _stored_zero(found: tuple[MatrixInfluence, Any]) -> None:
+    assert found[0].rows([0])[0] == pytest.approx([0.0, 1.0, 0.0, 0.0])
+
+
+def _cut(folder: Path) -> None:
+    file = folder / "dij.mat"
+    file.write_bytes(file.read_bytes()[:-200])
+
+
 CASES = [
     Case(
         "dimensions in another order",
@@ -116,8 +131,9 @@ CASES = [
         "one entry NaN",
         matrix(entry(np.nan)),
         "1 entries of the dose-influence matrix are not finite",
-        "compressed",
-        lambda folder: save_matrad(folder, None, matrad_stf(), do_compression=True),
+        "a stored zero",
+        with_(lambda dij: dij["physicalDose"].__setitem__((0, 0), _with_zero(dij["physicalDose"][0, 0]))),
+        numbers=_stored_zero,
     ),
     Case(
         "another grid",
@@ -162,8 +178,17 @@ CASES = [
         KIND,
         "a table",
         _text,
-        "is no MATLAB file",
+        "is no MATLAB file of version 5 or later",
         "version 5",
         unchanged,
+    ),
+    Case(
+        "cut short",
+        KIND,
+        "ends inside the steering information",
+        _cut,
+        "is cut short",
+        "compressed, with further variables",
+        lambda folder: save_matrad(folder, None, matrad_stf(), do_compression=True),
     ),
 ]
