@@ -58,12 +58,9 @@ def load_matrad_dij(path: str | Path, *, scenario: int | None = None) -> tuple[M
     try:
         dij = content["dij"]
         grid = _matrad_grid(dij["doseGrid"])
-        nz, ny, nx = grid.shape
         matrix = _only_scenario(elements(dij["physicalDose"]), scenario, grid.size)
-        # Row of voxel (z, y, x) in a cube that is stored (y, x, z), the first index fastest.
-        stored = np.arange(grid.size).reshape((ny, nx, nz), order="F").transpose(2, 0, 1).ravel()
         neighbours = _matrad_neighbours(content["stf"], matrix.shape[1]) if "stf" in content else UNKNOWN_NEIGHBOURS
-        return MatrixInfluence(matrix[stored], neighbours), grid
+        return MatrixInfluence(matrix[_matrad_order(grid)], neighbours), grid
     except (KeyError, IndexError, TypeError) as error:
         raise InputError(
             f"lacks what matRad's dij holds: {error}.",
@@ -72,6 +69,35 @@ def load_matrad_dij(path: str | Path, *, scenario: int | None = None) -> tuple[M
         ) from error
     except InputError as error:
         raise InputError(error.message, where=str(path), remedy=error.remedy) from error
+
+
+def matrad_positions(indices: npt.ArrayLike, grid: Grid) -> npt.NDArray[np.int64]:
+    """Positions of voxels that matRad lists, for a `Region`.
+
+    Parameters
+    ----------
+    indices : (n,) int
+        As in ``cst{i,4}{1}``: from 1, y fastest, then x, then z; of the dose grid, not of a CT grid of other voxels.
+    grid : Grid
+        From `load_matrad_dij`.
+
+    Returns
+    -------
+    (n,) int64
+        From 0, in C order (z, y, x), ascending.
+
+    Raises
+    ------
+    InputError
+        Indices that are no whole numbers, repeated, or not of this grid.
+    """
+    listed = np.asarray(indices).ravel()
+    if not np.isin(listed, np.arange(1, grid.size + 1)).all() or np.unique(listed).size != listed.size:
+        raise InputError(
+            f"voxel indices of matRad are whole numbers from 1 to {grid.size}, the dose grid's count, each once.",
+            remedy="Indices of another grid, such as the CT's, must be resampled first.",
+        )
+    return np.flatnonzero(np.isin(_matrad_order(grid), listed - 1))
 
 
 def load_pyradplan_dij(dij: Any, stf: Any = None, *, scenario: int | None = None) -> tuple[MatrixInfluence, Grid]:
@@ -110,6 +136,12 @@ def load_pyradplan_dij(dij: Any, stf: Any = None, *, scenario: int | None = None
             remedy="Give the Dij, and the steering information of generate_stf.",
         ) from error
     return MatrixInfluence(matrix, _neighbours(rays, matrix.shape[1]) if stf else UNKNOWN_NEIGHBOURS), grid
+
+
+def _matrad_order(grid: Grid) -> npt.NDArray[np.int64]:
+    """Row in matRad of each voxel in C order (z, y, x): its cube is stored (y, x, z), the first index fastest."""
+    nz, ny, nx = grid.shape
+    return np.arange(grid.size).reshape((ny, nx, nz), order="F").transpose(2, 0, 1).ravel()
 
 
 def _only_scenario(cells: list[Any], scenario: int | None, voxels: int) -> sparse.csr_array:

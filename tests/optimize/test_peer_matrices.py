@@ -18,7 +18,7 @@ from scipy import sparse
 from dosecalc.errors import InputError, ResourceError
 from dosecalc.grid import Grid
 from optimize.matlab_file import HDF5_SIGNATURE, read_matlab
-from optimize.peer_matrices import load_matrad_dij, load_pyradplan_dij
+from optimize.peer_matrices import load_matrad_dij, load_pyradplan_dij, matrad_positions
 
 from ..cases.inputs import judge
 from ..cases.matrad import matrad_dij, matrad_stf
@@ -89,6 +89,12 @@ def test_another_object_and_another_stf_are_refused(saved) -> None:
         load_pyradplan_dij(dij, scenario=1)
 
 
+@pytest.mark.parametrize("indices", [[0, 1], [60, 61], [1.5], [2, 2]], ids=["from 0", "beyond", "halves", "twice"])
+def test_indices_that_are_not_matrads_are_refused(indices) -> None:
+    with pytest.raises(InputError, match="whole numbers from 1 to 60"):
+        matrad_positions(indices, Grid((-4.0, 10.0, 7.0), (2.0, 3.0, 5.0), (4, 3, 5)))
+
+
 def write_hdf5(path: Path) -> None:
     """The file of version 5 as MATLAB's version 7.3 lays it out: dimensions reversed, cells and arrays by reference."""
     h5py = pytest.importorskip("h5py", reason="h5py (the extra matlab) is not installed")
@@ -98,7 +104,7 @@ def write_hdf5(path: Path) -> None:
         return np.array([[node.ref] for node in nodes], dtype=h5py.ref_dtype)
 
     def referred(values: list[Any]) -> np.ndarray:
-        return references([kept.create_dataset(f"r{len(kept) + k}", data=value) for k, value in enumerate(values)])
+        return references([kept.create_dataset(f"r{len(kept)}", data=value) for value in values])
 
     with h5py.File(path, "w", userblock_size=512) as file:
         kept = file.create_group("#refs#")
