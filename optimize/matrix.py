@@ -101,7 +101,7 @@ class _Completed:
         return np.asarray(self.offered.adjoint(everywhere), np.float64)
 
     def rows(self, positions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.asarray(self.offered.rows(self.positions[positions]), np.float64)
+        return np.array(self.offered.rows(self.positions[positions]), np.float64)
 
     def restricted_to(self, positions: npt.NDArray[Any]) -> _Completed:
         return dataclasses.replace(self, positions=self.positions[positions])

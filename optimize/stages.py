@@ -89,4 +89,4 @@ def _cold_tail(run: Run, last: StageResult) -> tuple[Array, Array]:
     if not let_go.any():
         return np.zeros((1, last.fluence.size)), np.zeros(1)
     cc = region.cc[let_go]
-    return run.master.rows(region.positions[let_go]) / run.goals.share[let_go, None], cc / cc.sum()
+    return np.array(run.master.rows(region.positions[let_go])) / run.goals.share[let_go, None], cc / cc.sum()

@@ -53,6 +53,20 @@ def test_every_stand_in_has_the_dose_of_the_matrix(given: Any) -> None:
     np.testing.assert_allclose(part.at_reference().rows(np.array([0])), SMALL[[2]])
 
 
+def test_rows_may_be_changed_without_changing_the_operator() -> None:
+    """The optimiser scales rows in place."""
+
+    class Views(Verbs):
+        def rows(self, positions: np.ndarray) -> np.ndarray:
+            return SMALL[positions[0] : positions[-1] + 1]
+
+    for given in (SMALL, sparse.csr_array(SMALL), Views()):
+        operator, before = as_operator(given), SMALL.copy()
+        rows = operator.rows(np.array([0, 1]))
+        rows *= 100.0
+        np.testing.assert_array_equal(operator.rows(np.array([0, 1])), before[:2])
+
+
 def test_products_are_in_double_precision() -> None:
     operator = MatrixInfluence(np.full((1, 4096), 0.1, np.float32))
     assert operator.dose(np.ones(4096))[0] == pytest.approx(4096 * float(np.float32(0.1)), rel=1e-14)
