@@ -26,6 +26,7 @@ from .solvers import DoseLimits, SolveRecord, solve_with_fallback
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
+NO_VOXELS = np.zeros(0, np.int64)
 RESERVE_GY = 0.02
 """Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
 VIOLATION_GY = 0.01
@@ -111,7 +112,9 @@ class Stage:
 class StageResult:
     """What a stage ended with; `dose_gy` is the fast operator's, on every voxel.
 
-    `settled` says that the full grid adds no row; otherwise the result is good for sorting voxels only.
+    `prices` holds for every bound the voxels in the last master and the multiplier of each, for every mean no voxel and
+    its one multiplier: the objective per Gy, as the solver gave it (0 or more, but for its rounding). `settled` says
+    that the full grid adds no row; otherwise the result is good for sorting voxels only.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -196,7 +199,7 @@ def solve_stage(
     _seed_rows(master, stage, start_dose_gy, start_scalars)
     watched = _watched(master, stage, start_dose_gy, start_scalars)
     nearby = master.influence.restricted_to(watched)
-    x, scalars, problem = _state(master, stage)
+    x, scalars, means, problem = _state(master, stage)
     for round_number in range(1, MAX_ROUNDS + 1):
         families = _limits(master, stage, x, scalars)
         record = solve_with_fallback(problem, limits=[f for _, f in families.values()], threads=BLAS_THREADS)
@@ -215,7 +218,8 @@ def solve_stage(
         dose = master.influence.dose(fluence)
         settled = not (_add_violated(master, stage, dose, values) or grown)
         if settled or last_round:
-            prices = {name: (rows, np.abs(np.asarray(c.dual_value))) for name, (rows, c) in families.items()}
+            prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
+            prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
             count = sum(len(rows) for rows, _ in families.values())
             return StageResult(fluence, values, dose, prices, record, round_number, count, settled)
     raise OptimisationError(
@@ -224,7 +228,9 @@ def solve_stage(
     )
 
 
-def _state(master: Master, stage: Stage) -> tuple[cp.Variable, dict[str, cp.Variable], cp.Problem]:
+def _state(
+    master: Master, stage: Stage
+) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, cp.Constraint], cp.Problem]:
     """What the rounds of a stage share: the master without its voxels, as a CVXPY problem."""
     x = cp.Variable(master.influence.shape[1], name="fluence")
     scalars = {name: cp.Variable(name=name) for name in stage.scalars}
@@ -233,11 +239,13 @@ def _state(master: Master, stage: Stage) -> tuple[cp.Variable, dict[str, cp.Vari
         constraints.append(scalars[name] >= low)
         if np.isfinite(high):
             constraints.append(scalars[name] <= high)
+    means = {}
     for mean in stage.means:
         side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
-        constraints.append(mean.row @ x <= side)
+        means[mean.name] = mean.row @ x <= side
+    constraints += means.values()
     modulation = MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
-    return x, scalars, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)
+    return x, scalars, means, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)
 
 
 def _limits(
