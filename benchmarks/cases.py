@@ -44,8 +44,9 @@ class Problem:
         """The problem in words."""
         operator = self.operator
         voxels, beamlets = operator.shape
+        beams = len(operator.beamlets.beams)
         return (
-            f"{voxels} voxels of {operator.grid.spacing_mm[0]:g} mm, {len(operator.beamlets.beams)} beams, "
+            f"{voxels} voxels of {operator.grid.spacing_mm[0]:g} mm, {beams} beam{'s' if beams > 1 else ''}, "
             f"{beamlets} beamlets of {operator.beamlets.width_u_mm[0]:g} mm"
         )
 

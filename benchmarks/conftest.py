@@ -8,13 +8,10 @@ default of this project): then sizes are the smallest, and tests check counts an
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +24,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import tables
 from benchmarks.cases import inhomogeneous_block
-from benchmarks.records import slim
+from benchmarks.records import Other, command_line, slim
 from dosecalc import Volume
 
 ROUNDS = 5
-ABSOLUTE_FOLDER = re.compile(r"(?<![\w.~-])/(?:[^/]+/)*")
 MEASURED = pytest.StashKey[list[dict[str, Any]]]()
 LOAD_AT_START = pytest.StashKey[tuple[float, float, float]]()
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """What an operation is compared with, measured in the same run: its name, processor seconds and threads."""
-
-    name: str
-    cpu_s: float
-    threads: int = 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -182,13 +169,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """The command goes in; what nobody reads again stays out."""
-    slim(output_json, command=_command(config))
-
-
-def _command(config: pytest.Config) -> str:
-    """The command line, without the folders of this machine."""
-    words = (ABSOLUTE_FOLDER.sub("", str(word)) for word in config.invocation_params.args)
-    return "pytest " + shlex.join(words)
+    slim(output_json, command=command_line(config.invocation_params.args))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

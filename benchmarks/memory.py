@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,10 +45,14 @@ def _collect(held: Any, owners: dict[int, int]) -> None:
             _collect(each, owners)
 
 
-def resident_mb() -> float:
-    """Resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / MB
+def resident_mb(which: str = "VmRSS") -> float:
+    """Resident memory of this process; with "VmHWM" its peak.
+
+    The peak that `getrusage` reports includes the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    kib = next(line.split()[1] for line in status.splitlines() if line.startswith(f"{which}:"))
+    return int(kib) * 1024 / MB
 
 
 def main() -> None:
@@ -64,12 +67,11 @@ def main() -> None:
     gc.collect()
     built = resident_mb()
     problem.operator.adjoint(problem.operator.dose(problem.fluence))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
     found = {
         "problem": problem.text,
         "arrays_mb": array_bytes(problem.operator) / MB,
         "resident_growth_mb": built - before,
-        "peak_growth_mb": peak_mb - before,
+        "peak_growth_mb": resident_mb("VmHWM") - before,
     }
     print(json.dumps(found))
 

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,16 @@ KEPT_STATS = (
     "min", "max", "mean", "stddev", "median", "iqr", "outliers", "ops", "rounds", "iterations",
 )  # fmt: skip
 SIGNIFICANT_DIGITS = 5
+ABSOLUTE_FOLDER = re.compile(r"(?<![\w.~-])/(?:[^/]+/)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What an operation is compared with, measured in the same run: its name, processor seconds and threads."""
+
+    name: str
+    cpu_s: float
+    threads: int = 1
 
 
 def slim(output_json: dict[str, Any], *, command: str) -> None:
@@ -24,6 +38,11 @@ def slim(output_json: dict[str, Any], *, command: str) -> None:
         bench.pop("options", None)
         bench["stats"] = {key: bench["stats"][key] for key in KEPT_STATS}
     output_json["benchmarks"] = _rounded(output_json["benchmarks"])
+
+
+def command_line(arguments: Iterable[object]) -> str:
+    """The command in words, without the folders of the machine that it ran on."""
+    return shlex.join(("pytest", *(ABSOLUTE_FOLDER.sub("", str(word)) for word in arguments)))
 
 
 def read_record(path: Path) -> dict[str, Any]:

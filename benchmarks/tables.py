@@ -77,7 +77,7 @@ def _operations(benches: Sequence[Bench]) -> str:
     rows = []
     for bench in benches:
         info, cpu_s = bench["extra_info"], bench["stats"]["median"]
-        rate = f"{info['count'] / cpu_s / 1e6:.3g} {info['unit']}" if "count" in info else ""
+        rate = f"{_number(info['count'] / cpu_s / 1e6)} {info['unit']}" if "count" in info else ""
         rows.append((info["operation"], info["problem"], _ms(cpu_s), _ms(info["wall_s"]), rate))
     return _table(("operation", "problem", "CPU ms", "wall ms", "millions per CPU second"), rows)
 
@@ -94,7 +94,7 @@ def _side_by_side(benches: Sequence[Bench]) -> str:
 
 
 def _figures(figures: Iterable[Sequence[Any]]) -> str:
-    rows = [(figure, problem, f"{value:.3g} {unit}") for figure, value, unit, problem in figures]
+    rows = [(figure, problem, f"{_number(value)} {unit}") for figure, value, unit, problem in figures]
     return _table(("figure", "of", "value"), rows)
 
 
@@ -128,7 +128,12 @@ def _point(bench: Bench) -> Point:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:.0f}"
+    return _number(seconds * 1e3)
+
+
+def _number(value: float) -> str:
+    """Three digits, and all before the point."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def _threads(count: int) -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from benchmarks.cases import CUTOFF_MM, SIZES, Problem, centred_grid, sized_problem
 from benchmarks.cases import problem as problem_of
-from benchmarks.conftest import Other
+from benchmarks.records import Other
 from dosecalc import DoseInfluence, dose_influence, select_backend
 from dosecalc.heterogeneity import RANGE_MM
 from dosecalc.pencil_beam import component_weights
@@ -41,6 +41,10 @@ def problem(size: str) -> Problem:
 def one_beam(size: str) -> dict[str, Problem]:
     """The first beam alone, for each set of kernels."""
     return {backend: sized_problem(size, beams=1, backend=backend) for backend in ("numba", "numpy")}
+
+
+def nothing() -> None:
+    """Instead of a warm-up round, where making the problem has run the same code."""
 
 
 def trace_all(operator: DoseInfluence, density: Any, backend: str) -> list[np.ndarray]:
@@ -65,6 +69,7 @@ def test_operator(measure: Callable[..., Any], problem: Problem, block: Any) -> 
         count=problem.operator.shape[0] * len(problem.operator.beamlets.beams),
         unit="voxels x beams",
         rounds=3,
+        warm_up=nothing,
     )
     assert made.shape == problem.operator.shape
     assert len(made.depth_mm) == len(made.beamlets.beams)
@@ -80,6 +85,7 @@ def test_ray_trace(measure: Callable[..., Any], problem: Problem, block: Any) ->
         count=operator.shape[0] * len(operator.beamlets.beams),
         unit="rays",
         rounds=3,
+        warm_up=nothing,
     )
     assert [each.shape for each in depth] == [(operator.shape[0],)] * len(operator.beamlets.beams)
     assert np.allclose(depth[-1], operator.depth_mm[-1])
@@ -142,7 +148,7 @@ def test_rows(measure: Callable[..., Any], size: str) -> None:
     some = problem_of(grid, beams=beams, diameter_mm=diameter_mm, voxels=voxels)
     rows = measure(
         lambda: some.operator.rows(np.arange(count)),
-        operation="rows of all voxels",
+        operation="rows of every voxel",
         problem=some.text,
         count=some.pairs,
         unit="pairs",
@@ -204,7 +210,7 @@ def test_numba_against_numpy(
         lambda: run(one_beam["numba"], "numba"),
         operation=operation,
         problem=one_beam["numba"].text,
-        rounds=5 if quick else 3,
+        rounds=5 if quick else 2,
         other=lambda: Other(
             "NumPy", cpu_seconds(lambda: slow.append(run(one_beam["numpy"], "numpy")), rounds=5 if quick else 1)
         ),

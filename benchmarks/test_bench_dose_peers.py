@@ -22,7 +22,7 @@ from scipy import sparse
 
 from benchmarks.accuracy import peers
 from benchmarks.cases import CUTOFF_MM, MACHINE, sized_problem
-from benchmarks.conftest import Other
+from benchmarks.records import Other
 from dosecalc import Beamlets, DoseInfluence, Grid, Volume, dose_influence, load_machine
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
