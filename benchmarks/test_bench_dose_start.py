@@ -15,8 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
-IMPORT = "import time; begin = time.perf_counter(); import dosecalc; print(time.perf_counter() - begin)"
+IMPORTS = ("import dosecalc", "from dosecalc import dose_influence")
+"""The package alone, whose names are loaded when they are first asked for, and one that needs the kernels."""
 
 
 def printed(*arguments: str) -> str:
@@ -35,9 +38,11 @@ def test_memory(benchmark: Any, state: Callable[..., None], size: str) -> None:
     assert found["resident_growth_mb"] <= found["peak_growth_mb"]
 
 
-def test_import(benchmark: Any, state: Callable[..., None], size: str) -> None:
+@pytest.mark.parametrize("line", IMPORTS)
+def test_import(benchmark: Any, state: Callable[..., None], size: str, line: str) -> None:
     """Wall seconds of the import alone, the interpreter running."""
+    timed = f"import time; begin = time.perf_counter(); {line}; print(time.perf_counter() - begin)"
     seconds: list[float] = []
-    benchmark.pedantic(lambda: seconds.append(float(printed("-c", IMPORT))), rounds=1 if size == "tiny" else 5)
-    state("`import dosecalc`, wall time", statistics.median(seconds), "s", f"median of {len(seconds)} cold processes")
+    benchmark.pedantic(lambda: seconds.append(float(printed("-c", timed))), rounds=1 if size == "tiny" else 5)
+    state(f"`{line}`, wall time", statistics.median(seconds), "s", f"median of {len(seconds)} cold processes")
     assert min(seconds) > 0
