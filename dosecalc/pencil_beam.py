@@ -124,7 +124,7 @@ class SplineTable:
     ----------
     start_mm, step_mm : float
         Node i lies at start + i * step.
-    coefficients : (N, J, C)
+    coefficients : (N, C, J)
     """
 
     start_mm: float
