@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from benchmarks.records import read_record
 Bench = dict[str, Any]
 BEGIN = "<!-- speed: begin, written by python -m benchmarks.tables -->"
 END = "<!-- speed: end -->"
+WIDTH = 120
 
 
 def main() -> None:
@@ -37,13 +39,15 @@ def section(record: dict[str, Any], name: str) -> str:
     start, end = (machine["load_average"][when][0] for when in ("start", "end"))
     changed = ", with changes not committed" if commit["dirty"] else ""
     head = (
-        f"**Speed of the dose engine** (`{record['command']}`; record `{name}`)\n\n"
+        f"**Speed of the dose engine** (`{record['command']}`; record `{name}`). "
         f"{machine['cpu']['count']} cores, {machine['cpu']['brand_raw']}, {machine['threads']} thread(s) used, "
         f"load average {start:.1f} at the start and {end:.1f} at the end, Python {machine['python_version']}, "
         f"{record['datetime'][:10]}, commit `{str(commit['id'])[:10]}`{changed}. Medians; processor seconds of all "
         "threads. A pair is a voxel and a beamlet, each one counted whether or not it is visited."
     )
-    return "\n\n".join((head, *sections(record["benchmarks"])))
+    return "\n\n".join(
+        (textwrap.fill(head, WIDTH, break_on_hyphens=False, break_long_words=False), *sections(record["benchmarks"]))
+    )
 
 
 def spliced(document: str, text: str) -> str:
@@ -105,13 +109,14 @@ def _growth(benches: Sequence[Bench]) -> str:
     listed = " and ".join(f"{width:g}" for width in widths)
     head = (
         f"Growth of dose + adjoint, a power law fitted to {len(cases)} cases of {voxels[0]} to {voxels[-1]} voxels, "
-        f"beamlets of {listed} mm, {beams[0]} to {beams[-1]} beams:\n\n"
+        f"beamlets of {listed} mm, {beams[0]} to {beams[-1]} beams:"
     )
+    head = textwrap.fill(head, WIDTH)
     try:
         rows = [(e.quantity, f"{e.value:.2f} ± {e.error:.2f}") for e in exponents(cases)]
     except ValueError as error:
-        return f"{head}{error}"
-    return head + _table(("growth in", "exponent"), rows)
+        return f"{head} {error}"
+    return head + "\n\n" + _table(("growth in", "exponent"), rows)
 
 
 def _points(benches: Sequence[Bench]) -> str:

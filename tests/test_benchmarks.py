@@ -114,6 +114,8 @@ def test_the_tables_state_how_they_were_measured():
     record = written(0.2)
     slim(record, command="pytest benchmarks --full-size")
     text = tables.section(record, "records/a.json")
+    assert max(len(line) for line in text.splitlines()) <= 120
+    text = " ".join(text.split())
     for stated in (
         "`pytest benchmarks --full-size`",
         "2 cores, CPU of a test, 1 thread(s) used",
@@ -140,7 +142,7 @@ def test_growth_is_fitted_from_the_record():
         bench = copy.deepcopy(written(point.cpu_s)["benchmarks"][0])
         bench["extra_info"].update(dataclasses.asdict(point), beamlet_mm=5.0)
         benches.append(bench)
-    (fitted,) = tables.sections(benches)
+    fitted = " ".join(tables.sections(benches)[0].split())
     assert "12 cases of 8000 to 64000 voxels, beamlets of 5 mm, 1 to 9 beams" in fitted
     assert "| voxels | 1.05 ± 0.00 |" in fitted
     assert tables.sections(benches, points=True)[1].count("\n") == 13
@@ -161,7 +163,7 @@ def test_what_stands_around_the_markers_stays():
 
 def test_readme_shows_a_record_as_it_is():
     """The tables between the markers are those that the record they name gives."""
-    name = re.search(r"record `([^`]+)`", README.split(tables.BEGIN)[1])
+    name = re.search(r"record\s`([^`]+)`", README.split(tables.BEGIN)[1])
     assert tables.spliced(README, tables.section(read_record(ROOT / name[1]), name[1])) == README
 
 
