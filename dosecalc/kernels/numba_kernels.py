@@ -1,5 +1,7 @@
 """The hot path compiled by numba for threads; same names and arguments as `numpy_kernels`, which documents them."""
 
+from numba import get_num_threads as threads
+
 from .numba_maps import gather, scatter
 from .numba_pairs import count_kept, direct_dose, direct_rows, fill_kept, largest_near, spline_rows
 from .numba_rays import component_weights, trace
@@ -19,5 +21,6 @@ __all__ = [
     "largest_near",
     "scatter",
     "spline_rows",
+    "threads",
     "trace",
 ]

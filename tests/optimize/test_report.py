@@ -541,5 +541,5 @@ def test_a_slack_below_the_uncertainty_is_marked_beside_an_unchanged_verdict(mac
     assert marked > 0
     assert text.count("within the dose model's uncertainty of") == marked
     assert "Duodenum 1.2 2.5 3.8 0.6 1.2" in text
-    assert "35 % no electron contamination" in text
+    assert "45 % no electron contamination" in text
     assert [g.met for g in goals] == [g.met for g in made.evaluation.goals]
