@@ -75,6 +75,11 @@ class DoseInfluence:
         return int(self.voxels.size), self.beamlets.count
 
     @property
+    def neighbours(self) -> npt.NDArray[np.int64]:
+        """Pairs of beamlets of one beam that share an edge, (n, 2)."""
+        return self.beamlets.neighbours
+
+    @property
     def depth_mm(self) -> tuple[npt.NDArray[np.float64], ...]:
         """Radiological depth of every voxel, per beam: (V,) float64 each."""
         return tuple(each.depth_mm for each in self.arguments)

@@ -33,13 +33,17 @@ class Region:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseVolumeLimit:
-    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike."""
+    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
+
+    `unit_cc` is the volume of one unit of a goal whose limit is a volume (1 cc, or a percent of the region), else 0.
+    """
 
     id: str
     mandatory: bool
     region: Region
     limit_gy: float
     spare_cc: float
+    unit_cc: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +80,11 @@ class PlanGoals:
     gtv_d98_gy : float
     hot_spot_ratio, hot_spot_max_gy, ptv_mean_max_gy, outside_ratio : float
         Highest dose over D95 inside the PTV, its absolute cap, mean of the PTV, highest dose over D95 outside.
+    voxel_cc : float
+        Volume of a whole voxel.
+    centres_mm : (V, 3) float64 or None
+        Where the operator's voxels lie, if known: which voxels of the target are given up first is then sorted by
+        their room beside capped organs, otherwise by the dose of an open field.
     """
 
     target: Region
@@ -95,6 +104,8 @@ class PlanGoals:
     hot_spot_max_gy: float
     ptv_mean_max_gy: float
     outside_ratio: float
+    voxel_cc: float
+    centres_mm: npt.NDArray[np.float64] | None = None
 
 
 def resolve_goals(
@@ -164,6 +175,8 @@ def resolve_goals(
         hot_spot_max_gy=hot.max_gy or np.inf,
         ptv_mean_max_gy=rx.ptv_mean_max.limit if rx.ptv_mean_max else np.inf,
         outside_ratio=beyond.max_pct_of_d95 / 100.0,
+        voxel_cc=grid.voxel_cc,
+        centres_mm=grid.centres_mm(voxels),
     )
 
 
@@ -212,14 +225,15 @@ def _term(goal: Goal, region: Region) -> DoseVolumeLimit | MeanLimit | None:
         return None
     if isinstance(metric, CriticalVolume):
         spare = total_cc - metric.volume_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0))
+        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0), 1.0)
     if upper and isinstance(metric, DoseAtVolume):
         volume = metric.volume if metric.unit == "cc" else metric.volume / 100.0 * total_cc
         # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
         return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, volume if volume < total_cc else 0.0)
     if upper and isinstance(metric, VolumeAtDose):
-        volume = goal.limit if metric.unit == "cc" else goal.limit / 100.0 * total_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, volume)
+        unit_cc = 1.0 if metric.unit == "cc" else total_cc / 100.0
+        level = metric.dose_gy - STRICTLY_BELOW_GY
+        return DoseVolumeLimit(goal.id, mandatory, region, level, goal.limit * unit_cc, unit_cc)
     if upper and isinstance(metric, MaxDose):
         return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, 0.0)
     if upper and isinstance(metric, MeanDose):
