@@ -19,15 +19,15 @@ from dosecalc.errors import InfeasibleError, OptimisationError
 from .bounds import hard_bounds, mean_bound
 from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
-from .prices import what_stopped
+from .prices import WORTH_PRICING, shadow_prices
 from .problem import Bound, MeanBound, Stage, StageResult
 from .sparing import kept_below
 from .stages import prescription_stage
 
 SECONDS = 60.0
 """Wall time after which no further limit is tried."""
-HALVINGS = 2
-"""Times that the room between a volume that is too small and one that suffices is halved."""
+CLOSE = 0.15
+"""Share of the room between a limit on a volume and one that surely suffices, to which the least one is sought."""
 MOST_PAIRS = 6
 
 
@@ -50,7 +50,7 @@ class Alone:
 def tried_alone(run: Run, last: StageResult) -> Alone:
     """Every binding limit, dearest first, given up alone; pairs where none suffices."""
     found, deadline = Alone(), time.monotonic() + SECONDS
-    binding = what_stopped(run).binding
+    binding = _binding(run, last)
     for name in binding:
         if time.monotonic() > deadline:
             found.untried.append(name)
@@ -70,6 +70,14 @@ def tried_alone(run: Run, last: StageResult) -> Alone:
     return found
 
 
+def _binding(run: Run, last: StageResult) -> list[str]:
+    """Limits that held D95, the dearest (price times limit) first."""
+    prices = shadow_prices(run, run.raised[-1])
+    worth = {name: price * soft_bounds(run, name, last)[2] for name, price in prices.items() if price > 0}
+    least = WORTH_PRICING * last.scalars["D95"]
+    return sorted((name for name in worth if worth[name] > least), key=lambda name: -worth[name])
+
+
 def _try(run: Run, last: StageResult, name: str, found: Alone, deadline: float) -> None:
     eased, reached = _without(run, last, name)
     if not _suffices(run, reached):
@@ -77,7 +85,7 @@ def _try(run: Run, last: StageResult, name: str, found: Alone, deadline: float) 
         return
     limit = next((m for m in run.goals.limits if m.id == name), None)
     if limit is not None and limit.unit_cc > 0:
-        more_cc, spared = _least_volume(eased, limit, reached, deadline)
+        more_cc, spared = _least_volume(run, eased, limit, last, reached, deadline)
         found.relaxation[name] = more_cc / limit.unit_cc
         found.within = spared if more_cc <= 0 else None
     else:
@@ -89,16 +97,21 @@ def _suffices(run: Run, reached: StageResult) -> bool:
 
 
 def _without(run: Run, last: StageResult, *names: str) -> tuple[Run, StageResult]:
-    """The problem without some limits, and D95 raised in it as far as the floor, re-sorted once if that falls short."""
+    """The problem without some limits, and D95 raised in it as far as the floor."""
     eased = dataclasses.replace(run, goals=_goals_without(run.goals, names))
-    best = last
+    return eased, _raised(eased, f"without {' and '.join(names)}", last)
+
+
+def _raised(run: Run, name: str, sorted_by: StageResult) -> StageResult:
+    """D95 raised as far as the floor, re-sorted once if that falls short: the better of the two."""
+    found: list[StageResult] = []
     for _ in range(2):
-        stage = prescription_stage(eased, best, (0.0, run.goals.floor_gy), None)
-        again = solve_level(eased, dataclasses.replace(stage, name=f"D95 (Gy) without {' and '.join(names)}"), best)
-        best = again if again.scalars["D95"] > best.scalars["D95"] else best
-        if _suffices(run, best):
+        stage = prescription_stage(run, sorted_by, (0.0, run.goals.floor_gy), None)
+        sorted_by = solve_level(run, dataclasses.replace(stage, name=f"D95 (Gy) {name}"), sorted_by)
+        found.append(sorted_by)
+        if _suffices(run, sorted_by):
             break
-    return eased, best
+    return max(found, key=lambda result: result.scalars["D95"])
 
 
 def _goals_without(goals: PlanGoals, names: tuple[str, ...]) -> PlanGoals:
@@ -164,37 +177,34 @@ def _eased_least(run: Run, eased: Run, name: str, sorted_by: StageResult) -> Sta
 
 
 def _least_volume(
-    eased: Run, limit: DoseVolumeLimit, reached: StageResult, deadline: float
+    run: Run, eased: Run, limit: DoseVolumeLimit, last: StageResult, reached: StageResult, deadline: float
 ) -> tuple[float, StageResult]:
-    """A volume in cc, added to what a limit lets go, with which the floor holds: the least of a few tried.
+    """A volume in cc, added to what a limit lets go, and a dose that has the floor with it: the least of a few tried.
 
-    The lowest mean dose of the organ shows a volume that suffices; halving it towards the limit finds smaller ones. 0 cc says that the dose
-    found first keeps the limit as it is.
+    The lowest mean dose of the organ shows a volume that suffices, and which voxels to release. With these the limit is
+    tried as it is; then volumes in between, released as the escalation does or so.
     """
     bounds, means = _hard(eased, reached)
     row = mean_row(eased, limit.region)
     unit = max(float(row @ (reached.fluence / eased.master.unit_fluence)), 1e-9)
-    spared = solve_level(
-        eased,
-        Stage(f"{limit.region.name} spared", lambda x, s: row @ x / unit, tuple(bounds), tuple(means), {}),
-        reached,
-    )
+    stage = Stage(f"{limit.region.name} spared", lambda x, s: row @ x / unit, tuple(bounds), tuple(means), {})
+    spared = solve_level(eased, stage, reached)
+    best = dataclasses.replace(spared, scalars=reached.scalars)
     above = spared.dose_gy[limit.region.positions] > limit.limit_gy
     low, high = limit.spare_cc, max(limit.spare_cc, float(limit.region.cc[above].sum()))
-    for _ in range(HALVINGS):
-        if high <= low or time.monotonic() > deadline:
-            break
-        tried = (low + high) / 2
-        voxels = kept_below(dataclasses.replace(limit, spare_cc=tried), spared.dose_gy)
-        soft = Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy)
-        again = solve_level(
-            eased,
-            Stage(f"{limit.id} with {tried:.1f} cc", lambda x, s: s[limit.id], (*bounds, soft), tuple(means),
-                  {limit.id: (0.0, np.inf)}),
-            spared,
-        )  # fmt: skip
-        low, high = (low, tried) if again.scalars[limit.id] < LEVEL_TOLERANCE else (tried, high)
-    return high - limit.spare_cc, spared
+    close, tried, starts = (high - low) * CLOSE, low, [best]
+    while high - low > close and time.monotonic() < deadline:
+        name = f"{limit.id} with {tried / limit.unit_cc:.1f}"
+        more = dataclasses.replace(run, goals=_with_volume(run.goals, limit.id, tried))
+        again = next((d for start in starts if _suffices(run, d := _raised(more, name, start))), None)
+        low, high, best = (tried, high, best) if again is None else (low, tried, again)
+        tried, starts = (low + high) / 2, [last, starts[-1]]
+    return high - limit.spare_cc, best
+
+
+def _with_volume(goals: PlanGoals, name: str, spare_cc: float) -> PlanGoals:
+    limits = (dataclasses.replace(m, spare_cc=spare_cc) if m.id == name else m for m in goals.limits)
+    return dataclasses.replace(goals, limits=tuple(limits))
 
 
 def _hard(eased: Run, sorted_by: StageResult) -> tuple[list[Bound], list[MeanBound]]:

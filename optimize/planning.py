@@ -34,7 +34,7 @@ from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
-from .goals import resolve_goals
+from .goals import PlanGoals, resolve_goals
 from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .limiting import priced
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
@@ -164,13 +164,9 @@ def plan(
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
-        # Judging an empty dose refuses what cannot be judged before any time is spent on it.
-        _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None), protocol)
-        voxels = _dose_voxels(anatomy, protocol, grid)
         skipped = frozenset((*anatomy.report_only, *accept_missing))
-        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
-        with explained(protocol, anatomy.structures, grid):
-            refuse_target_in_organ(goals, protocol)
+        voxels = _dose_voxels(anatomy, protocol, grid)
+        goals = _goals(anatomy, protocol, grid, voxels, accept_missing)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
@@ -205,6 +201,20 @@ def plan(
     recorded = densities.record(machine, made)
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
+
+
+def _goals(
+    anatomy: Anatomy, protocol: Protocol, grid: Grid, voxels: npt.NDArray[np.int64], accept_missing: tuple[str, ...]
+) -> PlanGoals:
+    """The goals on voxels, unless the anatomy alone shows that they cannot be judged or kept."""
+    # Judging an empty dose refuses what cannot be judged before any time is spent on it.
+    undosed = Volume(grid, np.zeros(grid.shape))
+    _refuse_hopeless(_judge(undosed, anatomy, protocol, accept_missing, None), protocol)
+    skipped = frozenset((*anatomy.report_only, *accept_missing))
+    goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
+    with explained(protocol, anatomy.structures, grid):
+        refuse_target_in_organ(goals, protocol)
+    return goals
 
 
 def _refuse_hopeless(undosed: PlanEvaluation, protocol: Protocol) -> None:

@@ -130,13 +130,8 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     table = tmp_path / "hu.csv"
     table.write_text("# source: a test\nhu,relative_electron_density\n-1000,0\n0,1\n3000,2.5\n")
     tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=12.0)
-    asked = {
-        "accept_relaxation": "duodenum_max=15",
-        "hu_table": table,
-        "density": "Duodenum=1.02",
-        "outside_body": "as_scanned",
-        "patient_position": "hfs",
-    }
+    asked = {"hu_table": table, "density": "Duodenum=1.02", "outside_body": "as_scanned", "patient_position": "hfs"}
+    asked |= {"accept_relaxation": "duodenum_max=15"}
     ended = plan(protocol=tight, accept_ct=True, **asked)
     assert ended.code == 20
     line = error_line(ended, answer="What stands in the way of the floor\n  Duodenum D0.035cc (duodenum_max; ")
