@@ -13,6 +13,7 @@ from .conflicts import Conflict
 from .goals import PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, raise_dose, solve_level
 from .problem import Stage, StageResult
+from .relaxation import d95_bound
 from .released import target_kept
 from .stages import prescription_stage
 
@@ -45,12 +46,20 @@ def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
     conflicts = tuple(_conflict(name, limit_gy[name], needed[name], goals, alone) for name in dict.fromkeys(names))
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
-        f"mandatory limits. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}",
+        f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}",
         remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin; or accept "
         "a relaxation with --accept-relaxation GOAL_ID=VALUE, which the report then says.",
         conflicts=conflicts,
         reached_gy=last.scalars["D95"],
     )
+
+
+def _proof(run: Run) -> str:
+    """Whether a bound on every plan proves it, whichever voxels are released."""
+    bound_gy = d95_bound(run, run.raised[-1])
+    if bound_gy is not None and bound_gy < run.goals.floor_gy * (1 - LEVEL_TOLERANCE):
+        return f" (proved: no plan of these beams exceeds {bound_gy:.1f} Gy)"
+    return " (found, not proved: another choice of the voxels that the limits let go might do better)"
 
 
 def _together(run: Run, last: StageResult) -> tuple[dict[str, float], dict[str, float]]:
