@@ -7,36 +7,58 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .goals import Region
+from .goals import PlanGoals, Region
 from .levels import Kept, Run, mean_row
-from .problem import Bound, MeanBound, StageResult
+from .problem import NO_VOXELS, Bound, MeanBound, StageResult
 from .released import gtv_kept, target_kept
 from .sparing import kept_below
 
 Array = npt.NDArray[Any]
 
+CAPS, HOT_SPOT, PTV_MEAN = "mandatory limits", "hot spot over D95", "PTV mean"
+"""Names of bounds: the cap of every voxel, and what the prescription asks of the PTV."""
+
 
 def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], list[MeanBound]]:
     """Mandatory limits, merged to one cap per voxel, and what earlier levels reached."""
     goals = run.goals
-    cap = np.full(last.dose_gy.size, np.inf)
-    for limit in goals.limits:
-        if limit.mandatory:
-            kept_voxels = kept_below(limit, last.dose_gy)
-            cap[kept_voxels] = np.minimum(cap[kept_voxels], limit.limit_gy)
-    hottest = min(goals.hot_spot_max_gy, kept.d95_gy * goals.hot_spot_ratio if kept.d95_gy > 0 else np.inf)
-    if np.isfinite(hottest):
-        cap[goals.ptv.positions] = np.minimum(cap[goals.ptv.positions], hottest)
+    cap, _ = voxel_caps(goals, last.dose_gy, kept)
     capped = np.flatnonzero(np.isfinite(cap))
-    bounds = [Bound("mandatory limits", capped, cap[capped])]
+    bounds = [Bound(CAPS, capped, cap[capped])]
     if kept.d95_gy > 0:
         bounds += prescribed(run, target_kept(run, last), kept.d95_gy)
     if kept.gtv_gy is not None:
         bounds.append(above("GTV", gtv_kept(run, last), kept.gtv_gy))
     means = [mean_bound(run, mean.id, mean.region, mean.limit_gy) for mean in goals.means if mean.mandatory]
     if np.isfinite(goals.ptv_mean_max_gy):
-        means.append(mean_bound(run, "PTV mean", goals.ptv, goals.ptv_mean_max_gy))
+        means.append(mean_bound(run, PTV_MEAN, goals.ptv, goals.ptv_mean_max_gy))
     return bounds, means
+
+
+def voxel_caps(goals: PlanGoals, dose_gy: Array, kept: Kept) -> tuple[Array, npt.NDArray[np.int64]]:
+    """The lowest mandatory limit of every voxel, and which one it is.
+
+    Parameters
+    ----------
+    goals : PlanGoals
+    dose_gy : (V,)
+        Decides which voxels the limits let go.
+    kept : Kept
+
+    Returns
+    -------
+    cap : (V,) float64
+        Gy; infinite where there is none.
+    owner : (V,) int64
+        Position in `goals.limits`; their number for the hot spot, -1 where there is none.
+    """
+    cap, owner = np.full(dose_gy.size, np.inf), np.full(dose_gy.size, -1)
+    hottest = min(goals.hot_spot_max_gy, kept.d95_gy * goals.hot_spot_ratio if kept.d95_gy > 0 else np.inf)
+    caps = [(kept_below(m, dose_gy), m.limit_gy) if m.mandatory else (NO_VOXELS, np.inf) for m in goals.limits]
+    for index, (voxels, level) in enumerate([*caps, (goals.ptv.positions, hottest)]):
+        lower = voxels[cap[voxels] > level]
+        cap[lower], owner[lower] = level, index
+    return cap, owner
 
 
 def optimal_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], list[MeanBound]]:

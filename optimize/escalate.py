@@ -18,11 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .bounds import optimal_bounds
+from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals, Region
 from .infeasible import infeasible
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, solve_level
+from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .operator import Operator
+from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
+from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
 from .smoothness import roughness
 from .stages import gtv_stage, lesser_stage, prescription_stage
@@ -37,14 +40,21 @@ RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Escalation:
-    """The optimised fluence (B,), MU-equivalents course total, and how it came about."""
+    """The optimised fluence (B,), MU-equivalents course total, and how it came about.
+
+    `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
+    the share `gap_bound` above what that level reached (`relaxation`).
+    """
 
     fluence: npt.NDArray[np.float64]
     prescription_gy: float
     levels: tuple[LevelReport, ...]
     threads: int
-    gap_fixed: float | None
-    kkt: float | None
+    gap_fixed: float
+    gap_bound: float | None
+    kkt: float
+    bound_gy: float | None
+    stop: Stop
 
 
 def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
@@ -74,7 +84,7 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
         Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
-        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [],
+        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
@@ -83,15 +93,22 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     kept = Kept(keep(reached, goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
-        raised = solve_level(
-            run,
-            prescription_stage(run, raised, (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy), kept.gtv_gy),
-            raised,
-        )
+        range_gy = (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy)
+        stage = prescription_stage(run, raised, range_gy, kept.gtv_gy)
+        raised = raise_dose(run, stage, raised, Kept(0.0, kept.gtv_gy), goals.target_gy)
         kept = Kept(keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     final = _serve_lesser_goals(run, raised, kept)
     fluence = final.fluence * _normalisation(run, final)
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), final.record.threads, None, None)
+    return _with_certificate(run, fluence, kept, final.record.threads)
+
+
+def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Escalation:
+    """The result with what can be vouched for, and what stopped it."""
+    certified = [level for level in run.raised if level.scalar == "D95"][-1]
+    gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
+    distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
+    vouched = (gap, distance, residual, bound_gy, what_stopped(run))
+    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
 
 
 def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:
@@ -101,7 +118,8 @@ def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:
     reached = 0.0
     for attempt in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
-        last = solve_level(run, stage, last, rounds=None if attempt else SORTING_ROUNDS)
+        rounds = None if attempt else SORTING_ROUNDS
+        last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy, rounds=rounds)
         if not last.settled:
             continue
         gained = last.scalars["D95"] - reached
@@ -118,7 +136,7 @@ def _raise_gtv(run: Run, last: StageResult, kept: Kept) -> tuple[StageResult, Ke
         return last, kept
     reached = last.dose_gy[gtv_kept(run, last)].min()
     if reached < goal:
-        last = solve_level(run, gtv_stage(run, last, kept), last)
+        last = raise_dose(run, gtv_stage(run, last, kept), last, kept, goal)
         reached = last.scalars["GTV D98"]
     return last, Kept(kept.d95_gy, keep(reached, goal))
 

@@ -33,13 +33,17 @@ class Region:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseVolumeLimit:
-    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike."""
+    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
+
+    `unit_cc` is the volume of one unit of a goal whose limit is a volume (1 cc, or a percent of the region), else 0.
+    """
 
     id: str
     mandatory: bool
     region: Region
     limit_gy: float
     spare_cc: float
+    unit_cc: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,14 +225,15 @@ def _term(goal: Goal, region: Region) -> DoseVolumeLimit | MeanLimit | None:
         return None
     if isinstance(metric, CriticalVolume):
         spare = total_cc - metric.volume_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0))
+        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0), 1.0)
     if upper and isinstance(metric, DoseAtVolume):
         volume = metric.volume if metric.unit == "cc" else metric.volume / 100.0 * total_cc
         # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
         return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, volume if volume < total_cc else 0.0)
     if upper and isinstance(metric, VolumeAtDose):
-        volume = goal.limit if metric.unit == "cc" else goal.limit / 100.0 * total_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, volume)
+        unit_cc = 1.0 if metric.unit == "cc" else total_cc / 100.0
+        level = metric.dose_gy - STRICTLY_BELOW_GY
+        return DoseVolumeLimit(goal.id, mandatory, region, level, goal.limit * unit_cc, unit_cc)
     if upper and isinstance(metric, MaxDose):
         return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, 0.0)
     if upper and isinstance(metric, MeanDose):

@@ -28,9 +28,38 @@ class LevelReport:
     solver: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Target doses that later levels may not give up."""
+
+    d95_gy: float
+    gtv_gy: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raised:
+    """A stage that raised one dose, its solution, and the result whose dose decided which voxels it lets go.
+
+    `kept` is what the stage may not give up, `scalar` the name of the dose in it, `unit_gy` what the objective divides
+    it by.
+    """
+
+    stage: Stage
+    result: StageResult
+    sorted_by: StageResult
+    kept: Kept
+    scalar: str
+    unit_gy: float
+
+    @property
+    def reached_gy(self) -> float:
+        """The dose."""
+        return self.result.scalars[self.scalar]
+
+
 @dataclass(slots=True, eq=False)
 class Run:
-    """What the levels share: the master, the goals, and the log of what was reached."""
+    """What the levels share: the master, the goals, and the logs of what was reached."""
 
     master: Master
     goals: PlanGoals
@@ -38,14 +67,7 @@ class Run:
     protected: npt.NDArray[np.bool_]
     mean_rows: dict[str, npt.NDArray[np.float64]]
     levels: list[LevelReport]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Target doses that later levels may not give up."""
-
-    d95_gy: float
-    gtv_gy: float | None
+    raised: list[Raised]
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:
@@ -59,6 +81,16 @@ def solve_level(run: Run, stage: Stage, last: StageResult, *, rounds: int | None
     value = result.scalars.get("D95", result.scalars.get("GTV D98", sum(result.scalars.values())))
     run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))
     run.progress(f"{stage.name}: {value:.2f} ({result.rounds} rounds, {result.rows} rows, {result.record.solver})")
+    return result
+
+
+def raise_dose(
+    run: Run, stage: Stage, last: StageResult, kept: Kept, unit_gy: float, *, rounds: int | None = None
+) -> StageResult:
+    """Solve a stage that maximises one dose over `unit_gy`, and remember it."""
+    result = solve_level(run, stage, last, rounds=rounds)
+    (scalar,) = stage.scalars
+    run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
     return result
 
 

@@ -26,6 +26,7 @@ from .solvers import SolveRecord, solve_with_fallback
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
+NO_VOXELS = np.zeros(0, np.int64)
 RESERVE_GY = 0.02
 """Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
 VIOLATION_GY = 0.01
@@ -111,7 +112,9 @@ class Stage:
 class StageResult:
     """What a stage ended with; `dose_gy` is the fast operator's, on every voxel.
 
-    `settled` says that the full grid adds no row; otherwise the result is good for sorting voxels only.
+    `prices` holds for every bound the voxels in the last master and the multiplier of each, for every mean no voxel and
+    its one multiplier: the objective per Gy, as the solver gave it (0 or more, but for its rounding). `settled` says
+    that the full grid adds no row; otherwise the result is good for sorting voxels only.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -215,7 +218,7 @@ def solve_stage(
         dose = master.influence.dose(fluence)
         settled = not (_add_violated(master, stage, dose, values) or grown)
         if settled or last_round:
-            prices = {name: (rows, np.abs(np.asarray(c.dual_value))) for name, (rows, c) in families.items()}
+            prices = {name: (rows, np.atleast_1d(c.dual_value)) for name, (rows, c) in families.items()}
             count = sum(len(rows) for rows, _ in families.values())
             return StageResult(fluence, values, dose, prices, record, round_number, count, settled)
     raise OptimisationError(
@@ -247,7 +250,7 @@ def _state(
         families[bound.name] = (positions, dose <= side if bound.sense > 0 else dose >= side)
     for mean in stage.means:
         side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
-        limits.append(mean.row @ x <= side)
+        families[mean.name] = (NO_VOXELS, mean.row @ x <= side)
     constraints = limits + [c for _, c in families.values()]
     modulation = MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
     return x, scalars, families, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)

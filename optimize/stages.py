@@ -8,7 +8,7 @@ import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
 
-from .bounds import above, hard_bounds, prescribed
+from .bounds import HOT_SPOT, above, hard_bounds, prescribed
 from .levels import Kept, Run, mean_row
 from .problem import Bound, MeanBound, Stage, StageResult
 from .released import dear_target_kept, gtv_kept, target_kept
@@ -39,7 +39,7 @@ def prescription_stage(
     bounds += prescribed(run, dear_target_kept(run, last, bounds), None)
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
-        bounds.append(Bound("hot spot over D95", goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
+        bounds.append(Bound(HOT_SPOT, goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
     return Stage(
         "PTV_opt D95 (Gy)", lambda x, s: -s["D95"] / goals.target_gy, tuple(bounds), tuple(means), {"D95": range_gy}
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from protocols import bed, eqd2
 
+from ..limiting import limiting, price_text
 from ..results import PlanEvaluation, StructureSummary
 from . import words
 
@@ -60,9 +61,15 @@ def certificate(judged: PlanEvaluation) -> list[tuple[str, str]]:
     excess = words.number(stated.max_violation_gy, 3)
     return [
         ("Largest excess over a mandatory dose limit on the reference dose, Gy", excess),
-        ("Duality gap, released voxels fixed (says nothing on optimality)", words.power(stated.gap_fixed)),
-        ("Distance to a valid relaxation of the whole problem", words.power(stated.gap_bound)),
-        ("Residual of the optimality conditions", words.power(stated.kkt)),
+        (
+            "Duality gap of the last rise of D95, released voxels fixed (says nothing on optimality)",
+            words.power(stated.gap_fixed),
+        ),
+        (
+            "Distance to a bound on D95, whichever voxels are released",
+            words.power(stated.gap_bound),
+        ),
+        ("Largest residual of the optimality conditions of that problem, on the full grid", words.power(stated.kkt)),
     ]
 
 
@@ -81,6 +88,23 @@ def grouped(warnings: Iterable[str]) -> list[str]:
         subject, colon, text = warning.partition(": ")
         subjects.setdefault(text if colon else warning, []).append(subject if colon else "")
     return [f"{', '.join(names)}: {text}" if names[0] else text for text, names in subjects.items()]
+
+
+def limiting_rows(judged: PlanEvaluation) -> list[tuple[str, ...]]:
+    """Structure, metric, limit, value, slack, uncertainty, state and price of what limits the dose, in its order."""
+    return [
+        (
+            goal.structure,
+            goal.metric,
+            words.limit_text(goal),
+            words.value_text(goal),
+            words.slack_text(goal),
+            f"{words.number(goal.uncertainty)} {goal.unit}" if goal.uncertainty is not None else words.NOTHING,
+            state,
+            price_text(goal, judged) or words.NOTHING,
+        )
+        for state, goal in limiting(judged)
+    ]
 
 
 def binding(judged: PlanEvaluation) -> list[tuple[str, list[str]]]:
