@@ -62,7 +62,7 @@ def select_backend(name: str = "auto") -> Backend:
         log.warning("numba cannot be loaded (%s): falling back to the slower NumPy kernels", error)
         return _numpy(f"fallback: numba cannot be loaded ({type(error).__name__})")
     reason = "asked for by name" if name == "numba" else "auto: the default on a CPU"
-    return Backend("numba", reason, numba_kernels)
+    return Backend("numba", f"{reason}; {numba_kernels.threads()} threads", numba_kernels)
 
 
 def _numpy(reason: str) -> Backend:

@@ -48,6 +48,19 @@ def check_position(patient_position: str | None) -> None:
         )
 
 
+def known_position(patient_position: str | None) -> str | None:
+    """A patient position as somebody types it ("hfs"), as DICOM has it ("HFS"); None where none is stated.
+
+    Raises
+    ------
+    InputError
+        It is unknown.
+    """
+    position = None if patient_position is None else patient_position.strip().upper()
+    check_position(position)
+    return position
+
+
 def rotation_about_z(angle_deg: float) -> npt.NDArray[np.float64]:
     """Matrix that turns coordinates of a system rotated by `angle_deg` about +Z into its mother system's."""
     c, s = _cos_sin(angle_deg)

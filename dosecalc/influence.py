@@ -17,10 +17,10 @@ from .beams import Beamlets
 from .errors import DoseError, InputError, UsageError
 from .grid import Grid, Volume
 from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments, kernel_arguments
-from .kernels.numpy_kernels import blurred_squares
 from .machine import BeamModel
 from .pencil_beam import Lattice, component_sigmas_mm, component_weights, lattice_of
 from .prepared import PreparedBeam, prepare_beam
+from .stored_matrix import log_truncation, stored_matrix
 from .validity import ValidityWarning, field_warnings, ray_warnings
 
 log = logging.getLogger(__name__)
@@ -121,13 +121,14 @@ class DoseInfluence:
         """
         w = _vector("weights", weights, self.voxels.size, "voxels")
         if self.precision == "reference":
-            return sum((w[part] @ rows for part, rows in self._row_chunks()), start=np.zeros(self.beamlets.count))
-        result = np.empty(self.beamlets.count)
+            return sum((w[part] @ self._rows(part) for part in self._chunks()), start=np.zeros(self.beamlets.count))
+        kernels, result = self.backend.kernels, np.empty(self.beamlets.count)
         for index, beam in enumerate(self._prepared):
             shape = (len(beam.table_v.coefficients), len(beam.table_u.coefficients))
             values = w.astype(beam.weights.dtype)
-            maps = self.backend.kernels.scatter(values, shape, *beam.taps)
-            result[self.beamlets.of_beam(index)] = beam.lattice.collect(beam.unmap(maps))
+            planes = kernels.scatter(values, shape, *beam.taps)
+            field = kernels.collect_field(beam.table_v.coefficients, planes, beam.table_u.coefficients)
+            result[self.beamlets.of_beam(index)] = beam.lattice.collect(field)
         return result
 
     def rows(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -143,11 +144,7 @@ class DoseInfluence:
         (n, B) float64
             Gy per MU-equivalent; ``rows(i) @ x`` is ``dose(x)[i]`` to rounding.
         """
-        index = self._positions(voxels)
-        result = np.empty((index.size, self.beamlets.count))
-        for b in range(len(self.beamlets.beams)):
-            result[:, self.beamlets.of_beam(b)] = self._beam_rows(b, index)
-        return result
+        return self._rows(self._positions(voxels))
 
     def tocsr(self, cutoff_mm: float = np.inf, threshold: float = 0.0) -> sparse.csr_array:
         """The dose-influence matrix, truncated on request, with the cost of truncation logged.
@@ -162,25 +159,13 @@ class DoseInfluence:
         Returns
         -------
         (V, B) scipy.sparse.csr_array, float32
-            int32 columns.
+            See `dosecalc.stored_matrix`.
         """
-        if not cutoff_mm > 0 or not 0 <= threshold < 1:
-            raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
-        largest = np.zeros(self.beamlets.count)
-        if threshold > 0:
-            for part, rows in self._row_chunks():
-                np.maximum(largest, np.max(rows * self._within(part, cutoff_mm), axis=0), out=largest)
-        kept_sum = total_sum = 0.0
-        blocks = []
-        for part, rows in self._row_chunks():
-            kept = np.where(self._within(part, cutoff_mm) & (rows > threshold * largest), rows, 0.0)
-            kept_sum, total_sum = kept_sum + kept.sum(), total_sum + rows.sum()
-            blocks.append(sparse.csr_array(kept.astype(np.float32)))
-        matrix = sparse.vstack(blocks, format="csr")
-        log.info(
-            "stored matrix: %d entries; cut-off %g mm and threshold %g drop %.3f %% of the dose of uniform fluence",
-            matrix.nnz, cutoff_mm, threshold, 100 * (1 - kept_sum / total_sum) if total_sum else 0.0,
+        matrix = stored_matrix(
+            self._fill_rows, self._place, self.voxels.size, self.beamlets, self.backend,
+            np.float32 if self.precision == "float32" else np.float64, cutoff_mm=cutoff_mm, threshold=threshold,
         )  # fmt: skip
+        log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
         return matrix
 
     def at_reference(self) -> DoseInfluence:
@@ -205,57 +190,59 @@ class DoseInfluence:
             raise InputError(f"voxel positions must lie in 0..{self.voxels.size - 1}.")
         return index.astype(np.int64)
 
-    def _axis_profiles(self, beam: int, index: Array) -> tuple[Lattice, Array, Array, Array]:
-        """Lattice, E_u (n, Ju, C), E_v (n, Jv, C) and component weights (n, C) of some voxels for one beam."""
-        if self.precision == "reference":
-            lattice = lattice_of(self.beamlets, beam, self.machine)
-            u, v, magnification = self.beamlets.beams[beam].project(
-                self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm
-            )
-            sigma_u, sigma_v = component_sigmas_mm(self.machine)
-            across = blurred_squares(u, lattice.u_mm, lattice.width_u_mm, sigma_u)
-            along = blurred_squares(v, lattice.v_mm, lattice.width_v_mm, sigma_v)
-            return lattice, across, along, self._component_weights(beam, index, magnification)
-        ready = self._prepared[beam]
-        return ready.lattice, *ready.profiles(index), ready.weights[index]
-
     def _component_weights(self, beam: int, index: Array | slice, magnification: Array) -> Array:
         return component_weights(self.machine, self.arguments[beam].at(index), magnification, self.backend)
 
-    def _beam_rows(self, beam: int, index: Array) -> Array:
-        lattice, across, along, weights = self._axis_profiles(beam, index)
-        return lattice.collect((along * weights[:, None, :]) @ across.transpose(0, 2, 1))
+    def _rows(self, index: Array | slice) -> npt.NDArray[np.float64]:
+        result = np.empty((self.voxels[index].size, self.beamlets.count))
+        self._fill_rows(index, result)
+        return result
+
+    def _fill_rows(self, index: Array | slice, result: Array) -> None:
+        for b in range(len(self.beamlets.beams)):
+            self._fill_beam_rows(b, index, result[:, self.beamlets.of_beam(b)])
+
+    def _fill_beam_rows(self, b: int, index: Array | slice, result: Array) -> None:
+        kernels = self.backend.kernels
+        if self.precision == "reference":
+            lattice, columns, lines = self._direct_axes(b)
+            u, v, magnification = self._projected(b, index)
+            weights = self._component_weights(b, index, magnification)
+            kernels.direct_rows(u, v, weights, columns, lines, lattice.row, lattice.column, lattice.output, result)
+        else:
+            beam = self._prepared[b].at(index)
+            tables = beam.table_v.coefficients, beam.table_u.coefficients
+            output = beam.lattice.output.astype(beam.weights.dtype)
+            kernels.spline_rows(*tables, *beam.taps, beam.lattice.row, beam.lattice.column, output, result)
+
+    def _direct_axes(self, b: int) -> tuple[Lattice, tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+        """Lattice of one beam, and its columns and rows with the blur along each."""
+        lattice = lattice_of(self.beamlets, b, self.machine)
+        sigma_u, sigma_v = component_sigmas_mm(self.machine)
+        return lattice, (lattice.u_mm, lattice.width_u_mm, sigma_u), (lattice.v_mm, lattice.width_v_mm, sigma_v)
+
+    def _projected(self, b: int, index: Array | slice) -> tuple[Array, Array, Array]:
+        """u, v and magnification of some voxels for one beam."""
+        return self.beamlets.beams[b].project(self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm)
+
+    def _place(self, part: slice) -> tuple[Array, Array]:
+        """u and v (n, beams) of a slice of voxels."""
+        placed = [self._projected(b, part) for b in range(len(self.beamlets.beams))]
+        return np.stack([u for u, _, _ in placed], axis=1), np.stack([v for _, v, _ in placed], axis=1)
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
         dose = np.zeros(self.voxels.size)
-        sigma_u, sigma_v = component_sigmas_mm(self.machine)
-        for b, beam in enumerate(self.beamlets.beams):
-            lattice = lattice_of(self.beamlets, b, self.machine)
+        for b in range(len(self.beamlets.beams)):
+            lattice, columns, lines = self._direct_axes(b)
             field = lattice.spread(x[self.beamlets.of_beam(b)])
-            columns = (lattice.u_mm, lattice.width_u_mm, sigma_u)
-            lines = (lattice.v_mm, lattice.width_v_mm, sigma_v)
             for part in _blocks(self.voxels.size, CHUNK_VOXELS):
-                u, v, magnification = beam.project(self.grid.centres_mm(self.voxels[part]), self.machine.sad_mm)
+                u, v, magnification = self._projected(b, part)
                 weights = self._component_weights(b, part, magnification)
                 dose[part] += self.backend.kernels.direct_dose(u, v, weights, field, columns, lines)
         return dose
 
-    def _row_chunks(self) -> Iterator[tuple[slice, Array]]:
-        for part in _blocks(self.voxels.size, max(1, CHUNK_PAIRS // max(1, self.beamlets.count))):
-            yield part, self.rows(np.arange(part.start, part.stop))
-
-    def _within(self, part: slice, cutoff_mm: float) -> Array:
-        """Whether each (voxel of the chunk, beamlet) pair lies within the cut-off in the isocentre plane."""
-        near = np.ones((part.stop - part.start, self.beamlets.count), bool)
-        if np.isinf(cutoff_mm):
-            return near
-        centres = self.grid.centres_mm(self.voxels[part])
-        for b, beam in enumerate(self.beamlets.beams):
-            own = self.beamlets.of_beam(b)
-            u, v, _ = beam.project(centres, self.machine.sad_mm)
-            distance = np.hypot(u[:, None] - self.beamlets.u_mm[own], v[:, None] - self.beamlets.v_mm[own])
-            near[:, own] = distance <= cutoff_mm
-        return near
+    def _chunks(self) -> Iterator[slice]:
+        return _blocks(self.voxels.size, max(1, CHUNK_PAIRS // max(1, self.beamlets.count)))
 
 
 def dose_influence(

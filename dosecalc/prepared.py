@@ -11,7 +11,6 @@ import numpy.typing as npt
 from .backend import Backend
 from .beams import Beamlets
 from .heterogeneity import KernelArguments
-from .kernels.numpy_kernels import spline_taps
 from .machine import BeamModel
 from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, component_weights, lattice_of, spline_table
 
@@ -50,26 +49,12 @@ class PreparedBeam:
         """Arguments of the `gather` and `scatter` kernels."""
         return self.iv, self.iu, self.fv, self.fu, self.weights
 
-    def at(self, index: Array) -> PreparedBeam:
+    def at(self, index: Array | slice) -> PreparedBeam:
         """The same tables for some of the voxels."""
         return PreparedBeam(
             self.lattice, self.table_u, self.table_v,
             self.iu[index], self.iv[index], self.fu[index], self.fv[index], self.weights[index],
         )  # fmt: skip
-
-    def profiles(self, index: Array) -> tuple[Array, Array]:
-        """E_u (n, Ju, C) and E_v (n, Jv, C) of some voxels."""
-        return (
-            _read(self.table_u, self.iu[index], self.fu[index]),
-            _read(self.table_v, self.iv[index], self.fv[index]),
-        )
-
-    def unmap(self, maps: Array) -> Array:
-        """Transpose of the `field_maps` kernel: (Nv, Nu, C) to (Jv, Ju)."""
-        across = self.table_u.coefficients.transpose(2, 0, 1)
-        along = self.table_v.coefficients.transpose(2, 1, 0)
-        result: Array = (along @ (maps.transpose(2, 0, 1) @ across)).sum(axis=0)
-        return result
 
 
 def prepare_beam(
@@ -105,12 +90,6 @@ def prepare_beam(
     (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
     weights = component_weights(machine, arguments, magnification, backend, dtype)
     return PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
-
-
-def _read(table: SplineTable, node: Array, offset: Array) -> Array:
-    """Table values (n, J, C) at the given nodes and offsets."""
-    taps = spline_taps(offset)
-    return sum(taps[k][:, None, None] * table.coefficients[node + k - 1] for k in range(3))
 
 
 def _span(t_mm: Array) -> tuple[float, float]:

@@ -13,11 +13,12 @@ from .dicom import CtSeries, read_rtstruct, read_seg, synthetic_series
 from .dicom import read_ct_series as read_dicom_series
 from .dicom.files import existing, list_files, read_dataset
 from .errors import InputError
-from .geometry import check_position
+from .geometry import known_position
 from .grid import Volume
 from .images import is_image, read_hu, refuse_pair
 from .label_maps import read_labels
 from .nrrd_file import segment_names
+from .slabs import EndCaps, check_end_caps
 from .structures import StructureSet
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
     resample_slices : bool
         Interpolate between unequally spaced DICOM slices instead of refusing them.
     patient_position : str, optional
-        How the patient lay, where the input does not say: "HFS", "FFP", ...
+        How the patient lay, where the input does not say: "HFS", "FFP", ..., in upper or lower case.
 
     Raises
     ------
@@ -51,8 +52,8 @@ def read_ct_series(path: str | Path, *, resample_slices: bool = False, patient_p
         As `read_ct`.
     """
     if is_image(path):
-        check_position(patient_position)
-        return synthetic_series(read_hu(path), patient_position=patient_position or "")
+        position = known_position(patient_position)
+        return synthetic_series(read_hu(path), patient_position=position or "")
     return read_dicom_series(path, resample_slices=resample_slices, patient_position=patient_position)
 
 
@@ -64,6 +65,7 @@ def read_structures(
     resample_labels: bool = False,
     leave_out: Sequence[str] = (),
     repair: Sequence[str] = (),
+    end_caps: EndCaps = "half_slice",
 ) -> StructureSet:
     """Structures of an RT Structure Set or Segmentation (a file, or a folder with one among others), or of a label map.
 
@@ -82,6 +84,9 @@ def read_structures(
     leave_out, repair : sequence of str
         Structures of an RT Structure Set to read it without, or whose contours may cross; see
         `dosecalc.dicom.read_rtstruct`.
+    end_caps : str
+        How far contours reach beyond the first and the last of them, "half_slice" or "at_contour"; see
+        `dosecalc.structures.Contours`. The voxels of label maps and segmentations say it themselves.
 
     Raises
     ------
@@ -89,7 +94,8 @@ def read_structures(
         See `dosecalc.dicom.read_rtstruct` and `dosecalc.label_maps.read_labels`; none or several structure
         sets; structures of another scan, or all outside the CT.
     """
-    found = _read_structures(path, names, ct, resample_labels, leave_out, repair)
+    check_end_caps(end_caps)
+    found = _read_structures(path, names, ct, resample_labels, leave_out, repair, end_caps)
     if ct is None:
         return found
     told = outside_scan(found, ct.volume.grid, str(path))
@@ -105,7 +111,9 @@ def _read_structures(
     resample_labels: bool,
     leave_out: Sequence[str],
     repair: Sequence[str],
+    end_caps: EndCaps,
 ) -> StructureSet:
+    asked_of_contours = bool(leave_out or repair or end_caps != "half_slice")
     if is_image(path):
         refuse_pair(path)
         if names is None and str(path).lower().endswith(".nrrd"):
@@ -116,17 +124,17 @@ def _read_structures(
                 where=str(path),
                 remedy="Give a JSON of label names.",
             )
-        if leave_out or repair:
-            raise InputError("a label map has no contours to leave out or repair.", where=str(path))
+        if asked_of_contours:
+            raise InputError("a label map has no contours to leave out, repair or end at.", where=str(path))
         labels = read_labels(path, names, scan=None if ct is None or resample_labels else ct.volume.grid)
         return replace(labels, frame_of_reference_uid=None if ct is None else ct.frame_of_reference_uid)
     if names is not None:
         raise InputError("label names apply to label maps only.", where=str(path), remedy="Leave them out.")
     file = _structure_file(existing(path))
     if read_dataset(file, pixels=False).get("Modality") != "SEG":
-        return read_rtstruct(file, ct=ct, leave_out=leave_out, repair=repair)
-    if leave_out or repair:
-        raise InputError("a segmentation has no contours to leave out or repair.", where=str(file))
+        return read_rtstruct(file, ct=ct, leave_out=leave_out, repair=repair, end_caps=end_caps)
+    if asked_of_contours:
+        raise InputError("a segmentation has no contours to leave out, repair or end at.", where=str(file))
     return read_seg(file, ct=ct)
 
 

@@ -1,13 +1,14 @@
 """Contours to slabs: which were drawn on one plane, and how far along the patient each plane reaches.
 
-A contour stands for a slab around its plane that ends halfway to its neighbours.
+A contour stands for a slab around its plane that ends halfway to its neighbours. Where there is no neighbour, the slab
+is symmetric ("half_slice") or ends at the contour ("at_contour"), see docs/volumes.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from .errors import InputError
 from .polygons import combined, joined, oriented, signed_area
 
 Floats = npt.NDArray[np.float64]
+EndCaps = Literal["half_slice", "at_contour"]
+END_CAPS: tuple[EndCaps, ...] = get_args(EndCaps)
 
 PLANE_TOLERANCE_MM = 0.01  # what rounding leaves (the same figure as for CT slices)
 JITTER_MM = 0.1  # half the distance of the thinnest CT slices: contours this close were drawn on one slice
@@ -53,6 +56,7 @@ def contour_slabs(
     z_mm: Sequence[float],
     polygons_mm: Sequence[Floats],
     slab_mm: float | None,
+    end_caps: EndCaps = "half_slice",
 ) -> tuple[tuple[Slab, ...], tuple[str, ...]]:
     """Checked slabs, by ascending z, of a structure's contours, and what is said about planes that seem missing.
 
@@ -65,7 +69,10 @@ def contour_slabs(
     polygons_mm : n arrays (m, 2)
         x, y vertices in mm.
     slab_mm : float or None
-        Thickness that each contour was drawn for, if the input states it.
+        Thickness that each contour was drawn for, if the input states it. Where it is the distance of the planes, it
+        goes before `end_caps`.
+    end_caps : str
+        One of `END_CAPS`: how far a part reaches beyond its first and last contour.
 
     Raises
     ------
@@ -77,12 +84,18 @@ def contour_slabs(
         raise InputError("has no contours.", where=f"structure {name!r}", remedy="Draw it or leave it out.")
     planes = planes_of(z_mm)
     z = np.array([plane for plane, _ in planes])
-    low, high, told = _slab_faces(name, z, slab_mm)
+    low, high, told = _slab_faces(name, z, slab_mm, end_caps)
     slabs = tuple(
         Slab(plane, float(low[i]), float(high[i]), oriented(name, plane, [polygons_mm[k] for k in members]))
         for i, (plane, members) in enumerate(planes)
     )
     told += _about_crowded(name, slabs)
+    if end_caps == "at_contour":
+        if slab_mm is not None and _is_stated(np.diff(z), slab_mm):
+            told.append(f"{name}: its contours are stated to be {slab_mm:g} mm thick; it does not end at them.")
+        else:
+            slabs, alone = _ended_at_contours(name, slabs)
+            told += alone
     spread = max(float(np.ptp([z_mm[k] for k in members])) for _, members in planes)
     if spread > PLANE_TOLERANCE_MM:
         told.insert(0, f"{name}: contours up to {spread:.2g} mm apart in z are taken as one plane.")
@@ -154,10 +167,7 @@ def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
         if not around or gap >= PLANE_SHARE * min(around):
             continue
         places = f"z = {slabs[i].z_mm:g} and {slabs[i + 1].z_mm:g} mm are {gap:.2g} mm apart"
-        one, two = (
-            joined([shapely.make_valid(shapely.polygons(r)) for r in slab.rings_mm], shapely.symmetric_difference)
-            for slab in slabs[i : i + 2]
-        )
+        one, two = _region(slabs[i]), _region(slabs[i + 1])
         if shapely.area(shapely.intersection(one, two)) < 0.5 * shapely.area(shapely.union(one, two)):
             raise InputError(
                 f"its contours at {places} and show different parts, those around lie {min(around):.3g} mm apart; "
@@ -169,16 +179,78 @@ def _about_crowded(name: str, slabs: Sequence[Slab]) -> list[str]:
     return told
 
 
-def _slab_faces(name: str, z: Floats, slab_mm: float | None) -> tuple[Floats, Floats, list[str]]:
+def check_end_caps(end_caps: str) -> None:
+    """Refuse a policy that is not one of `END_CAPS`.
+
+    Raises
+    ------
+    InputError
+    """
+    if end_caps not in END_CAPS:
+        raise InputError(f"end caps {end_caps!r} are unknown.", remedy=f"There are {', '.join(END_CAPS)}.")
+
+
+def _ended_at_contours(name: str, slabs: Sequence[Slab]) -> tuple[tuple[Slab, ...], list[str]]:
+    """Slabs that end at their plane where a part is not drawn on the next one, and what is said of lone parts.
+
+    A part goes on where it meets a part of the next plane; so each branch and each island has ends of its own.
+    """
+    parts = [_parts(slab) for slab in slabs]
+    up, down = ([np.zeros(len(shapes), dtype=bool) for shapes in parts] for _ in range(2))
+    for i in range(len(slabs) - 1):
+        if slabs[i + 1].low_mm - slabs[i].high_mm <= PLANE_TOLERANCE_MM:  # no gap between two parts
+            lower, upper = shapely.STRtree(parts[i + 1]).query(parts[i], predicate="intersects")
+            up[i][lower] = down[i + 1][upper] = True
+    ended: list[Slab] = []
+    lone_cc: list[float] = []
+    for slab, shapes, above, below in zip(slabs, parts, up, down, strict=True):
+        lone = ~(above | below)
+        low, high = np.where(below | lone, slab.low_mm, slab.z_mm), np.where(above | lone, slab.high_mm, slab.z_mm)
+        for faces in sorted(set(zip(low.tolist(), high.tolist(), strict=True))):
+            same = (low == faces[0]) & (high == faces[1])
+            ended.append(Slab(slab.z_mm, *faces, slab.rings_mm if same.all() else _rings(shapes[same])))
+        lone_cc += (shapely.area(shapes[lone]) * (slab.high_mm - slab.low_mm) / 1000.0).tolist()
+    if not lone_cc:
+        return tuple(ended), []
+    return tuple(ended), [
+        f"{name}: {len(lone_cc)} part(s), together {sum(lone_cc):.3g} cc, are drawn on one plane only and cannot end "
+        "there; they keep half a slice to each side."
+    ]
+
+
+def _parts(slab: Slab) -> npt.NDArray[Any]:
+    """The connected parts of a plane's region, as shapely polygons with their holes."""
+    shapes = shapely.get_parts(_region(slab))
+    return np.asarray(shapes[shapely.area(shapes) > 0.0])
+
+
+def _region(slab: Slab) -> Any:
+    return joined([shapely.make_valid(shapely.polygons(ring)) for ring in slab.rings_mm], shapely.symmetric_difference)
+
+
+def _rings(shapes: npt.NDArray[Any]) -> tuple[Floats, ...]:
+    """Their rings, not closed, holes with negative signed area."""
+    lines = [(sign, ring) for p in shapes for sign, ring in ((1, p.exterior), *((-1, hole) for hole in p.interiors))]
+    rings = [(sign, shapely.get_coordinates(line)[:-1]) for sign, line in lines]
+    return tuple(ring if sign * signed_area(ring) > 0 else ring[::-1] for sign, ring in rings)
+
+
+def _is_stated(gaps: Floats, slab_mm: float | None) -> bool:
+    """Whether the thickness that the input states is the distance of its planes, and counts."""
+    return slab_mm is not None and (not len(gaps) or abs(slab_mm - float(gaps.min())) <= PLANE_TOLERANCE_MM)
+
+
+def _slab_faces(name: str, z: Floats, slab_mm: float | None, end_caps: EndCaps) -> tuple[Floats, Floats, list[str]]:
     """Low and high face of each slab: halfway to the neighbouring plane, symmetric at the ends of a part."""
     gaps = np.diff(z)
-    if slab_mm is not None and (not len(gaps) or abs(slab_mm - gaps.min()) <= PLANE_TOLERANCE_MM):
+    if slab_mm is not None and _is_stated(gaps, slab_mm):
         empty = gaps > slab_mm + 2 * PLANE_TOLERANCE_MM
         told = _about_gaps(name, z, empty, "left empty, as its slab thickness says")
         return z - slab_mm / 2, z + slab_mm / 2, told
     if not len(gaps):
         raise InputError(
-            f"has contours on one plane only (z = {z[0]:g} mm), so its thickness is unknown.",
+            f"has contours on one plane only (z = {z[0]:g} mm), so its thickness is unknown"
+            f"{'' if end_caps == 'half_slice' else ', and none if it ends at its contours'}.",
             where=f"structure {name!r}",
             remedy="State the slab thickness or draw at least two planes.",
         )

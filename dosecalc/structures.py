@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .errors import InputError
 from .grid import Grid
 from .rasterise import occupancy_on, slabs_on
-from .slabs import Slab, contour_slabs
+from .slabs import EndCaps, Slab, check_end_caps, contour_slabs
 
 ROLES = ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")
 NAME_LENGTH = 64
@@ -73,11 +73,15 @@ class Contours:
     slab_mm : float, optional
         Thickness that each contour was drawn for, where the input states it. Without it, slabs reach halfway
         to the neighbouring planes.
+    end_caps : str
+        "half_slice": the first and the last contour of each part stand for half a slice beyond them. "at_contour":
+        the part ends there. See docs/volumes.md.
     """
 
     z_mm: tuple[float, ...]
     polygons_mm: tuple[npt.NDArray[np.float64], ...]
     slab_mm: float | None = None
+    end_caps: EndCaps = "half_slice"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z_mm", tuple(float(z) for z in self.z_mm))
@@ -88,6 +92,7 @@ class Contours:
             raise InputError("each polygon must be an (n, 2) array of x, y in mm.")
         if not np.isfinite(self.z_mm).all() or not (self.slab_mm is None or self.slab_mm > 0):
             raise InputError("contour planes must be finite and the slab thickness positive, in mm.")
+        check_end_caps(self.end_caps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +144,7 @@ class Structure:
         notices: tuple[str, ...] = ()
         if isinstance(self.geometry, Contours):
             shape = self.geometry
-            slabs, notices = contour_slabs(self.name, shape.z_mm, shape.polygons_mm, shape.slab_mm)
+            slabs, notices = contour_slabs(self.name, shape.z_mm, shape.polygons_mm, shape.slab_mm, shape.end_caps)
         elif not self.geometry.fraction.any():
             raise InputError("has no voxels.", where=self._where, remedy="Draw it or leave it out.")
         object.__setattr__(self, "_slabs", slabs)
@@ -159,7 +164,8 @@ class Structure:
             return self.geometry.grid.bounds_mm
         points = np.concatenate(self.geometry.polygons_mm)
         low, high = points.min(axis=0), points.max(axis=0)
-        return np.array([[*low, self._slabs[0].low_mm], [*high, self._slabs[-1].high_mm]])
+        ends = min(slab.low_mm for slab in self._slabs), max(slab.high_mm for slab in self._slabs)
+        return np.array([[*low, ends[0]], [*high, ends[1]]])
 
     def on(self, grid: Grid) -> Voxels:
         """Voxel indices and cc per voxel of this structure on `grid`.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.logging import RichHandler
@@ -28,6 +28,7 @@ from .options import (
     BeamsArg,
     DensityArg,
     DoseGridArg,
+    EndCapsArg,
     HeterogeneityArg,
     HuTableArg,
     LeaveOut,
@@ -50,6 +51,8 @@ from .options import (
 from .protocol_verbs import protocols_app, regimens_app
 
 if TYPE_CHECKING:
+    from dosecalc.slabs import EndCaps
+
     from .job import Job
 
 app = typer.Typer(
@@ -143,9 +146,12 @@ def plan_command(
     resample_labels: ResampleLabels = False,
     leave_out: LeaveOut = None,
     repair: Repair = None,
+    end_caps: EndCapsArg = "half_slice",
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
+    from dosecalc.geometry import known_position
+
     from .densities import parse_densities
     from .job import Job, parse_targets
 
@@ -171,11 +177,12 @@ def plan_command(
             out=out,
             overwrite=overwrite,
             aliases=aliases,
-            patient_position=patient_position,
+            patient_position=known_position(patient_position),
             resample_slices=resample_slices,
             resample_labels=resample_labels,
             leave_out=tuple(leave_out or ()),
             repair=tuple(repair or ()),
+            end_caps=_end_caps(end_caps),
         )
     )
 
@@ -226,6 +233,7 @@ def evaluate_command(
     aliases: AliasesArg = None,
     leave_out: LeaveOut = None,
     repair: Repair = None,
+    end_caps: EndCapsArg = "half_slice",
     scenario: Scenario = None,
     ask_eligibility: AskEligibility = False,
     after_chemotherapy: AfterChemotherapy = None,
@@ -255,7 +263,13 @@ def evaluate_command(
             "chemotherapy and liver function are used by selection rules only.", remedy="Add --eligibility."
         )
     chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
-    read = read_structures(structures, structure_names, leave_out=tuple(leave_out or ()), repair=tuple(repair or ()))
+    read = read_structures(
+        structures,
+        structure_names,
+        leave_out=tuple(leave_out or ()),
+        repair=tuple(repair or ()),
+        end_caps=_end_caps(end_caps),
+    )
     given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
     prior = read_prior(prior_dose, prior_fractions, recovery, read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
@@ -286,6 +300,7 @@ def inspect_command(
     structure_names: Annotated[Path | None, typer.Option("--structure-names", help="JSON of label names.")] = None,
     leave_out: LeaveOut = None,
     repair: Repair = None,
+    end_caps: EndCapsArg = "half_slice",
     as_json: AsJson = False,
 ) -> None:
     """Before planning: series, geometry, structures with volumes and TG-263 names, and every problem found."""
@@ -294,11 +309,12 @@ def inspect_command(
 
     if (path is None) == (ct is None):
         raise UsageError("give either a PATH to look through, or --ct with the structures that go with it.")
+    asked = tuple(leave_out or ()), tuple(repair or ()), _end_caps(end_caps)
     with _logging_errors_only():
         if path is not None:
-            found = survey(path, leave_out=tuple(leave_out or ()), repair=tuple(repair or ()))
+            found = survey(path, leave_out=asked[0], repair=asked[1], end_caps=asked[2])
         elif ct is not None:
-            found = inspect_input(ct, structures, structure_names, tuple(leave_out or ()), tuple(repair or ()))
+            found = inspect_input(ct, structures, structure_names, *asked)
     if as_json:
         print_json(found)
     else:
@@ -377,6 +393,12 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UsageError(f"{option} {value!r} is unknown; there are {', '.join(allowed)}.")
     return value
+
+
+def _end_caps(value: str) -> EndCaps:
+    from dosecalc.slabs import END_CAPS
+
+    return cast("EndCaps", _one_of("--end-caps", value, END_CAPS))
 
 
 @app.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from dosecalc.dicom import CtSeries
 from dosecalc.errors import InputError
 from dosecalc.plausibility import findings
 from dosecalc.reading import read_ct_series, read_structures
+from dosecalc.slabs import EndCaps
 
 from .arrangements import planning_position
 from .tables import print_record, print_table
@@ -23,6 +25,7 @@ def inspect_input(
     structure_names: Path | None,
     leave_out: tuple[str, ...] = (),
     repair: tuple[str, ...] = (),
+    end_caps: EndCaps = "half_slice",
 ) -> dict[str, Any]:
     """Grid and HU of a CT and, for every structure, volume, role, TG-263 name and what the scan cuts."""
     series = read_ct_series(ct)
@@ -43,11 +46,14 @@ def inspect_input(
         }
     }
     if structures is not None:
+        reading = partial(
+            read_structures, structures, structure_names, leave_out=leave_out, repair=repair, end_caps=end_caps
+        )
         try:
-            read = read_structures(structures, structure_names, ct=series, leave_out=leave_out, repair=repair)
+            read = reading(ct=series)
         except InputError as error:
             problems.append(str(error))
-            read = read_structures(structures, structure_names, leave_out=leave_out, repair=repair)
+            read = reading()
         notices += read.notices
         found["structures"] = [
             {

@@ -20,6 +20,7 @@ from dosecalc.machine import BeamModel, load_machine
 from dosecalc.medium import DensityOverride, OutsideBody
 from dosecalc.names import read_table
 from dosecalc.reading import read_ct_series, read_structures
+from dosecalc.slabs import EndCaps
 
 from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
@@ -61,6 +62,7 @@ class Job:
     resample_labels: bool = False
     leave_out: tuple[str, ...] = ()
     repair: tuple[str, ...] = ()
+    end_caps: str = "half_slice"
 
     @property
     def reading_overrides(self) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ class Job:
             (position is not None, f"patient position {position} stated by the user"),
             (self.resample_slices, "unequally spaced slices may be interpolated"),
             (self.resample_labels, "a label map on other voxels than the CT's is accepted"),
+            (self.end_caps != "half_slice", "structures end at their first and last contours"),
         )
         return (
             *(text for asked, text in told if asked),
@@ -109,6 +112,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         resample_labels=job.resample_labels,
         leave_out=job.leave_out,
         repair=job.repair,
+        end_caps=cast(EndCaps, job.end_caps),
     )
     hashes = _input_hashes(job)
     try:

@@ -81,6 +81,14 @@ Repair = Annotated[
     list[str] | None,
     typer.Option("--repair", help="Take this structure although its contours cross (even-odd); repeatable, recorded."),
 ]
+EndCapsArg = Annotated[
+    str,
+    typer.Option(
+        "--end-caps",
+        help="half_slice: the first and last contours of an RTSTRUCT stand for half a slice beyond them; at_contour: "
+        "structures end there, recorded.",
+    ),
+]
 AcceptCt = Annotated[
     bool, typer.Option("--accept-ct", help="Plan although the CT's values or size look implausible; recorded.")
 ]

@@ -107,6 +107,7 @@ class Provenance:
     beams : tuple of dict
         Gantry, couch, collimator, isocentre and number of beamlets.
     threads : int
+        Of BLAS in the solver; those of the compiled kernels stand in `backend_reason`.
     solver : str
     seed : int
         Nothing here is random; recorded for later versions that are.

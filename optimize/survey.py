@@ -20,6 +20,7 @@ from dosecalc.grid import Volume
 from dosecalc.images import is_image, read_image
 from dosecalc.plausibility import dose_doubts, findings
 from dosecalc.reading import read_ct_series, read_structures
+from dosecalc.slabs import EndCaps
 from dosecalc.structures import StructureSet
 
 from .inspection import position_problem, print_told
@@ -31,7 +32,13 @@ _BY_FILE = {"RTSTRUCT": 1, "SEG": 1, "RTPLAN": 1, "RTDOSE": 2}
 MOST_FILES = 100_000
 
 
-def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[str, ...] = ()) -> dict[str, Any]:
+def survey(
+    path: str | Path,
+    *,
+    leave_out: tuple[str, ...] = (),
+    repair: tuple[str, ...] = (),
+    end_caps: EndCaps = "half_slice",
+) -> dict[str, Any]:
     """List every series below a path, the structures of every structure set, and every problem in words.
 
     Parameters
@@ -40,6 +47,8 @@ def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[s
         A folder, searched with all folders in it, or one file.
     leave_out, repair : tuple of str
         Structures to read RT Structure Sets without, or whose contours may cross, as for planning.
+    end_caps : str
+        How far the contours of RT Structure Sets reach beyond the first and the last of them, as for planning.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def survey(path: str | Path, *, leave_out: tuple[str, ...] = (), repair: tuple[s
     """
     files = _files(existing(path))
     images = [p for p in files if is_image(p)]
-    found = Survey(leave_out, repair)
+    found = Survey(leave_out, repair, end_caps)
     groups = _grouped(found, [p for p in files if not is_image(p)])
     shared = Counter(group[0][0].parent for group in groups.values() if len(group) > 1)
     for (modality, _), group in sorted(groups.items(), key=lambda item: _BY_FILE.get(item[0][0], 0)):
@@ -194,7 +203,9 @@ def _add_image(found: Survey, file: Path) -> None:
         return
     grid, values = read
     row |= extent(grid)
-    if is_label_map(values):
+    is_map, why = is_label_map(file, values)
+    found.notices.append(f"{file}: taken for a {'label map' if is_map else 'CT'}: {why}.")
+    if is_map:
         row["modality"] = f"{kind} label map"
         found.structures += label_rows(file, grid, values, found)
     elif np.isfinite(values).all():
@@ -209,7 +220,10 @@ def _structure_set(found: Survey, file: Path, header: pydicom.Dataset) -> list[d
     drawn, referenced = stated
     found.drawn |= drawn
     leave_out, repair = ([name for name in asked if name in drawn] for asked in (found.leave_out, found.repair))
-    read: StructureSet | None = found.attempt(partial(read_structures, file, leave_out=leave_out, repair=repair))
+    caps = found.end_caps if header.get("Modality") == "RTSTRUCT" else "half_slice"
+    read: StructureSet | None = found.attempt(
+        partial(read_structures, file, leave_out=leave_out, repair=repair, end_caps=caps)
+    )
     if read is None:
         return []
     frame = str(read.frame_of_reference_uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,11 +21,16 @@ from dosecalc.errors import DosecalcError, InputError
 from dosecalc.grid import Grid
 from dosecalc.label_maps import label_names
 from dosecalc.nrrd_file import segment_names
+from dosecalc.slabs import EndCaps
 from dosecalc.structures import FACES, role_from_name
 
 _UID_DIGITS = 6
 MOST_LABELS = 1000
 """Largest number in an image that is taken for a label map."""
+MOST_DIFFERENT = 128
+"""Numbers that a label map holds at most: atlases of the body have up to 117 labels, a CT in 8 bits some 200 greys."""
+_LABEL_WORDS = frozenset(("seg", "segmentation", "label", "labels", "labelmap", "mask", "masks", "structures", "roi"))
+_CT_WORDS = frozenset(("ct", "cbct", "image", "img", "scan"))
 SERIES_KEYS = (
     "modality", "series", "files", "position", "spacing_mm", "slice_gaps_mm", "z_mm", "content", "where",
 )  # fmt: skip
@@ -45,6 +51,7 @@ class Survey:
 
     leave_out: tuple[str, ...]
     repair: tuple[str, ...]
+    end_caps: EndCaps
     scans: list[Scan] = field(default_factory=list)
     frames: set[str] = field(default_factory=set)
     drawn: set[str] = field(default_factory=set)
@@ -100,11 +107,24 @@ def extent(grid: Grid) -> dict[str, str]:
     }
 
 
-def is_label_map(values: npt.NDArray[Any]) -> bool:
-    """Whether an image holds whole numbers from 0 on, few of them: HU go below 0."""
-    if not np.issubdtype(values.dtype, np.integer) and not np.array_equal(values, np.round(values)):
-        return False
-    return bool(values.min() >= 0 and 0 < values.max() <= MOST_LABELS)
+def is_label_map(file: Path, values: npt.NDArray[Any]) -> tuple[bool, str]:
+    """Whether an image is a label map or else a CT, and why it was taken for that.
+
+    HU go below 0. What holds whole numbers from 0 on is told by segments that it names, by
+    words in the name of the file, or by how many different numbers it holds.
+    """
+    whole = np.issubdtype(values.dtype, np.integer) or np.array_equal(values, np.round(values))
+    if not whole or values.min() < 0 or not 0 < values.max() <= MOST_LABELS:
+        return False, "its values cannot be labels"
+    if file.suffix.lower() == ".nrrd" and segment_names(file):
+        return True, "it names its segments"
+    words = frozenset(re.findall("[a-z]+", file.name.lower()))
+    for found, is_map in ((words & _LABEL_WORDS, True), (words & _CT_WORDS, False)):
+        if found:
+            return is_map, f"its name says {min(found)!r}"
+    different = int(np.count_nonzero(np.bincount(values.astype(np.int64).ravel())))
+    few = different <= MOST_DIFFERENT
+    return few, f"it holds {different} different whole numbers, {'as' if few else 'more than'} a label map has"
 
 
 def label_rows(file: Path, grid: Grid, values: npt.NDArray[Any], found: Survey) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.uid import CTImageStorage, generate_uid
 
 from ..errors import InputError, UnsafeInputError
-from ..geometry import PATIENT_POSITIONS, check_position
+from ..geometry import PATIENT_POSITIONS, known_position
 from ..grid import Grid, Volume
 from ..orientation import is_oblique, to_lps
 from .consistency import LOCALIZER, header_notices, what_else
@@ -171,7 +171,7 @@ def _refuse_mixture(keyword: str, got: object, expected: object, file: Path, fir
 
 def _patient_position(frames: list[Frame], given: str | None, notices: list[str]) -> str:
     """What the images state, or what the user says where they state nothing that a linac knows; never assumed."""
-    check_position(given)
+    given = known_position(given)
     header, file = frames[0].header, frames[0].file
     stated = text(header, "PatientPosition", file).strip().upper() if header.get("PatientPosition") else ""
     if given is not None and stated and stated not in PATIENT_POSITIONS:

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pydicom
 from pydicom.multival import MultiValue
 
 from ..errors import InputError, UnsafeInputError
-from ..slabs import JITTER_MM, PLANE_TOLERANCE_MM, enclosed, even_odd, planes_of
+from ..slabs import JITTER_MM, PLANE_TOLERANCE_MM, EndCaps, check_end_caps, enclosed, even_odd, planes_of
 from ..structures import NAME_LENGTH, Contours, Structure, StructureSet, role_from_name
 from .belonging import check_belongs
 from .files import decimals, existing, number, numbers, parsing, read_dataset, required, text
@@ -37,7 +38,12 @@ Ring = tuple[float, npt.NDArray[np.float64]]
 
 
 def read_rtstruct(
-    path: str | Path, *, ct: CtSeries | None = None, leave_out: Sequence[str] = (), repair: Sequence[str] = ()
+    path: str | Path,
+    *,
+    ct: CtSeries | None = None,
+    leave_out: Sequence[str] = (),
+    repair: Sequence[str] = (),
+    end_caps: EndCaps = "half_slice",
 ) -> StructureSet:
     """Structures of an RT Structure Set.
 
@@ -56,6 +62,9 @@ def read_rtstruct(
     repair : sequence of str
         Structures whose contours may cross themselves or each other: what an even number of them encloses is outside,
         rings drawn again counted once.
+    end_caps : str
+        How far structures reach beyond their first and last contours, see `dosecalc.structures.Contours`; those whose
+        ContourSlabThickness is the distance of their planes reach as far as it says.
 
     Returns
     -------
@@ -69,6 +78,7 @@ def read_rtstruct(
     UnsafeInputError
         More ROIs, contours or points than anybody draws.
     """
+    check_end_caps(end_caps)
     file = existing(path)
     with parsing(file):
         dataset = read_dataset(file)
@@ -84,6 +94,8 @@ def read_rtstruct(
         rois = {roi: name for roi, name in asked.items() if roi in roles}
         rings, slabs = _contours(dataset, names, rois, file, notices)
     notices += [f"{name}: left out of the structures, as asked." for name in leave_out]
+    if end_caps == "at_contour":
+        notices.append("structures: they end at their first and last contours, as asked.")
     absent = [*leave_out, *(name for roi, name in asked.items() if roi not in rois or not rings[roi])]
     notices += [f"{name}: has no closed contours and is left out." for roi, name in rois.items() if not rings[roi]]
     common = _common_gap(rings)
@@ -92,7 +104,7 @@ def read_rtstruct(
     for roi, name in rois.items():
         try:
             if rings[roi]:
-                shape = _shape(name, rings[roi], slabs[roi], common, notices)
+                shape = _shape(name, rings[roi], slabs[roi], common, notices, end_caps)
                 if name in repair:
                     shape = _repaired(name, roles[roi], shape, notices)
                 structures.append(Structure(name, roles[roi], shape))
@@ -110,22 +122,29 @@ def read_rtstruct(
 
 
 def _shape(
-    name: str, rings: list[Ring], slab_mm: float | None, common_mm: float | None, notices: list[str]
+    name: str,
+    rings: list[Ring],
+    slab_mm: float | None,
+    common_mm: float | None,
+    notices: list[str],
+    end_caps: EndCaps,
 ) -> Contours:
-    """Contours of one structure; a single plane takes its thickness from the others."""
+    """Contours of one structure; a single plane takes its thickness from the others, unless it ends at its contours."""
     planes = tuple(z for z, _ in rings)
-    if slab_mm is None and common_mm is not None and len(planes_of(planes)) == 1:
+    single = slab_mm is None and len(planes_of(planes)) == 1
+    if single and common_mm is not None and end_caps == "half_slice":
         notices.append(
             f"{name}: is drawn on one plane; taken as {common_mm:.3g} mm thick, the distance of others' planes."
         )
         slab_mm = common_mm
-    return Contours(planes, tuple(points for _, points in rings), slab_mm=slab_mm)
+    return Contours(planes, tuple(points for _, points in rings), slab_mm, end_caps)
 
 
 def _repaired(name: str, role: str, drawn: Contours, notices: list[str]) -> Contours:
     """What the contours enclose an odd number of times; the notice gives the volumes to judge it by."""
     before, after = (
-        Contours(*combine(drawn.z_mm, drawn.polygons_mm), slab_mm=drawn.slab_mm) for combine in (enclosed, even_odd)
+        replace(drawn, z_mm=z, polygons_mm=rings)
+        for z, rings in (combine(drawn.z_mm, drawn.polygons_mm) for combine in (enclosed, even_odd))
     )
     notices.append(
         f"{name}: its contours were repaired as asked: {len(drawn.z_mm)} became {len(after.z_mm)}, the "

@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage, RTStructureSetStorage, generate_uid
 
 from ..contouring import as_contours
 from ..errors import InputError
-from ..structures import Structure, StructureSet
+from ..structures import Contours, Structure, StructureSet
 from .series import CtSeries
 from .writing import RESEARCH_NOTE, new_object, reference, save
 
@@ -29,7 +29,8 @@ def write_rtstruct(path: str | Path, structures: StructureSet, ct: CtSeries) -> 
     """Write all structures; contours as they are, occupancies outlined in each slice so that its area is kept.
 
     Several rings of one plane, holes included, are written as separate CLOSED_PLANAR contours, which combine
-    by exclusive or; no keyholes are made. Vertices keep 10 significant digits.
+    by exclusive or; no keyholes are made. Vertices keep 10 significant digits. Where the thickness of the slabs is
+    known (outlines, contours that came with one), it is written as their ContourSlabThickness.
 
     Parameters
     ----------
@@ -87,15 +88,13 @@ def _roi_contour(roi: int, structure: Structure, ct: CtSeries) -> Dataset:
     item.ROIDisplayColor = list(_COLOURS[(roi - 1) % len(_COLOURS)])
     item.ReferencedROINumber = roi
     contours = as_contours(structure)
-    item.ContourSequence = list(_contour_items(contours.z_mm, contours.polygons_mm, ct))
+    item.ContourSequence = list(_contour_items(contours, ct))
     return item
 
 
-def _contour_items(
-    z_mm: tuple[float, ...], polygons_mm: tuple[npt.NDArray[np.float64], ...], ct: CtSeries
-) -> Iterator[Dataset]:
+def _contour_items(contours: Contours, ct: CtSeries) -> Iterator[Dataset]:
     grid = ct.volume.grid
-    for z, ring in zip(z_mm, polygons_mm, strict=True):
+    for z, ring in zip(contours.z_mm, contours.polygons_mm, strict=True):
         item = Dataset()
         position = (z - grid.origin_mm[2]) / grid.spacing_mm[2]
         k = round(position)
@@ -103,6 +102,8 @@ def _contour_items(
             item.ContourImageSequence = [reference(CTImageStorage, ct.sop_instance_uids[k])]
         item.ContourGeometricType = "CLOSED_PLANAR"
         item.NumberOfContourPoints = len(ring)
+        if contours.slab_mm is not None:
+            item.ContourSlabThickness = f"{contours.slab_mm:.10g}"
         item[_CONTOUR_DATA] = _decimals(np.column_stack([ring, np.full(len(ring), z)]))
         # as if read in this encoding: otherwise the text is parsed into numbers and formatted again
         item.set_original_encoding(True, True, default_encoding)

@@ -20,9 +20,10 @@ from .source_tree import (
 )
 
 LONGEST_BODY = 50
-NUMPY_KERNELS = "dosecalc/kernels/numpy_kernels.py"
-KERNEL_TWINS = {"dosecalc/kernels/numba_kernels.py"}
-"""Their functions are documented once, at their NumPy twins."""
+KERNEL_TWINS = {
+    f"dosecalc/kernels/numba_{name}.py": f"dosecalc/kernels/numpy_{name}.py" for name in ("rays", "maps", "pairs")
+}
+"""Compiled kernels are documented once, at their NumPy twins."""
 EXECUTES_DATA = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 TEXT = {
     ".py",
@@ -103,13 +104,19 @@ def test_public_functions_and_classes_have_docstrings(package):
     assert [module.where for module in modules(package) if not ast.get_docstring(module.tree)] == []
 
 
-@pytest.mark.parametrize("where", sorted(KERNEL_TWINS))
-def test_kernel_twins_have_the_same_functions_and_arguments(where):
+@pytest.mark.parametrize(("where", "numpy"), sorted(KERNEL_TWINS.items()))
+def test_kernel_twins_have_the_same_functions_and_arguments(where, numpy):
     """Each kernel of a twin stands in the NumPy file too, with the same parameters in the same order."""
     kernels = {module.where: _public_signatures(module) for module in modules("dosecalc")}
-    stated, twin = kernels[NUMPY_KERNELS], kernels[where]
+    stated, twin = kernels[numpy], kernels[where]
     assert twin
     assert twin == {name: stated.get(name) for name in twin}
+
+
+def test_every_kernel_of_numba_is_one_of_numpy():
+    from dosecalc.kernels import numba_kernels, numpy_kernels
+
+    assert set(numba_kernels.__all__) - {"threads"} <= set(numpy_kernels.__all__)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

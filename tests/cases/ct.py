@@ -744,6 +744,18 @@ CASES = [
         numbers=_stated("HFS"),
     ),
     Case(
+        "stated in lower case",
+        "CT",
+        "images say HFS, the user says ffs",
+        unchanged,
+        "'HFS', but 'FFS' was given",
+        "images say nothing, the user says hfp",
+        all_slices(PatientPosition=None),
+        options={"patient_position": "ffs"},
+        valid_options={"patient_position": "hfp"},
+        numbers=_stated("HFP"),
+    ),
+    Case(
         "unknown code of position",
         "CT",
         "images say XYZ, and the user as well",

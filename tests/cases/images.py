@@ -276,6 +276,17 @@ MAPS = [
         numbers=_resampled,
     ),
     Case(
+        "end caps",
+        "labels",
+        "it shall end at contours that it does not have",
+        unchanged,
+        "a label map has no contours to leave out, repair or end at",
+        "the usual policy, which does not touch its voxels",
+        unchanged,
+        options={"end_caps": "at_contour"},
+        valid_options={"end_caps": "half_slice"},
+    ),
+    Case(
         "outside the CT",
         "labels",
         "x and y with the other sign",

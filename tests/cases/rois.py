@@ -25,14 +25,22 @@ def _parts(apart_mm: float) -> Callable[[Path], None]:
     return structures(lambda d: setattr(item(d), "ContourSequence", Sequence(drawn)))
 
 
-def _one_slice(*rois: int) -> Callable[[Path], None]:
+def _one_slice(*rois: int, thickness_mm: float | None = None) -> Callable[[Path], None]:
     """ROIs in two parts on one slice, their contours 0.04 mm apart in z."""
-    return structures(
-        lambda d: [
-            setattr(item(d, roi), "ContourSequence", Sequence([contour(PARTS[0], 106.0), contour(PARTS[1], 106.04)]))
-            for roi in rois
-        ]
-    )
+
+    def drawn() -> Sequence:
+        made = [contour(PARTS[0], 106.0), contour(PARTS[1], 106.04)]
+        for each in made if thickness_mm else ():
+            each.ContourSlabThickness = thickness_mm
+        return Sequence(made)
+
+    return structures(lambda d: [setattr(item(d, roi), "ContourSequence", drawn()) for roi in rois])
+
+
+def _island(by_mm: float) -> Callable[[Path], None]:
+    """A box of 4 x 5 mm on the middle slice, to the right of the liver where it is not moved towards it."""
+    ring = box((-21.0 + by_mm, -17.0 + by_mm), (-5.0, 0.0))
+    return structures(lambda d: item(d).ContourSequence.append(contour(ring, 106.0)))
 
 
 def _wobbling(by_mm: float) -> Callable[[Path], None]:
@@ -291,5 +299,53 @@ CASES = [
         "ROI no. 1 'Liver': has no NumberOfContourPoints",
         "all stated",
         unchanged,
+    ),
+    Case(
+        "end caps",
+        "RTSTRUCT",
+        "an unknown policy is asked for",
+        unchanged,
+        "end caps 'rounded' are unknown",
+        "structures end at their first and last contours, as asked: 6 of 9 mm",
+        unchanged,
+        options={"end_caps": "rounded"},
+        valid_options={"end_caps": "at_contour"},
+        numbers=tells("structures: they end at their first and last contours, as asked", judge=cc(LIVER_CC * 6 / 9)),
+    ),
+    Case(
+        "end caps of one plane",
+        "RTSTRUCT",
+        "a structure on one plane that shall end at its contours",
+        _one_slice(0),
+        "ROI no. 1 'Liver': .* on one plane only .* none if it ends at its contours",
+        "its ContourSlabThickness says how thick it is",
+        _one_slice(0, thickness_mm=3.0),
+        options={"end_caps": "at_contour"},
+        valid_options={"end_caps": "at_contour"},
+        numbers=tells("Liver: its contours are stated to be 3 mm thick", judge=cc(LIVER_CC / 3)),
+    ),
+    Case(
+        "end caps of an island",
+        "RTSTRUCT",
+        "a second part that lies across the first, on one plane",
+        _island(4.0),
+        "'Liver', plane z = 106 mm: two contours overlap in part",
+        "a second part beside it, on one plane: it keeps half a slice to each side",
+        _island(0.0),
+        options={"end_caps": "at_contour"},
+        valid_options={"end_caps": "at_contour"},
+        numbers=tells("Liver: 1 part(s), together 0.06 cc", judge=cc(LIVER_CC * 6 / 9 + 0.06)),
+    ),
+    Case(
+        "end caps of stated slabs",
+        "RTSTRUCT",
+        "ContourSlabThickness is not a number",
+        structures(lambda d: _all_drawn(d, "ContourSlabThickness", float("nan"))),
+        "ROI no. 1 'Liver': ContourSlabThickness",
+        "it is the distance of the planes, and goes before the policy that is asked for",
+        structures(lambda d: _all_drawn(d, "ContourSlabThickness", 3.0)),
+        options={"end_caps": "at_contour"},
+        valid_options={"end_caps": "at_contour"},
+        numbers=tells("Liver: its contours are stated to be 3 mm thick", judge=cc(LIVER_CC)),
     ),
 ]

@@ -84,7 +84,7 @@ def test_matrix_without_truncation_is_the_operator(operator):
 
 
 def test_truncation_loses_dose_and_says_how_much(operator, caplog):
-    with caplog.at_level("INFO", logger="dosecalc.influence"):
+    with caplog.at_level("INFO", logger="dosecalc.stored_matrix"):
         matrix = operator.tocsr(cutoff_mm=10.0, threshold=1e-3)
     full = operator.tocsr()
     assert matrix.nnz < full.nnz
@@ -113,6 +113,29 @@ def test_backends_agree(machine, marker_phantom, heterogeneity):
         assert np.abs(a.depth_mm - b.depth_mm).max() <= 1e-9
         assert np.abs(a.scale_primary - b.scale_primary).max() <= 1e-12 * a.scale_primary.max()
         assert np.abs(a.scale_scatter - b.scale_scatter).max() <= 1e-12 * a.scale_scatter.max()
+
+
+@pytest.mark.parametrize(("precision", "rounding"), [("float32", 2e-6), ("float64", 1e-12), ("reference", 1e-12)])
+def test_backends_agree_in_every_verb(machine, marker_phantom, precision, rounding):
+    """Dose, adjoint, rows and the stored matrix, with a cut-off and a threshold."""
+    voxels = np.arange(0, marker_phantom.grid.size, 31)
+    args = (marker_phantom, marker_phantom.grid, two_beams(), machine)
+    one, other = (dose_influence(*args, voxels=voxels, backend=b, precision=precision) for b in BACKENDS)
+    x, w = np.random.default_rng(4).random(one.shape[1]), np.random.default_rng(5).normal(size=one.shape[0])
+    cut = {"cutoff_mm": 12.0, "threshold": 1e-2}
+    results = [(o.dose(x), o.adjoint(w), o.rows(np.arange(50)), o.tocsr(**cut).toarray()) for o in (one, other)]
+    for a, b in zip(*results, strict=True):
+        # An entry within rounding of the threshold may be kept by one and dropped by the other.
+        difference = np.abs(a - b)[(a != 0) & (b != 0)]
+        assert difference.max() <= max(rounding, 2e-7 if a.ndim == 2 else 0.0) * np.abs(a).max()
+        assert np.count_nonzero((a != 0) != (b != 0)) <= 1e-4 * a.size
+
+
+def test_same_bits_again(machine, marker_phantom):
+    operator = dose_influence(marker_phantom, marker_phantom.grid, two_beams(), machine, backend="numba")
+    x, w = random_fluence(operator), np.random.default_rng(6).normal(size=operator.shape[0])
+    assert np.array_equal(operator.dose(x), operator.dose(x))
+    assert np.array_equal(operator.adjoint(w), operator.adjoint(w))
 
 
 def test_in_water_both_heterogeneities_are_one(machine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -12,6 +13,7 @@ import pytest
 
 import optimize.job
 from optimize.arrangements import parse_beams
+from optimize.job import Job
 
 from .conftest import Finished, Run
 from .small_case import ACCEPTED, RUN_KEYS, Patient, write_protocol
@@ -88,12 +90,16 @@ def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path:
     assert set(record["input_sha256"]) == {"ct", "structures"}
     assert all(re.fullmatch("[0-9a-f]{64}", v) for v in record["input_sha256"].values())
     assert re.fullmatch("[0-9a-f]{64}", record["protocol_sha256"])
-    judged = dosecalc(
+    evaluate = (
         "evaluate", "--dose", out / "rtdose.dcm", "--structures", out / "rtstruct.dcm",
         "--protocol", tmp_path / "small.toml", "--accept-missing", ACCEPTED[0], "--json",
     )  # fmt: skip
+    judged, shorter = dosecalc(*evaluate), dosecalc(*evaluate, "--end-caps", "at_contour")
     assert judged.code == 0, judged.err
     again, saved = json.loads(judged.out), json.loads((out / "evaluation.json").read_text())
+    cc = [{k: v["volume_cc"] for k, v in e["structures"].items()} for e in (again, json.loads(shorter.out))]
+    assert cc[1]["Liver"] < cc[0]["Liver"]  # drawn; the PTV is an outline of voxels, which fill their slices
+    assert cc[1]["PTV"] == cc[0]["PTV"]
     assert [g["id"] for g in again["goals"]] == [g["id"] for g in saved["goals"]]
     # Derived structures are written as outlines, so a D95 in a steep gradient moves a little.
     assert again["prescription"]["dose_gy"] == pytest.approx(saved["prescription"]["dose_gy"], rel=0.02)
@@ -111,11 +117,20 @@ def test_a_ct_that_is_not_in_hu_is_refused_unless_accepted(plan, patient: Patien
     assert "'Stomatch'" in error_line(plan(ct=tmp_path / "ct", accept_ct=True, target="Stomatch"))
 
 
+def test_what_the_readers_were_asked_is_recorded() -> None:
+    job = Job(Path("ct"), Path("rs.dcm"), (), "crlm_5fx", "generic_6mv", Path("out"), end_caps="at_contour")
+    assert job.reading_overrides == ("structures end at their first and last contours",)
+    assert replace(job, end_caps="half_slice", repair=("Liver",)).reading_overrides == (
+        "contours repaired by name: Liver",
+    )
+
+
 def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     table = tmp_path / "hu.csv"
     table.write_text("# source: a test\nhu,relative_electron_density\n-1000,0\n0,1\n3000,2.5\n")
     tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0)
-    ended = plan(protocol=tight, accept_ct=True, hu_table=table, density="Duodenum=1.02", outside_body="as_scanned")
+    asked = {"hu_table": table, "density": "Duodenum=1.02", "outside_body": "as_scanned", "patient_position": "hfs"}
+    ended = plan(protocol=tight, accept_ct=True, **asked)
     assert ended.code == 20
     line = error_line(ended)
     assert "error (infeasible): " in line
@@ -133,6 +148,7 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     assert run["exit_code"] == 20
     assert set(run) >= set(RUN_KEYS)
     assert {
+        "patient position HFS stated by the user",
         "a CT that looks implausible is accepted",
         "CT numbers read with the user's table: a test",
         "what lies outside the Body counts as scanned",
@@ -152,6 +168,8 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
         ({"density": "Duodenum=7"}, 10, ["'Duodenum'", "expected 0 to 4.5"]),
         ({"density": "Duodenun=1.0"}, 10, ["'Duodenun'", "nearest: 'Duodenum'"]),
         ({"outside_body": "air"}, 2, ["'air'", "as_scanned"]),
+        ({"end_caps": "rounded"}, 2, ["'rounded'", "half_slice, at_contour"]),
+        ({"patient_position": "hfx"}, 10, ["'HFX'", "HFS, "]),
         ({"hu_table": "none.csv"}, 10, ["none.csv", "cannot be read"]),
         ({"accept_missing": None}, 10, ["Stomach", "--accept-missing Stomach"]),
         ({"protocol": "crlm_5xf"}, 12, ["'crlm_5xf'", "'crlm_5fx'"]),

@@ -94,6 +94,47 @@ def test_label_maps_are_listed_with_their_names_and_volumes(dosecalc: Run, tmp_p
     assert rows["Duodenun"]["looks_like"] == "Duodenum"
     assert rows["label 9"]["cut_by_scan"] == ["inferior", "anterior", "right"]
     assert "1 labels have no name" in found["problems"][0]
+    assert "taken for a label map: its name says 'labels'" in found["notices"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "greys", "lowest", "taken"),
+    [
+        ("liver1", 200, 0, "CT: it holds 200 different whole numbers, more than a label map has"),
+        ("liver1", 60, 0, "label map: it holds 60 different whole numbers, as a label map has"),
+        ("ct_1", 3, 0, "CT: its name says 'ct'"),
+        ("ct_seg", 200, 0, "label map: its name says 'seg'"),
+        ("mask", 60, -1, "CT: its values cannot be labels"),
+    ],
+)
+def test_an_image_says_what_it_was_taken_for(
+    dosecalc: Run, tmp_path: Path, name: str, greys: int, lowest: int, taken: str
+) -> None:
+    values = (lowest + np.arange(12 * 9 * 6) % greys).astype(np.int16 if lowest < 0 else np.uint8).reshape(12, 9, 6)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([-1.5, -2.5, 3.0, 1.0])), tmp_path / f"{name}.nii.gz")
+    found = json.loads(dosecalc("inspect", tmp_path, "--json").out)
+    assert f"taken for a {taken}." in found["notices"][0]
+    assert (
+        (found["series"][0]["modality"] == "NIfTI label map")
+        == taken.startswith("label map")
+        == bool(found["structures"])
+    )
+    assert any("as a CT it is implausible" in told for told in found["problems"]) == taken.startswith("CT")
+
+
+def test_structures_end_at_their_contours_when_asked(dosecalc: Run, folder: Path) -> None:
+    cc = [
+        {row["name"]: row["volume_cc"] for row in surveyed(dosecalc, folder, *options)["structures"]}
+        for options in ((), ("--end-caps", "at_contour"))
+    ]
+    planned = dosecalc(
+        "inspect", "--ct", folder / "ct", "--structures", folder / "rs.dcm", "--end-caps", "at_contour", "--json"
+    )
+    found = json.loads(planned.out)
+    assert cc[1] == {row["name"]: row["volume_cc"] for row in found["structures"]}
+    assert any("end at their first and last contours, as asked" in told for told in found["notices"])
+    assert dosecalc("inspect", folder, "--end-caps", "rounded").code == 2
+    assert cc[0]["Body"] - cc[1]["Body"] == pytest.approx(160 * 120 * CT_GRID.spacing_mm[2] / 1000, rel=1e-6)
 
 
 def edit(folder: Path, **elements: object) -> None:
