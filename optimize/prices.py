@@ -101,6 +101,7 @@ def price_per_cc(run: Run, level: Raised, limit: DoseVolumeLimit) -> float:
     more_cc = max(MORE_VOLUME * limit.spare_cc, MORE_VOXELS * run.goals.voxel_cc)
     eased = dataclasses.replace(limit, spare_cc=limit.spare_cc + more_cc)
     result = solve_stage(run.master, with_limit(run, level, eased), level.result.dose_gy, level.result.scalars)
+    # More freedom cannot cost dose: less than nothing is the solver's rounding.
     return max(result.scalars[level.scalar] - level.reached_gy, 0.0) / more_cc
 
 

@@ -41,7 +41,7 @@ Array = npt.NDArray[Any]
 
 REACHED = 1e-6
 """A dose within this share of what was asked for has reached it."""
-ROUNDS = 3
+ROUNDS = 2
 """Times that rows are added: each round gives a valid bound."""
 NEAR, NEAR_LIMIT = 0.03, 0.9
 """Voxels are looked at up to this share above the target's dose, and from this share of an organ's limit."""

@@ -7,26 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dosecalc.density import to_density
 from dosecalc.errors import InfeasibleError
-from dosecalc.influence import DoseInfluence, dose_influence
+from dosecalc.influence import DoseInfluence
 from optimize.escalate import LEVEL_TOLERANCE, escalate
-from optimize.goals import PlanGoals, Region, resolve_goals
+from optimize.goals import PlanGoals, Region
 from optimize.metrics import dose_at_volume
-from optimize.planning import Plan
 
-from .small_case import ACCEPTED, FLOOR_GY
-
-
-@pytest.fixture(scope="module")
-def problem(planned: Plan) -> tuple[DoseInfluence, PlanGoals]:
-    """The operator on every voxel that has dose, and the goals of the small case."""
-    grid = planned.dose.grid
-    voxels = planned.anatomy.structures["Body"].on(grid).indices
-    density = to_density(planned.ct.volume, planned.machine.calibration)
-    influence = dose_influence(density, grid, planned.beamlets, planned.machine, voxels=voxels, backend="numpy")
-    goals = resolve_goals(planned.protocol, planned.anatomy.structures, grid, voxels, skip=frozenset(ACCEPTED))
-    return influence, goals
+from .small_case import FLOOR_GY
 
 
 def d95_gy(influence: DoseInfluence, goals: PlanGoals, fluence: np.ndarray) -> float:
