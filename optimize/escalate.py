@@ -28,6 +28,7 @@ from .problem import RESERVE_GY, Master, StageResult
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
 from .smoothness import roughness
+from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
 
 Array = npt.NDArray[Any]
@@ -86,7 +87,8 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
         Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
         np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
     )  # fmt: skip
-    raised = _raise_prescription(run, start * unit)
+    sorted_by = sorting_dose(run)
+    raised = _raise_prescription(run, start * unit if sorted_by is None else sorted_by)
     reached = raised.scalars["D95"]
     if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raise infeasible(run, raised)
@@ -112,16 +114,13 @@ def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Esc
 
 
 def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:
-    """Level 1: sort and fix, from the dose of an open field on, until re-sorting gains nothing."""
+    """Level 1: sort and fix, from the dose that asks for the target's in full on, until re-sorting gains nothing."""
     goals = run.goals
     last = StageResult.start(start_dose_gy, {"D95": goals.target_gy})
     reached = 0.0
-    for attempt in range(1 + MAX_RESORTS):
+    for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
-        rounds = None if attempt else SORTING_ROUNDS
-        last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy, rounds=rounds)
-        if not last.settled:
-            continue
+        last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
         gained = last.scalars["D95"] - reached
         reached = last.scalars["D95"]
         if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:

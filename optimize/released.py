@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from .levels import Run
-from .problem import Bound, StageResult
+from .problem import StageResult
 from .sparing import kept_above
 
 Array = npt.NDArray[Any]
@@ -33,15 +32,12 @@ def gtv_kept(run: Run, last: StageResult) -> npt.NDArray[np.int64]:
     return kept_above(gtv, GTV_COLD_SHARE, last.dose_gy[gtv.positions], np.zeros(gtv.positions.size, bool))
 
 
-def dear_target_kept(run: Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
+def dear_target_kept(run: Run, last: StageResult) -> npt.NDArray[np.int64]:
     """Target voxels that must keep the prescription while it is still rising.
 
-    Among equally cold voxels those with the highest price go. Before anything was solved those with the least room
-    beside capped organs go, where it is known where voxels lie.
+    Among equally cold voxels those with the highest price go.
     """
     region = run.goals.target
-    if not last.prices and run.goals.centres_mm is not None:
-        return _coldest_released(run, _room_mm(run, run.goals.centres_mm, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
     positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
@@ -61,15 +57,3 @@ def _coldest_released(run: Run, score: Array) -> npt.NDArray[np.int64]:
         at = np.searchsorted(target.positions, lesion.positions)
         kept.append(kept_above(lesion, COLD_SHARE, score[at], run.protected[at]))
     return np.unique(np.concatenate(kept))
-
-
-def _room_mm(run: Run, centres_mm: Array, bounds: list[Bound]) -> Array:
-    """Distance of each target voxel from capped voxels, over the share of the dose that must be lost on the way."""
-    region = run.goals.target
-    room = np.full(region.positions.size, np.inf)
-    for bound in bounds:
-        for cap in np.unique(bound.level_gy[bound.level_gy < run.goals.target_gy]) if bound.sense > 0 else ():
-            there = bound.positions[bound.level_gy == cap]
-            distance, _ = cKDTree(centres_mm[there]).query(centres_mm[region.positions])
-            room = np.minimum(room, distance / (1.0 - cap / run.goals.target_gy))
-    return room

@@ -36,7 +36,7 @@ def prescription_stage(
     """Maximise D95 of the target within the mandatory limits."""
     goals = run.goals
     bounds, means = hard_bounds(run, last, Kept(0.0, gtv_gy))
-    bounds += prescribed(run, dear_target_kept(run, last, bounds), None)
+    bounds += prescribed(run, dear_target_kept(run, last), None)
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
         bounds.append(Bound(HOT_SPOT, goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
