@@ -37,6 +37,8 @@ SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
+MAX_STARTS, NEARLY_REACHED = 3, 0.05
+"""Doses to sort by, at most; one that asks for less than this share more than was reached is not worth a start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +89,7 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
         Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
         np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
     )  # fmt: skip
-    sorted_by = sorting_dose(run)
-    raised = _raise_prescription(run, start * unit if sorted_by is None else sorted_by)
+    raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
     if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raise infeasible(run, raised)
@@ -113,10 +114,30 @@ def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Esc
     return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
 
 
-def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:
-    """Level 1: sort and fix, from the dose that asks for the target's in full on, until re-sorting gains nothing."""
-    goals = run.goals
-    last = StageResult.start(start_dose_gy, {"D95": goals.target_gy})
+def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
+    """Level 1: sort and fix from a dose that asks for the target's; if that is out of reach, from one that asks less.
+
+    What is asked for halves the distance to the best that was reached, and the best is kept.
+    """
+    asked = run.goals.target_gy
+    best = _raise_from(run, asked, open_dose_gy)
+    for _ in range(MAX_STARTS - 1):
+        reached = best.scalars["D95"]
+        if asked - reached < NEARLY_REACHED * asked:
+            break
+        asked = (asked + reached) / 2
+        again = _raise_from(run, asked, open_dose_gy)
+        if again.scalars["D95"] > reached:
+            best = again
+    # The certificate and the prices are of the last level that was raised.
+    run.raised.append(next(level for level in run.raised if level.result is best))
+    return best
+
+
+def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
+    """D95 from the dose that asks for so much, re-sorted until that gains nothing."""
+    goals, sorted_by = run.goals, sorting_dose(run, asked_gy)
+    last = StageResult.start(open_dose_gy if sorted_by is None else sorted_by, {"D95": asked_gy})
     reached = 0.0
     for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)

@@ -1,7 +1,7 @@
 """A dose to sort voxels by before any are released: the target's dose is given, and what it costs is spread thin.
 
 Which voxels a dose-volume limit lets go is a combinatorial choice, and sort and fix only ever improves on the dose that
-it starts from. The start here is one convex problem: every voxel of the target is asked for the full target dose, every
+it starts from. The start here is one convex problem: every voxel of the target is asked for one dose, every
 organ voxel for its limit, and the shortfalls and excesses are paid for in units of the volume that each goal may let
 go. A sum of them keeps most voxels at their bound exactly and leaves a few that are far beyond it, which are those to
 release (the hinge is the convex envelope of the count: Romeijn et al., Phys Med Biol 48:3521, 2003, for tail means;
@@ -55,9 +55,9 @@ class _Family:
         return excess
 
 
-def sorting_dose(run: Run) -> npt.NDArray[np.float64] | None:
-    """Dose (V,) in Gy of every voxel at the target dose; None where no solver found one."""
-    families = [*_target(run), *_organs(run)]
+def sorting_dose(run: Run, asked_gy: float) -> npt.NDArray[np.float64] | None:
+    """Dose (V,) in Gy of every voxel where the target is asked for a dose; None where no solver found one."""
+    families = [*_target(run, asked_gy), *_organs(run)]
     active = [family.positions[:: max(1, family.positions.size // SPREAD_ROWS)] for family in families[:2]]
     active += [NO_VOXELS] * (len(families) - 2)
     dose = np.zeros(0)
@@ -73,16 +73,16 @@ def sorting_dose(run: Run) -> npt.NDArray[np.float64] | None:
     return dose
 
 
-def _target(run: Run) -> list[_Family]:
+def _target(run: Run, asked_gy: float) -> list[_Family]:
     """Voxels of the target that may be cold, those that may not, and the hot spot."""
     goals, target = run.goals, run.goals.target
-    level = goals.target_gy * goals.share
+    level = asked_gy * goals.share
     price = np.zeros(target.positions.size)
     for lesion in goals.lesions:
         at = np.searchsorted(target.positions, lesion.positions)
         price[at] = np.maximum(price[at], lesion.cc / (COLD_SHARE * lesion.cc.sum() * COLD_GY))
     free, firm = ~run.protected, run.protected
-    hottest = min(goals.hot_spot_max_gy, goals.hot_spot_ratio * goals.target_gy)
+    hottest = min(goals.hot_spot_max_gy, goals.hot_spot_ratio * asked_gy)
     return [
         _Family(target.positions[free], level[free], price[free], -1),
         _Family(target.positions[firm], level[firm], None, -1),

@@ -30,7 +30,7 @@ def scaled(goals: PlanGoals, **factors: float) -> PlanGoals:
 
 def test_an_unreachable_floor_names_the_limit_that_would_have_to_give(problem) -> None:
     influence, goals = problem
-    tight = scaled(goals, duodenum_max=0.6)
+    tight = scaled(goals, duodenum_max=0.4)
     with pytest.raises(InfeasibleError) as refusal:
         escalate(influence, tight)
     conflicts = {c.id: c for c in refusal.value.conflicts}
@@ -47,7 +47,7 @@ def test_an_unreachable_floor_names_the_limit_that_would_have_to_give(problem) -
 
 def test_giving_what_the_conflicts_ask_for_reaches_the_floor(problem) -> None:
     influence, goals = problem
-    asked = scaled(goals, duodenum_max=0.6)
+    asked = scaled(goals, duodenum_max=0.4)
     with pytest.raises(InfeasibleError) as refusal:
         escalate(influence, asked)
     factors = {c.id: 1.01 * c.needed_gy / c.limit_gy for c in refusal.value.conflicts}
