@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
-from .goals import PlanGoals, Region
+from .goals import PlanGoals
 from .infeasible import infeasible
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .operator import Operator
@@ -87,7 +87,7 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
         Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
-        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
+        _never_cold(goals), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
@@ -117,15 +117,15 @@ def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Esc
 def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
     """Level 1: sort and fix from a dose that asks for the target's; if that is out of reach, from one that asks less.
 
-    What is asked for halves the distance to the best that was reached, and the best is kept.
+    What is asked for halves the distance to the best that was reached, but not below the floor; the best is kept.
     """
     asked = run.goals.target_gy
     best = _raise_from(run, asked, open_dose_gy)
     for _ in range(MAX_STARTS - 1):
         reached = best.scalars["D95"]
-        if asked - reached < NEARLY_REACHED * asked:
+        if asked == run.goals.floor_gy or asked - reached < NEARLY_REACHED * asked:
             break
-        asked = (asked + reached) / 2
+        asked = (asked + reached) / 2 if reached >= run.goals.floor_gy else run.goals.floor_gy
         again = _raise_from(run, asked, open_dose_gy)
         if again.scalars["D95"] > reached:
             best = again
@@ -190,6 +190,12 @@ def _normalisation(run: Run, final: StageResult) -> float:
     return float(highest / reached)
 
 
-def _mostly_inside(region: Region, voxel_cc: float) -> npt.NDArray[np.int64]:
-    """Voxels of which the region holds half or more: a sliver of GTV does not make a voxel of bowel tumour."""
-    return region.positions[region.cc >= 0.5 * voxel_cc]
+def _never_cold(goals: PlanGoals) -> npt.NDArray[np.bool_]:
+    """Voxels of the target (n,) that are never let go: those that are mostly tumour.
+
+    A sliver of GTV does not make a voxel of bowel tumour. Nor does one of the prescribed structure: a GTV voxel that
+    the PRV of an organ takes nearly all of would have to reach the full dose beside, or inside, that organ.
+    """
+    half_cc = 0.5 * goals.voxel_cc
+    tumour = goals.gtv.positions[goals.gtv.cc >= half_cc]
+    return np.isin(goals.target.positions, tumour) & (goals.target.cc >= half_cc)

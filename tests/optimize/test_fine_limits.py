@@ -85,7 +85,7 @@ def test_the_limit_is_stated_twice_and_far_voxels_stay_coarse(case: Case, planne
 def test_fine_voxels_that_bind_are_named_where_the_floor_is_out_of_reach(case: Case, planned: Plan) -> None:
     goals = case.limited(planned)
     tight = tuple(
-        dataclasses.replace(m, limit_gy=0.3 * m.limit_gy) if "voxels of" in m.region.name else m for m in goals.limits
+        dataclasses.replace(m, limit_gy=0.5 * m.limit_gy) if "voxels of" in m.region.name else m for m in goals.limits
     )
     with pytest.raises(InfeasibleError, match=r"Duodenum on voxels of 1\.1 mm \(duodenum_max\) needs") as refusal:
         escalate(StackedInfluence(case.coarse, case.below), dataclasses.replace(goals, limits=tight))
