@@ -28,7 +28,7 @@ from .verification import LARGEST_CC
 
 Array = npt.NDArray[Any]
 
-ROUNDS = 4
+ROUNDS = 3
 """Rounds of row generation: a sorting need not be exact."""
 COLD_GY, HOT_GY = 10.0, 3.0
 """Shortfall and excess that count as much as the whole voxel being released: a dose falls from the target's to an
