@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .field_dose import field_dose
 from .head_scatter import collimator_scatter
-from .machine import BeamModel, field_dose
+from .machine import BeamModel
 
 SSD_MM, FIELD_MM, DEPTH_MM = 1000.0, 100.0, 100.0
 """Of the depth dose, and of the field and depth that output factors are relative to."""

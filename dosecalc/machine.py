@@ -7,7 +7,6 @@ Gaussian mixture to the kernel (about a second, once per process) and returns a 
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,19 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erf
 
 from .density import HuCalibration
 from .errors import InputError
+from .field_dose import field_dose, square_field_dose
 from .head_scatter import ExtraFocal, HeadScatter, with_extra_focal
 from .machine_check import contradictions
-from .machine_file import MACHINE_FILE, MachineFile, parse_kernel, parse_machine, read_bytes
+from .machine_file import MACHINE_FILE, MachineFile, Quantity, Use, parse_kernel, parse_machine, read_bytes
 from .mixture import GaussianMixture, fit_mixture
 
 Array = npt.NDArray[np.float64]
-
-CALIBRATION_BEAMLET_MM = 5.0
-"""Beamlets of the reference field; 2 mm would change the calibration of the 10 MV FFF beam by 0.1 %, 10 mm by 0.4 %."""
 
 SHIPPED = Path(__file__).parent / "machines"
 
@@ -40,6 +36,37 @@ class ReferenceDose:
     field_mm: float
     ssd_mm: float
     depth_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A published or measured value that the machine is compared with (`dosecalc.machine_targets`).
+
+    Attributes
+    ----------
+    quantity : str
+        "depth_dose" (% of the maximum), "depth_dose_ratio" (20 cm over 10 cm), "output_factor" and "air_output" (over
+        10x10), "off_axis" (over the axis) or "penumbra" (mm).
+    field_mm : float
+        Side of the square field in the isocentre plane.
+    ssd_mm, depth_mm, off_axis_mm : float or None
+        Where the quantity has them; off_axis_mm in the isocentre plane.
+    value, tolerance : float
+        In the unit of the quantity.
+    use : "judged", "fitted" or "information"
+        Fitted: the machine was adjusted to it. Information: not every condition of the value is published.
+    source : str
+    """
+
+    quantity: Quantity
+    field_mm: float
+    ssd_mm: float | None
+    depth_mm: float | None
+    off_axis_mm: float | None
+    value: float
+    tolerance: float
+    use: Use
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +114,10 @@ class BeamModel:
         to water.
     tpr20_10 : float
         Target of the beam quality.
+    leaf_transmission : float
+        Share of the fluence that closed leaves let through.
+    targets : tuple of Target
+        Published values to compare the machine with.
     validity_note : str
     provenance : tuple of Provenance
     provisional : bool
@@ -114,6 +145,8 @@ class BeamModel:
     depth_mm: tuple[float, float]
     density: tuple[float, float]
     tpr20_10: float
+    leaf_transmission: float
+    targets: tuple[Target, ...]
     validity_note: str
     provenance: tuple[Provenance, ...]
     provisional: bool
@@ -158,38 +191,6 @@ def load_machine(name_or_path: str | Path) -> BeamModel:
             f"the machine data contradict themselves: {'; '.join(faults)}.", where=str(folder / MACHINE_FILE)
         )
     return _assemble(file, mixture, digest)
-
-
-def square_field_dose(
-    mixture: GaussianMixture,
-    source_sigma_mm: tuple[float, float],
-    *,
-    depth_mm: float,
-    field_mm: float,
-    scale: float = 1.0,
-) -> float:
-    """Dose on the axis of a square field per unit fluence in closed form, without inverse square.
-
-    Parameters
-    ----------
-    mixture : GaussianMixture
-    source_sigma_mm : (u, v)
-    depth_mm : float
-        Depth in water.
-    field_mm : float
-        Side in the isocentre plane.
-    scale : float
-        Lateral scale: in water the magnification (SAD + z) / SAD.
-
-    Returns
-    -------
-    float
-        cm2/g.
-    """
-    weights = mixture.weights(depth_mm, scale, scale)[0]
-    half = field_mm / (2.0 * np.sqrt(2.0))
-    u, v = (erf(half / np.maximum(mixture.sigma_mm(s), 1e-9)) for s in source_sigma_mm)
-    return float(np.sum(weights * u * v))
 
 
 def _folder(name_or_path: str | Path) -> Path:
@@ -243,6 +244,8 @@ def _assemble(file: MachineFile, mixture: GaussianMixture, digest: str) -> BeamM
         depth_mm=file.validity.depth_mm,
         density=file.validity.density,
         tpr20_10=file.kernel.tpr20_10,
+        leaf_transmission=file.transmission.leaves,
+        targets=tuple(Target(**entry.model_dump()) for entry in file.target),
         validity_note=file.validity.note,
         provenance=tuple(Provenance(**entry.model_dump()) for entry in file.provenance),
         provisional=file.provisional,
@@ -260,31 +263,6 @@ def calibrated(machine: BeamModel) -> BeamModel:
     at = machine.reference
     dose = field_dose(machine, field_mm=at.field_mm, ssd_mm=at.ssd_mm, depth_mm=at.depth_mm)
     return replace(machine, gy_per_fluence=machine.gy_per_fluence * at.dose_gy_per_mu / dose)
-
-
-def field_dose(machine: BeamModel, *, field_mm: float, ssd_mm: float, depth_mm: float) -> float:
-    """Dose on the axis of a square field in water in Gy per MU-equivalent, made of beamlets as in the dose operator.
-
-    Parameters
-    ----------
-    machine : BeamModel
-    field_mm : float
-        Side in the isocentre plane.
-    ssd_mm, depth_mm : float
-        Source to surface, and depth in water.
-    """
-    scale = (ssd_mm + depth_mm) / machine.sad_mm
-    weights = machine.mixture.weights(depth_mm, scale, scale)[0]
-    edges = np.linspace(-field_mm / 2, field_mm / 2, math.ceil(field_mm / CALIBRATION_BEAMLET_MM) + 1)
-    middle = 0.5 * (edges[1:] + edges[:-1])
-    radius = np.hypot(middle[:, None], middle)
-    fluence = np.interp(radius, machine.off_axis_radius_mm, machine.off_axis_ratio)
-    strips = (
-        0.5 * np.diff(erf(edges[:, None] / (np.sqrt(2.0) * np.maximum(machine.mixture.sigma_mm(s), 1e-9))), axis=0)
-        for s in machine.source_sigma_mm
-    )
-    dose = np.einsum("uc,vc,uv,c->", *strips, fluence, weights)
-    return float(machine.gy_per_fluence * dose / scale**2)
 
 
 def _profile(radius: tuple[float, ...], ratio: tuple[float, ...]) -> tuple[Array, Array]:

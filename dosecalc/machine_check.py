@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .machine_file import MachineFile
+from .machine_file import MachineFile, Quantity, TargetSection
 
 TPR_TOLERANCE = 0.005
 """A kernel whose TPR20,10 is further from the stated one belongs to another beam: 6 MV and 6 MV FFF differ by 0.035."""
+
+PLACES: dict[Quantity, tuple[str, ...]] = {
+    "depth_dose": ("ssd_mm", "depth_mm"),
+    "depth_dose_ratio": ("ssd_mm",),
+    "output_factor": ("ssd_mm", "depth_mm"),
+    "air_output": (),
+    "off_axis": ("ssd_mm", "depth_mm", "off_axis_mm"),
+    "penumbra": ("ssd_mm", "depth_mm"),
+}
+"""What a target of each quantity says beside its field."""
 
 
 def contradictions(file: MachineFile, *, tpr20_10: float, deepest_mm: float, scale: tuple[float, float]) -> list[str]:
@@ -23,6 +33,7 @@ def contradictions(file: MachineFile, *, tpr20_10: float, deepest_mm: float, sca
         Lateral scales of the fitted table: in the isocentre plane they are densities.
     """
     found = [*_range_faults(file, deepest_mm, scale), *_reference_faults(file), *_head_faults(file)]
+    found += [fault for index, target in enumerate(file.target) for fault in _target_faults(file, index, target)]
     if abs(tpr20_10 - file.kernel.tpr20_10) > TPR_TOLERANCE:
         found.append(
             f"kernel.tpr20_10: {file.kernel.tpr20_10:g} is stated, the table {file.kernel.file} has {tpr20_10:.3f}: it "
@@ -68,3 +79,17 @@ def _head_faults(file: MachineFile) -> Iterator[str]:
             f"head_scatter: filter at {head.filter_distance_mm:g} mm, collimator at {head.collimator_distance_mm:g} mm "
             f"and axis at {file.sad_mm:g} mm from the target, expected in this order"
         )
+
+
+def _target_faults(file: MachineFile, index: int, target: TargetSection) -> Iterator[str]:
+    key, asked = f"target.{index}", PLACES[target.quantity]
+    for name in ("ssd_mm", "depth_mm", "off_axis_mm"):
+        if (getattr(target, name) is not None) != (name in asked):
+            state = "missing, but every" if name in asked else "given, but no"
+            yield f"{key}.{name}: {state} {target.quantity} has one"
+    for name in ("field_mm", "depth_mm"):
+        value, (low, high) = getattr(target, name), getattr(file.validity, name)
+        if value is not None and not low <= value <= high:
+            yield f"{key}.{name}: {value:g} mm lies outside validity.{name}, {low:g} to {high:g} mm"
+    if target.off_axis_mm is not None and target.off_axis_mm >= target.field_mm / 2:
+        yield f"{key}.off_axis_mm: {target.off_axis_mm:g} mm lies outside the field of {target.field_mm:g} mm"

@@ -31,6 +31,8 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.npz$")]
+Quantity = Literal["depth_dose", "depth_dose_ratio", "output_factor", "air_output", "off_axis", "penumbra"]
+Use = Literal["judged", "fitted", "information"]
 Column = Annotated[tuple[float, ...], Field(min_length=2, max_length=10_000)]
 
 
@@ -74,6 +76,27 @@ class ExtraFocalSection(_Strict):
 
     weight: Annotated[float, Field(ge=0, lt=1)]
     sigma_mm: Positive
+    source: Text
+
+
+class TransmissionSection(_Strict):
+    """Share of the fluence that closed leaves let through (`dosecalc.leakage`)."""
+
+    leaves: Annotated[float, Field(ge=0, le=0.05)]
+    source: Text
+
+
+class TargetSection(_Strict):
+    """A published or measured value that the machine is compared with (`dosecalc.machine_targets`)."""
+
+    quantity: Quantity
+    field_mm: Positive
+    ssd_mm: Positive | None = None
+    depth_mm: Positive | None = None
+    off_axis_mm: Positive | None = None
+    value: Positive
+    tolerance: Positive
+    use: Use
     source: Text
 
 
@@ -124,10 +147,12 @@ class MachineFile(_Strict):
     off_axis: OffAxisSection
     head_scatter: HeadScatterSection | None = None
     extra_focal: ExtraFocalSection | None = None
+    transmission: TransmissionSection
     kernel: KernelSection
     validity: ValiditySection
     calibration: CalibrationSection
     provenance: Annotated[tuple[ProvenanceSection, ...], Field(min_length=1)]
+    target: Annotated[tuple[TargetSection, ...], Field(max_length=200)] = ()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -225,6 +250,8 @@ def _known(path: list[str], model: type[BaseModel]) -> list[str]:
         "off_axis": OffAxisSection,
         "head_scatter": HeadScatterSection,
         "extra_focal": ExtraFocalSection,
+        "transmission": TransmissionSection,
+        "target": TargetSection,
         "kernel": KernelSection,
         "validity": ValiditySection,
         "calibration": CalibrationSection,

@@ -1,8 +1,7 @@
 """How far the dose model may be off, where: the stated figures with their evidence, and the voxels they hold for.
 
 The figures are the largest differences that were seen against Monte Carlo and measured beams, not standard deviations;
-the table behind them is docs/accuracy.md, made by ``python -m benchmarks.accuracy``; the build-up is compared with the
-same measured beam in tests/dosecalc/test_uncertainty.py.
+the table behind them is docs/accuracy.md, made by ``python -m benchmarks.accuracy``.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from scipy.ndimage import minimum_filter1d
 from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity
 from .influence import DoseInfluence
+from .leakage import leakage_fluence, sweep_mu
 from .machine import BeamModel
 from .pencil_beam import lattice_of
 from .structures import Structure
@@ -61,9 +61,9 @@ WATER = Stated(
 )
 BUILD_UP = Stated(
     "first 3 mm of the body",
-    35.0,
-    "no electron contamination: 28 to 35 % below a measured beam at 1 mm depth, 5 to 13 % at 2 mm, 6 % at 3 mm; "
-    "within 2 % of Monte Carlo of the photons alone",
+    45.0,
+    "no electron contamination: 37 to 43 % below a measured beam at 1 mm depth, 14 to 21 % at 2 mm, 6 to 12 % at 3 mm, "
+    "read with a chamber of 2.75 mm radius, which is too much there; within 2 % of Monte Carlo of the photons alone",
 )
 LUNG: dict[str, tuple[Stated, Stated]] = {
     "density_scaling": (
@@ -79,15 +79,45 @@ LUNG: dict[str, tuple[Stated, Stated]] = {
 TAIL = Stated(
     "up to 5 cm beside the target, of the dose that does not reach there",
     3.0,
-    "1.8 to 2.8 % of the axis dose below a measured 5x5 beam: no extra-focal source, no leaf transmission",
+    "1.8 to 2.8 % of the axis dose below a measured open 5x5 beam: no extra-focal source, no jaw transmission",
 )
-TAIL_EXTRA_FOCAL = Stated(TAIL.where, 1.5, "up to 1.4 % of the axis dose below a measured beam: no leaf transmission")
+TAIL_EXTRA_FOCAL = Stated(
+    TAIL.where, 1.5, "up to 1.4 % of the axis dose below a measured beam: nothing through the jaws"
+)
 
 
 def stated(machine: BeamModel, heterogeneity: Heterogeneity) -> tuple[Stated, ...]:
     """The figures of a computation: build-up, lung, behind lung, elsewhere, tail."""
     tail = TAIL if machine.extra_focal is None else TAIL_EXTRA_FOCAL
     return (BUILD_UP, *LUNG[heterogeneity], WATER, tail)
+
+
+def leakage(influence: DoseInfluence, fluence: Array, target_gy: float) -> tuple[npt.NDArray[np.float64], Stated]:
+    """Estimated dose through closed leaves, which a plan's dose lacks, and what is said of it.
+
+    Parameters
+    ----------
+    influence : DoseInfluence
+    fluence : (B,) float64
+    target_gy : float
+        Prescribed dose: what the stated percentage is of.
+
+    Returns
+    -------
+    dose : (V,) float64
+        Gy.
+    figure : Stated
+    """
+    machine, beamlets = influence.machine, influence.beamlets
+    dose = influence.dose(leakage_fluence(beamlets, fluence, machine))
+    brightest = sum(float(fluence[beamlets.of_beam(b)].max(initial=0.0)) for b in range(len(beamlets.beams)))
+    sweep = float(sweep_mu(beamlets, fluence, machine).sum()) / max(brightest, 1e-300)
+    percent = 100.0 * float(dose.max(initial=0.0)) / target_gy
+    evidence = (
+        f"an estimate of what no leaf positions avoid, in no dose of this plan: {100 * machine.leaf_transmission:.2g} "
+        f"% (machine file) of a sweep's monitor units, which are {sweep:.1f} times those of the brightest beamlets"
+    )
+    return dose, Stated("through closed leaves, at most, of the target's dose", round(percent, 1), evidence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -353,17 +353,23 @@ def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], 
 
 
 @machines_app.command("check")
-def machines_check(path: Annotated[str, typer.Argument(help="Machine folder.")]) -> None:
-    """Load a machine folder and report every fault and contradiction."""
+def machines_check(path: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False) -> None:
+    """Load a machine, report every fault and contradiction, and compare it with its published targets."""
     from dosecalc.machine import load_machine
 
+    from .machine_sheet import print_targets, target_records
+
     machine = load_machine(path)
+    if as_json:
+        print_json({"name": machine.name, "sha256": machine.sha256, "targets": target_records(machine)})
+        return
     at = machine.reference
     out_console.print(
         f"{machine.name}: no fault found; {100 * at.dose_gy_per_mu:g} cGy/MU at {at.depth_mm:g} mm depth, SSD "
         f"{at.ssd_mm:g} mm, field {at.field_mm:g} mm{', PROVISIONAL' if machine.provisional else ''}.",
         highlight=False,
     )
+    print_targets(out_console, machine)
 
 
 @contextmanager

@@ -11,17 +11,20 @@ Levels, each keeping what the ones before it reached (protocol rules, "order of 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals
 from .infeasible import infeasible
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
+from .matrix import as_operator
 from .operator import Operator
 from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
@@ -60,13 +63,18 @@ class Escalation:
     stop: Stop
 
 
-def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
+def escalate(
+    influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
+    goals: PlanGoals,
+    *,
+    progress: Progress = lambda text: None,
+) -> Escalation:
     """Optimise the fluence of a plan.
 
     Parameters
     ----------
-    influence : Operator
-        On every voxel that a goal names: `DoseInfluence`, or anything else that offers the same.
+    influence : Operator or matrix
+        On every voxel that a goal names: `DoseInfluence`, a SciPy or NumPy matrix, or what `as_operator` takes.
     goals : PlanGoals
     progress : callable, optional
         Told in a line what has been reached.
@@ -82,11 +90,13 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     OptimisationError
         No solver succeeded.
     """
-    beamlets = influence.shape[1]
-    start = influence.dose(np.ones(beamlets))
+    operator = as_operator(influence)
+    voxels, beamlets = operator.shape
+    goals.check_covered(voxels)
+    start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
-        Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
+        Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
         _never_cold(goals), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
@@ -137,7 +147,9 @@ def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
 def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
     """D95 from the dose that asks for so much, re-sorted until that gains nothing."""
     goals, sorted_by = run.goals, sorting_dose(run, asked_gy)
-    last = StageResult.start(open_dose_gy if sorted_by is None else sorted_by, {"D95": asked_gy})
+    last = StageResult.start(open_dose_gy, {"D95": asked_gy})
+    if sorted_by is not None:
+        last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
     reached = 0.0
     for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from dosecalc.beam_data import BeamData, beam_data
 from dosecalc.machine import BeamModel
+from dosecalc.machine_targets import Compared, compare_with_targets
 
 _RADII_MM = (50.0, 100.0, 200.0)  # of the off-axis profile
 
@@ -34,6 +35,8 @@ def machine_record(machine: BeamModel) -> dict[str, Any]:
         "off_axis_ratio": machine.off_axis_ratio.tolist(),
         "head_scatter": None if machine.head_scatter is None else dataclasses.asdict(machine.head_scatter),
         "extra_focal": None if machine.extra_focal is None else dataclasses.asdict(machine.extra_focal),
+        "leaf_transmission": machine.leaf_transmission,
+        "targets": target_records(machine),
         "hu": table.hu.tolist(),
         "relative_electron_density": table.relative_electron_density.tolist(),
         "valid_field_mm": list(machine.field_mm),
@@ -73,6 +76,8 @@ def _lines(machine: BeamModel, data: BeamData) -> list[tuple[str, str]]:
         ("off axis", ", ".join(f"{r:.3f} at {x:g} mm" for x, r in zip(_RADII_MM, ratios, strict=True))),
         ("focal spot", f"sigma {u:g} x {v:g} mm in the isocentre plane"),
         ("head", _head(machine)),
+        ("leaves", f"{100 * machine.leaf_transmission:.2g} % through closed ones: in no dose, in a plan's uncertainty"),
+        ("targets", _count(compare_with_targets(machine)) + "; `dosecalc machines check` lists them"),
         ("HU", "  ".join(f"{value:>5g}" for value in hu.hu)),
         ("density", "  ".join(f"{value:5.3f}" for value in hu.relative_electron_density) + "  (electrons, water 1)"),
         ("valid for", f"fields {_span(machine.field_mm)} mm, depths {_span(machine.depth_mm)} mm, upstream densities "
@@ -82,12 +87,48 @@ def _lines(machine: BeamModel, data: BeamData) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def target_records(machine: BeamModel) -> list[dict[str, Any]]:
+    """The machine's figures beside their targets, as plain values."""
+    return [{**dataclasses.asdict(row), "verdict": row.verdict} for row in compare_with_targets(machine)]
+
+
+def print_targets(console: Console, machine: BeamModel) -> None:
+    """One line per target, the count of verdicts, and each source once under a number."""
+    rows = compare_with_targets(machine)
+    sources = list(dict.fromkeys(row.source for row in rows))
+    table = Table(
+        box=None, padding=(0, 1, 0, 0), title="Lengths in mm, fields in the isocentre plane", title_justify="left"
+    )
+    for name in ("quantity", "field", "SSD", "depth", "off axis", "model", "target", "within", "verdict", "ref"):
+        words = name in ("quantity", "verdict")
+        table.add_column(name, justify="left" if words else "right", no_wrap=words)
+    for row in rows:
+        places = ("" if p is None else f"{p:g}" for p in (row.field_mm, row.ssd_mm, row.depth_mm, row.off_axis_mm))
+        figures = (f"{value:.4g}" for value in (row.found, row.value, row.tolerance))
+        table.add_row(row.quantity, *places, *figures, row.verdict, f"({sources.index(row.source) + 1})")
+    console.print(table)
+    console.print(_count(rows), highlight=False)
+    for number, source in enumerate(sources, start=1):
+        console.print(f"({number}) {escape(source)}", highlight=False)
+
+
+def _count(rows: tuple[Compared, ...]) -> str:
+    verdicts = [row.verdict for row in rows]
+    kinds = ("met", "fitted", "information", "MISSED")
+    return ", ".join(f"{verdicts.count(kind)} {kind}" for kind in kinds if kind in verdicts)
+
+
 def _head(machine: BeamModel) -> str:
-    if machine.extra_focal is not None:
-        return f"extra-focal source of {machine.extra_focal.weight:.1%}, sigma {machine.extra_focal.sigma_mm:g} mm"
-    if machine.head_scatter is None:
+    if (wide := machine.extra_focal) is not None:
+        return (
+            f"extra-focal source of {wide.weight:.1%}, sigma {wide.sigma_mm:g} mm, in the dose of fields and beamlets"
+        )
+    if (head := machine.head_scatter) is None:
         return "none"
-    return f"scatter of {machine.head_scatter.weight:.1%} in open fields, sigma {machine.head_scatter.sigma_mm:g} mm"
+    return (
+        f"open fields: scatter of {head.weight:.1%}, sigma {head.sigma_mm:g} mm, by `collimator_scatter`; beamlets and "
+        "plans: none, output factor 1, tails too low"
+    )
 
 
 def _span(bounds: tuple[float, float]) -> str:

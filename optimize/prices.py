@@ -129,7 +129,9 @@ def _stopped(run: Run) -> tuple[Raised | None, str]:
     raised = [level for level in run.raised if level.scalar == "D95"][-1]
     _, high = raised.stage.scalars["D95"]
     name = "cap" if high == goals.cap_gy else "target"
-    reached = f"{goals.target.name} D95 reached {raised.reached_gy:.1f} Gy"
+    # So near to what was asked for that one digit would read the same, it takes two.
+    digits = 2 if 0.0 < high - raised.reached_gy < 0.05 and raised.reached_gy < high * (1 - REACHED) else 1
+    reached = f"{goals.target.name} D95 reached {raised.reached_gy:.{digits}f} Gy"
     if raised.reached_gy < high * (1 - REACHED):
         return raised, f"{reached}, below the {name} of {high:g} Gy: mandatory limits hold it there."
     short = [m for m in run.raised if m.scalar == "GTV D98" and m.reached_gy < goals.gtv_d98_gy * (1 - REACHED)]

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .levels import Run
-from .problem import StageResult
+from .problem import Bound, StageResult
+from .room import room_mm, spared_dose
 from .sparing import kept_above
 
 Array = npt.NDArray[Any]
@@ -32,12 +33,15 @@ def gtv_kept(run: Run, last: StageResult) -> npt.NDArray[np.int64]:
     return kept_above(gtv, GTV_COLD_SHARE, last.dose_gy[gtv.positions], np.zeros(gtv.positions.size, bool))
 
 
-def dear_target_kept(run: Run, last: StageResult) -> npt.NDArray[np.int64]:
+def dear_target_kept(run: Run, last: StageResult, bounds: list[Bound]) -> npt.NDArray[np.int64]:
     """Target voxels that must keep the prescription while it is still rising.
 
-    Among equally cold voxels those with the highest price go.
+    Among equally cold voxels those with the highest price go. Before anything was solved those with the least room
+    beside capped organs go.
     """
     region = run.goals.target
+    if not last.rounds:
+        return _coldest_released(run, _room(run, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
     positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
@@ -57,3 +61,16 @@ def _coldest_released(run: Run, score: Array) -> npt.NDArray[np.int64]:
         at = np.searchsorted(target.positions, lesion.positions)
         kept.append(kept_above(lesion, COLD_SHARE, score[at], run.protected[at]))
     return np.unique(np.concatenate(kept))
+
+
+def _room(run: Run, bounds: list[Bound]) -> Array:
+    """Room of each target voxel beside capped ones, for sorting: in mm, or by dose where distances are not known."""
+    positions, target_gy = run.goals.target.positions, run.goals.target_gy
+    operator = run.master.influence
+    cap = np.full(operator.shape[0], np.inf)
+    for bound in bounds:
+        if bound.sense > 0:
+            cap[bound.positions] = np.minimum(cap[bound.positions], bound.level_gy)
+    if run.goals.centres_mm is not None:
+        return room_mm(run.goals.centres_mm, positions, cap, target_gy)
+    return spared_dose(operator, positions, cap, target_gy)

@@ -36,7 +36,7 @@ def prescription_stage(
     """Maximise D95 of the target within the mandatory limits."""
     goals = run.goals
     bounds, means = hard_bounds(run, last, Kept(0.0, gtv_gy))
-    bounds += prescribed(run, dear_target_kept(run, last), None)
+    bounds += prescribed(run, dear_target_kept(run, last, bounds), None)
     if np.isfinite(goals.hot_spot_ratio):
         none = np.zeros(goals.ptv.positions.size)
         bounds.append(Bound(HOT_SPOT, goals.ptv.positions, none, "D95", goals.hot_spot_ratio))
@@ -89,4 +89,5 @@ def _cold_tail(run: Run, last: StageResult) -> tuple[Array, Array]:
     if not let_go.any():
         return np.zeros((1, last.fluence.size)), np.zeros(1)
     cc = region.cc[let_go]
-    return run.master.rows(region.positions[let_go]) / run.goals.share[let_go, None], cc / cc.sum()
+    rows = np.array(run.master.rows(region.positions[let_go]))
+    return rows / run.goals.share[let_go, None], cc / cc.sum()

@@ -12,7 +12,7 @@ from dosecalc import regions
 from dosecalc.grid import Volume
 from dosecalc.influence import DoseInfluence
 from dosecalc.structures import StructureSet
-from dosecalc.uncertainty import TAIL_MM, DoubtfulVoxels, doubtful_voxels, stated
+from dosecalc.uncertainty import TAIL_MM, DoubtfulVoxels, doubtful_voxels, leakage, stated
 from protocols import Protocol
 
 from .recomputed import compared_names
@@ -32,7 +32,8 @@ def with_uncertainty(
     """The evaluation with the stated uncertainty of every value and structure.
 
     A goal's is what its value moves by when the dose of every voxel is raised, or lowered, by its stated uncertainty:
-    so it is in the unit of the goal, and follows from where the voxels lie that decide it.
+    so it is in the unit of the goal, and follows from where the voxels lie that decide it. What leaks through closed
+    leaves comes on top of what the model is uncertain by, and raises dose only.
 
     Parameters
     ----------
@@ -49,14 +50,20 @@ def with_uncertainty(
     """
     influence, fluence, density = plan
     doubtful = doubtful_voxels(influence, fluence, density, structures["Body"])
-    off = _off_gy(influence, doubtful, dose, structures, judged.prescription.dose_gy)
+    target_gy = judged.prescription.dose_gy
+    off = _off_gy(influence, doubtful, dose, structures, target_gy)
+    through, said = leakage(influence, fluence, target_gy)
+    above = off.values.copy()
+    above.reshape(-1)[influence.voxels] += through
     values = np.asarray(dose.values, dtype=np.float64)
-    moved = [judge(Volume(dose.grid, np.maximum(values + sign * off.values, 0.0))).goals for sign in (1.0, -1.0)]
+    moved = [
+        judge(Volume(dose.grid, changed)).goals for changed in (values + above, np.maximum(values - off.values, 0))
+    ]
     goals = tuple(_with_range(row, up, down) for row, up, down in zip(judged.goals, *moved, strict=True))
-    found = _by_structure(structures, protocol, influence, doubtful, off)
+    found = _by_structure(structures, protocol, influence, doubtful, Volume(dose.grid, above))
     figures = tuple(
         StatedFigure(each.where, each.percent, each.evidence)
-        for each in stated(influence.machine, influence.heterogeneity)
+        for each in (*stated(influence.machine, influence.heterogeneity), said)
     )
     opinion = dataclasses.replace(judged.verification, uncertainty=found, stated=figures)
     return dataclasses.replace(judged, goals=goals, verification=opinion)

@@ -31,9 +31,12 @@ from .rows import Role, Row, absent, absolute, passing, relative
 Array = npt.NDArray[np.float64]
 
 SOURCE = "measured Elekta 6 MV, pymedphys (Apache-2.0)"
+CHAMBER = f"{SOURCE}; chamber PTW 31002 of 2.75 mm radius, which reads too much in the first mm"
 ENDPOINT_MEV = 5.76
 FITTED_FIELD_MM, FITTED_DEPTH_MM = 100.0, 100.0
 SSD_MM = 900.0
+BUILD_UP_DEPTHS_MM = np.array([1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 100.0])
+"""And the depth that both curves are 100 % at."""
 FILES = {100.0: "06MV_10x10.mcc", 50.0: "06MV_05x05.mcc"}
 
 
@@ -166,9 +169,23 @@ def _depth_rows(machine: BeamModel, scan: Scan) -> Iterator[Row]:
         k = int(np.flatnonzero(depth == wanted)[0])
         yield relative(case, f"axis at {wanted:g} mm, 100 % at 100 mm", ours[k], theirs[k], "%", 1.0, SOURCE, scan.role)
     k = int(np.argmax(np.abs(ours / theirs - 1)))
+    yield from _build_up_rows(machine, scan, case)
     yield relative(
         case, f"axis, worst of 20-200 mm (at {depth[k]:g} mm)", ours[k], theirs[k], "%", 1.0, SOURCE, scan.role
     )
+
+
+def _build_up_rows(machine: BeamModel, scan: Scan, case: str) -> Iterator[Row]:
+    """The first mm, without a tolerance: the model has no electron contamination, and the chamber averages there."""
+    ours, theirs = (
+        100 * dose / dose[-1]
+        for dose in (
+            axis_dose(machine, Setup(scan.field_mm, SSD_MM), BUILD_UP_DEPTHS_MM),
+            np.interp(BUILD_UP_DEPTHS_MM, scan.t_mm, scan.dose),
+        )
+    )
+    for depth, mine, measured in zip(BUILD_UP_DEPTHS_MM[:-1], ours, theirs, strict=False):
+        yield relative(case, f"build-up at {depth:g} mm, 100 % at 100 mm", mine, measured, "%", None, CHAMBER)
 
 
 def _profile_rows(machine: BeamModel, scan: Scan) -> Iterator[Row]:

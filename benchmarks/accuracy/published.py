@@ -12,29 +12,36 @@ from numpy.polynomial.polynomial import polyval
 
 from dosecalc.head_scatter import collimator_scatter
 from dosecalc.machine import SHIPPED, BeamModel, available_machines, load_machine
+from dosecalc.machine_targets import Compared, compare_with_targets
 from tools.derive_pencil_kernel import ring_share_of_square
 
 from .phantom import Setup, axis_dose
-from .rows import Row, absent, absolute, relative
+from .rows import Role, Row, absent, absolute, relative
 
 Array = npt.NDArray[np.float64]
 
 TEXTBOOK = "textbook 6 MV, midpoints of 66-67 % and 38-39 % (not traced to one publication)"
 FOLLOWILL = "Followill et al, J Appl Clin Med Phys 13:3962 (2012), Table 2: means of Elekta 6 MV, leaf-shaped fields"
 OUTPUT_FACTORS = {60.0: 0.930, 40.0: 0.878, 30.0: 0.842, 20.0: 0.790}
+NO_TABLE = "no citable table at hand"
+NO_DOSE = "no measured or Monte Carlo dose of an unflattened beam in the reference data: only the spectrum f6.spectrum"
 NYHOLM = "kernel of Nyholm et al, Radiother Oncol 78:347 (2006), 98:286"
 
 
 def rows(data: Path) -> Iterator[Row]:
     """All rows; only the published kernel needs the data folder."""
     yield from _quality_rows()
+    for name in available_machines():
+        yield from target_rows(load_machine(name))
     yield from textbook_rows(load_machine("generic_6mv"))
     yield from output_rows(load_machine("generic_6mv"))
     path = data / "physics" / "nyholm2006" / "nyholm2006_coeffs.json"
     yield from _nyholm_rows(load_machine("generic_6mv"), path)
     yield from closed_forms(load_machine("generic_6mv"))
     yield absent("oblique incidence, 45 degrees", "dose under an oblique surface", "no reference at hand")
-    yield absent("generic_6fff, generic_10fff", "measured profiles and output factors", "no citable table at hand")
+    yield absent("generic_6fff", "output factors, and profiles beyond 80 mm or below the maximum", NO_TABLE)
+    yield absent("generic_10fff", "output factors", NO_TABLE)
+    yield absent("generic_6fff, generic_10fff", "depth dose, dose per MU, Monte Carlo dose", NO_DOSE)
 
 
 def _quality_rows() -> Iterator[Row]:
@@ -42,7 +49,7 @@ def _quality_rows() -> Iterator[Row]:
     for name in available_machines():
         machine = load_machine(name)
         at_20, at_10 = (axis_dose(machine, Setup(100.0, 1000.0 - d, (), 5.0), d)[0] for d in (200.0, 100.0))
-        source = "stated in the machine file; C2 of the spectrum is fitted to it"
+        source = "stated in the machine file; C2 of the spectrum is fitted to it in a flat beam"
         yield relative(name, "TPR20,10", at_20 / at_10, machine.tpr20_10, "", None, source, "fitted")
         at = machine.reference
         dose = axis_dose(machine, Setup(at.field_mm, at.ssd_mm, (), 5.0), at.depth_mm)[0]
@@ -50,6 +57,24 @@ def _quality_rows() -> Iterator[Row]:
         yield relative(
             name, "dose at the reference point", 100 * dose, stated, "cGy/MU", 0.1, "stated in the machine file"
         )
+
+
+def target_rows(machine: BeamModel) -> Iterator[Row]:
+    """The targets of the machine file that no other rows here hold: ratios off the axis, penumbrae, output in air."""
+    for row in compare_with_targets(machine):
+        if row.quantity in ("off-axis ratio", "penumbra 80-20, mm", "output in air"):
+            role: Role = row.use
+            unit = "mm" if row.quantity.endswith("mm") else ""
+            yield absolute(
+                machine.name, _label(row), row.found, row.value, unit, row.tolerance, row.source.split(";")[0], role
+            )
+
+
+def _label(row: Compared) -> str:
+    """Quantity and where it holds, in mm."""
+    places = (("field", row.field_mm), ("SSD", row.ssd_mm), ("depth", row.depth_mm), ("off axis", row.off_axis_mm))
+    where = ", ".join(f"{name} {value:g}" for name, value in places if value is not None)
+    return f"{row.quantity.removesuffix(', mm')} ({where} mm)"
 
 
 def textbook_rows(machine: BeamModel) -> Iterator[Row]:

@@ -92,14 +92,15 @@ def cells(row: Row) -> tuple[str, ...]:
     """The row as text."""
     if row.difference is None:
         return row.case, row.quantity, "", "", "", "", row.verdict, row.source
-    bound = "" if row.tolerance is None else f"{row.tolerance:g} {row.difference_unit}"
+    bound = "" if row.tolerance is None else f"{row.tolerance:g} {row.difference_unit}".strip()
     sign = "" if row.difference_unit == PASS_RATE else "+"
+    places = 2 if row.difference_unit else 3  # of a ratio
     return (
         row.case,
         row.quantity,
         f"{row.ours:.4g} {row.unit}".strip(),
         f"{row.reference:.4g} {row.unit}".strip(),
-        f"{row.difference:{sign}.2f} {row.difference_unit}",
+        f"{row.difference:{sign}.{places}f} {row.difference_unit}".strip(),
         bound,
         row.verdict,
         row.source,

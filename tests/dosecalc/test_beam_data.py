@@ -7,9 +7,10 @@ import pytest
 
 from dosecalc.beam_data import beam_data
 from dosecalc.beams import Beam, open_field
+from dosecalc.field_dose import field_dose
 from dosecalc.grid import Grid, Volume
 from dosecalc.influence import dose_influence
-from dosecalc.machine import field_dose, load_machine
+from dosecalc.machine import load_machine
 
 
 def test_the_flattened_beam_is_that_of_the_textbook_and_of_published_output_factors(machine) -> None:

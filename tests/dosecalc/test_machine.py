@@ -14,8 +14,9 @@ from scipy.special import erf
 
 from dosecalc import Beam, Grid, Volume, dose_influence, open_field
 from dosecalc.errors import InputError, UnsafeInputError
+from dosecalc.field_dose import square_field_dose
 from dosecalc.head_scatter import ExtraFocal, collimator_scatter, with_extra_focal
-from dosecalc.machine import SHIPPED, BeamModel, available_machines, load_machine, square_field_dose
+from dosecalc.machine import SHIPPED, BeamModel, available_machines, load_machine
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,8 @@ def test_unflattened_beams_fall_off_axis() -> None:
         for name, model in ((n, load_machine(n)) for n in available_machines())
     }
     assert ratio["generic_6mv"] == 1.0
-    assert ratio["generic_6fff"] == pytest.approx(0.92, abs=0.005)
-    assert ratio["generic_10fff"] == pytest.approx(0.84, abs=0.005)
+    assert ratio["generic_6fff"] == pytest.approx(0.879, abs=0.005)
+    assert ratio["generic_10fff"] == pytest.approx(0.787, abs=0.005)
     assert load_machine("generic_10fff").provisional
 
 
@@ -112,7 +113,7 @@ def test_extra_focal_source_is_a_second_wider_source(machine: BeamModel) -> None
 
 def test_machine_with_an_extra_focal_source_is_calibrated_with_it(folder: Path, machine: BeamModel) -> None:
     text = (folder / "machine.toml").read_text()
-    start, end = text.index("[head_scatter]"), text.index("[kernel]")
+    start, end = text.index("[head_scatter]"), text.index("[transmission]")
     section = '[extra_focal]\nweight = 0.089\nsigma_mm = 39.4\nsource = "a test"\n\n'
     (folder / "machine.toml").write_text(text[:start] + section + text[end:])
     model = load_machine(folder)
@@ -130,7 +131,7 @@ def test_shipped_machines_state_where_they_come_from(machine: BeamModel) -> None
     for name in available_machines():
         model = load_machine(name)
         assert model.name == name
-        assert {"focal_spot", "reference", "off_axis", "head_scatter", "kernel", "calibration"} <= set(
+        assert {"focal_spot", "reference", "off_axis", "head_scatter", "transmission", "kernel", "calibration"} <= set(
             dict(model.sources)
         )
         assert all(entry.licence and entry.source for entry in model.provenance)
@@ -223,36 +224,110 @@ def test_faulty_machine_files_are_refused(folder: Path, old: str, new: str, word
         load_machine(folder)
 
 
+EXTRA_FOCAL = '[extra_focal]\nweight = 0.1\nsigma_mm = 40\nsource = "s"\n'
+TARGET = '[[target]]\nquantity = "{}"\nfield_mm = {}\n{}value = 0.9\ntolerance = 0.1\nuse = "judged"\nsource = "s"\n'
+OFF_AXIS = "ssd_mm = 900\ndepth_mm = 100\noff_axis_mm = {}\n"
+
+
+def _first_target(quantity: str, places: str, field_mm: float = 100) -> str:
+    return TARGET.format(quantity, field_mm, places) + "\n[[target]]"
+
+
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "broken", "valid", "words"),
     [
-        (
-            "tpr20_10 = 0.667",
-            "tpr20_10 = 0.707",
-            r"kernel.tpr20_10: 0.707 is stated.*0.667: it belongs to another beam",
-        ),
-        (
-            "depth_mm = [0.0, 600.0]",
-            "depth_mm = [0.0, 900.0]",
-            "validity.depth_mm: ends at 900 mm, the kernel table at 600",
-        ),
-        ("density = [0.2, 1.8]", "density = [1.8, 0.2]", "validity.density: 1.8 to 0.2 is empty"),
-        ("density = [0.2, 1.8]", "density = [0.1, 1.8]", r"validity.density: 0.1 to 1.8 leaves the kernel table, 0.15"),
-        ("field_mm = [5.0, 300.0]", "field_mm = [5.0, 90.0]", "reference.field_mm: 100 mm lies outside validity"),
-        ("radius_mm = [0.0, 400.0]", "radius_mm = [0.0, 200.0]", "corner of the largest field lies at 212 mm"),
-        ("ratio = [1.0, 1.0]", "ratio = [0.9, 1.0]", "off_axis.ratio: begins with 0.9"),
-        ("filter_distance_mm = 125.0", "filter_distance_mm = 500.0", "head_scatter: filter at 500 mm"),
-        (
-            "[kernel]",
-            '[extra_focal]\nweight = 0.1\nsigma_mm = 40\nsource = "s"\n[kernel]',
-            "head_scatter, extra_focal: both given",
-        ),
+        ("tpr20_10 = 0.667", "tpr20_10 = 0.673", "tpr20_10 = 0.671",
+         r"kernel.tpr20_10: 0.673 is stated.*0.667: it belongs to another beam"),
+        ("depth_mm = [0.0, 600.0]", "depth_mm = [0.0, 601.0]", "depth_mm = [0.0, 599.0]",
+         "validity.depth_mm: ends at 601 mm, the kernel table at 600"),
+        ("density = [0.2, 1.8]", "density = [1.8, 0.2]", "density = [0.3, 1.7]",
+         "validity.density: 1.8 to 0.2 is empty"),
+        ("density = [0.2, 1.8]", "density = [0.1, 1.8]", "density = [0.15, 1.8]",
+         r"validity.density: 0.1 to 1.8 leaves the kernel table, 0.15"),
+        ("field_mm = [5.0, 300.0]", "field_mm = [5.0, 90.0]", "field_mm = [5.0, 200.0]",
+         "reference.field_mm: 100 mm lies outside validity"),
+        ("radius_mm = [0.0, 400.0]", "radius_mm = [0.0, 210.0]", "radius_mm = [0.0, 213.0]",
+         "corner of the largest field lies at 212 mm"),
+        ("ratio = [1.0, 1.0]", "ratio = [0.99, 1.0]", "ratio = [1.0, 0.99]", "off_axis.ratio: begins with 0.99"),
+        ("filter_distance_mm = 125.0", "filter_distance_mm = 401.0", "filter_distance_mm = 399.0",
+         "head_scatter: filter at 401 mm"),
+        ("[transmission]", EXTRA_FOCAL + "[transmission]", "[transmission]", "head_scatter, extra_focal: both given"),
+        ("[[target]]", _first_target("off_axis", OFF_AXIS.format(50)), _first_target("off_axis", OFF_AXIS.format(49)),
+         "target.0.off_axis_mm: 50 mm lies outside the field of 100 mm"),
+        ("[[target]]", _first_target("off_axis", "ssd_mm = 900\ndepth_mm = 100\n"),
+         _first_target("penumbra", "ssd_mm = 900\ndepth_mm = 100\n"),
+         "target.0.off_axis_mm: missing, but every off_axis has one"),
+        ("[[target]]", _first_target("air_output", "ssd_mm = 900\n"), _first_target("air_output", ""),
+         "target.0.ssd_mm: given, but no air_output has one"),
+        ("[[target]]", _first_target("air_output", "", 301), _first_target("air_output", "", 300),
+         "target.0.field_mm: 301 mm lies outside validity.field_mm, 5 to 300 mm"),
     ],
-)
-def test_contradictory_machine_files_are_refused(folder: Path, old: str, new: str, words: str) -> None:
-    edit(folder, (old, new))
+)  # fmt: skip
+def test_contradictory_machine_files_are_refused_and_their_valid_twins_load(
+    folder: Path, old: str, broken: str, valid: str, words: str
+) -> None:
+    text = (folder / "machine.toml").read_text()
+    edit(folder, (old, broken))
     with pytest.raises(InputError, match=f"contradict themselves: .*{words}"):
         load_machine(folder)
+    (folder / "machine.toml").write_text(text)
+    edit(folder, (old, valid))
+    assert load_machine(folder).name == "generic_6mv"
+
+
+@pytest.mark.parametrize(
+    ("old", "broken", "valid", "words"),
+    [
+        (
+            "leaves = 0.017",
+            "leaves = 0.051",
+            "leaves = 0.05",
+            "transmission.leaves: input should be less than or equal",
+        ),
+        ("leaves = 0.017", "leaves = -0.001", "leaves = 0.0", "transmission.leaves: input should be greater than or"),
+        ("leaves = 0.017", "", "leaves = 0", "transmission.leaves: field required"),
+        ("[transmission]", "[transmision]", "[transmission]", "transmision: unknown key, nearest known is 'transm"),
+        (
+            'use = "judged"',
+            'use = "ignored"',
+            'use = "information"',
+            "target.0.use: input should be 'judged', 'fitted'",
+        ),
+        (
+            'quantity = "output_factor"',
+            'quantity = "scp"',
+            'quantity = "depth_dose"',
+            "target.0.quantity: input should",
+        ),
+        (
+            "tolerance = 0.02",
+            "tolerence = 0.02",
+            "tolerance = 0.03",
+            "target.0.tolerence: unknown key, nearest known is",
+        ),
+        ("tolerance = 0.02", "tolerance = 0", "tolerance = 0.001", "target.0.tolerance: input should be greater"),
+    ],
+)
+def test_a_machine_that_lacks_or_misspells_something_is_refused_with_the_key(
+    folder: Path, old: str, broken: str, valid: str, words: str
+) -> None:
+    text = (folder / "machine.toml").read_text()
+    edit(folder, (old, broken))
+    with pytest.raises(InputError, match=words):
+        load_machine(folder)
+    (folder / "machine.toml").write_text(text)
+    edit(folder, (old, valid))
+    assert load_machine(folder).leaf_transmission <= 0.05
+
+
+def test_a_machine_without_any_head_is_refused_and_its_twin_with_one_loads(folder: Path) -> None:
+    text = (folder / "machine.toml").read_text()
+    start, end = text.index("[head_scatter]"), text.index("[transmission]")
+    (folder / "machine.toml").write_text(text[:start] + text[end:])
+    with pytest.raises(InputError, match="head_scatter, extra_focal: neither given, expected one"):
+        load_machine(folder)
+    (folder / "machine.toml").write_text(text[:start] + EXTRA_FOCAL + text[end:])
+    assert load_machine(folder).extra_focal == ExtraFocal(0.1, 40.0)
 
 
 def test_a_kernel_of_another_beam_is_refused(folder: Path) -> None:
@@ -291,7 +366,7 @@ def test_faulty_kernel_tables_are_refused(folder: Path, damage: Callable[[Path],
 
 
 def test_an_inflating_table_is_refused_before_it_is_unpacked(folder: Path) -> None:
-    np.savez_compressed(folder / "pencil_kernel.npz", depth_mm=np.zeros(20_000_000))
+    np.savez_compressed(folder / "pencil_kernel.npz", depth_mm=np.zeros(6_000_000))
     with pytest.raises(UnsafeInputError, match="unpacks to"):
         load_machine(folder)
 

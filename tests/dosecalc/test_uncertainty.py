@@ -41,24 +41,12 @@ def test_the_figures_cover_the_accuracy_table() -> None:
     assert largest(slab, "mid lung|distal lung") <= lung.percent
     assert largest(slab, "0-6 mm beyond|6-20 mm beyond") <= behind.percent
     assert largest(slab, "20-70 mm beyond") <= WATER.percent
+    first_mm = [largest("Elekta 6 MV .* depth dose", f"build-up at {depth} mm") for depth in (1, 2, 3)]
+    assert WATER.percent < max(first_mm) <= BUILD_UP.percent
+    assert all(f"{off:.0f} %" in BUILD_UP.evidence for off in first_mm)
+    assert largest("Monte Carlo water", "axis, absolute, [02]-[24] mm") <= 2.0
     assert largest("^Elekta 6 MV 5x5", "tail") <= TAIL.percent
     assert largest("with extra-focal source, .*5x5|with extra-focal source, 10x10", "tail") <= TAIL_EXTRA_FOCAL.percent
-
-
-def test_the_build_up_covers_a_measured_beam(shared: Path, machine) -> None:
-    from benchmarks.accuracy.elekta import read_mcc
-    from benchmarks.accuracy.phantom import Setup, axis_dose
-
-    depth = np.array([1.0, 2.0, 3.0, 100.0])
-    for size in ("05x05", "10x10"):
-        scans = read_mcc(shared / "physics" / "pymedphys_6MV_elekta" / f"06MV_{size}.mcc")
-        scan = next(s for s in scans if s.kind == "pdd")
-        order = np.argsort(scan.t_mm)
-        measured = np.interp(depth, np.asarray(scan.t_mm)[order], np.asarray(scan.dose)[order])
-        ours = axis_dose(machine, Setup(scan.field_mm, 1000.0), depth)
-        off = 100 * ((ours / ours[-1]) / (measured / measured[-1]) - 1)
-        assert np.abs(off).max() <= BUILD_UP.percent
-        assert np.abs(off).max() > WATER.percent
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path:
     out = tmp_path / "out"
     assert "Scorecard" in ended.out
     assert re.search(r"at the limit: .*Duodenum D0.035cc", ended.out)
+    assert re.search(r"binding: Duodenum D0.035cc <= 25.0 Gy, slack .* Gy, \d.* Gy of D95 per Gy", ended.out)
     assert "written: " in ended.out
     assert "reference dose" in ended.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "small.toml"]
@@ -303,7 +304,12 @@ def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_
     for table in (("protocols", "list"), ("protocols", "show", "crlm_3fx"), ("machines", "list")):
         assert dosecalc(*table).code == 0
     assert "no fault" in dosecalc("protocols", "check", write_protocol(tmp_path / "small.toml")).out
-    assert "no fault" in dosecalc("machines", "check", "generic_6mv").out
+    checked = dosecalc("machines", "check", "generic_10fff").out
+    assert "no fault" in checked
+    assert "8 met, 6 fitted, 1 information, 2 MISSED" in checked
+    assert "PMC5690903" in checked
+    rows = json.loads(dosecalc("machines", "check", "generic_10fff", "--json").out)["targets"]
+    assert sum(row["verdict"] == "MISSED" for row in rows) == 2
 
 
 def test_a_composed_protocol_is_shown_with_the_origin_of_every_number(dosecalc: Run) -> None:

@@ -210,14 +210,16 @@ def test_densities_are_recorded_by_the_names_of_the_file_and_of_the_plan(planned
 
 
 def test_what_the_dose_model_cannot_tell_is_marked_and_changes_no_verdict(planned: Plan) -> None:
-    """In a box of water without lung: 2 % of a dose, and 3 % of what does not reach voxels beside the target."""
+    """In a box of water: 2 % of a dose, 3 % of what does not reach beside the target, and what leaks through leaves."""
     judged = planned.evaluation
     rows = {row.id: row for row in judged.goals}
+    leaks = judged.verification.stated[-1].percent / 100 * judged.prescription.dose_gy
+    assert 0 < leaks < 0.3 * judged.prescription.dose_gy
     hot = rows["hot_spot"]
-    assert hot.uncertainty == pytest.approx(0.02 * hot.value, rel=1e-6)
+    assert 0.02 * hot.value <= hot.uncertainty < 0.02 * hot.value + leaks
     duodenum = rows["duodenum_max"]  # binding, so nearer to its limit than any model can tell
-    tail = 0.03 * (judged.prescription.dose_gy - duodenum.value)
-    assert duodenum.uncertainty == pytest.approx(max(tail, 0.02 * duodenum.value), rel=0.1)
+    known = max(0.03 * (judged.prescription.dose_gy - duodenum.value), 0.02 * duodenum.value)
+    assert known < duodenum.uncertainty < 1.1 * known + leaks
     assert duodenum.uncertain
     assert duodenum.met
     assert not rows["stomach_max"].uncertain
@@ -225,6 +227,5 @@ def test_what_the_dose_model_cannot_tell_is_marked_and_changes_no_verdict(planne
     found = {row.name: row for row in judged.verification.uncertainty}
     assert {"GTV", "PTV", "PTV_opt", "Duodenum", "SpinalCord", "Liver-GTV"} == set(found)
     assert all(row.lung_pct == row.behind_lung_pct == row.build_up_pct == 0 for row in found.values())
-    assert found["GTV"].mean_gy == pytest.approx(
-        0.02 * next(s.mean_gy for s in judged.structures if s.name == "GTV"), rel=0.02
-    )
+    known = 0.02 * next(s.mean_gy for s in judged.structures if s.name == "GTV")
+    assert 0.98 * known < found["GTV"].mean_gy < known + leaks
