@@ -32,12 +32,16 @@ from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
-from .goals import resolve_goals
+from .fine_limits import with_fine_limits
+from .goals import PlanGoals, resolve_goals
 from .limiting import priced
+from .operator import Operator
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
-from .second_opinion import FinerDose, with_second_opinion
+from .second_opinion import FinerDose, same_model, with_second_opinion
+from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
+from .verification import fine_voxels
 
 Progress = Callable[[str], None]
 
@@ -182,7 +186,8 @@ def plan(
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
         goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
-        result = escalate(influence, goals, progress=progress)
+        operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
+        result = escalate(operator, goals, progress=progress)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
@@ -264,6 +269,26 @@ def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArra
         if name in anatomy.structures:
             covered[anatomy.structures[name].on(grid).indices] = True
     return np.flatnonzero(covered)
+
+
+def _with_fine_voxels(
+    influence: DoseInfluence,
+    goals: PlanGoals,
+    anatomy: Anatomy,
+    protocol: Protocol,
+    density: Volume,
+    skipped: frozenset[str],
+    progress: Progress,
+) -> tuple[Operator, PlanGoals]:
+    """The operator and the goals with the fine voxels beside the target, on which the second opinion will judge."""
+    fine = fine_voxels(anatomy.structures, protocol, influence.grid, skip=skipped)
+    if fine is None:
+        return influence, goals
+    progress(
+        f"fine voxels: {fine.voxels.size} of {fine.grid.spacing_mm[0]:.2g} mm near the PTV in {', '.join(fine.parts)}"
+    )
+    below = same_model(influence, density, fine.grid, fine.voxels, influence.precision)
+    return StackedInfluence(influence, below), with_fine_limits(goals, protocol, fine, influence.voxels)
 
 
 def _on_grid(dose: npt.NDArray[np.float64], voxels: npt.NDArray[np.int64], grid: Grid) -> Volume:

@@ -129,7 +129,7 @@ def test_what_the_readers_were_asked_is_recorded() -> None:
 def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     table = tmp_path / "hu.csv"
     table.write_text("# source: a test\nhu,relative_electron_density\n-1000,0\n0,1\n3000,2.5\n")
-    tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=15.0)
+    tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=5.0)
     asked = {"hu_table": table, "density": "Duodenum=1.02", "outside_body": "as_scanned", "patient_position": "hfs"}
     ended = plan(protocol=tight, accept_ct=True, **asked)
     assert ended.code == 20
@@ -144,7 +144,7 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     assert record["schema_version"] == 1
     conflict = next(c for c in record["conflicts"] if c["id"] == "duodenum_max")
     assert conflict["structure"] == "Duodenum"
-    assert conflict["needed_gy"] > conflict["limit_gy"] == 15.0
+    assert conflict["needed_gy"] > conflict["limit_gy"] == 5.0
     run = json.loads((out / "run.json").read_text())
     assert run["exit_code"] == 20
     assert set(run) >= set(RUN_KEYS)
