@@ -25,8 +25,9 @@ AssumeIsodose = Annotated[
 
 @protocols_app.command("list")
 def protocols_list(as_json: AsJson = False) -> None:
-    """The shipped protocols."""
+    """The shipped protocols, and the prescriptions that none can be made of."""
     import protocols
+    from protocols.loading import unplannable
 
     loaded = [protocols.load(name) for name in protocols.available()]
     rows = [
@@ -41,7 +42,12 @@ def protocols_list(as_json: AsJson = False) -> None:
         }
         for p in loaded
     ]
-    print_json(rows) if as_json else print_table(out_console, "Protocols", rows)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(out_console, "Protocols", rows)
+    for name, why in unplannable().items():
+        out_console.print(f"prescription {name} cannot be planned: {why}", highlight=False, soft_wrap=True)
 
 
 @protocols_app.command("show")
@@ -101,7 +107,8 @@ def protocols_check(path: Annotated[str, typer.Argument(help="TOML file.")], acc
     import protocols
 
     chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()))
-    out_console.print(f"{chosen.name}: {len(chosen.goals)} goals, no fault found.", highlight=False)
+    count = f"{len(chosen.goals)} goal{'' if len(chosen.goals) == 1 else 's'}"
+    out_console.print(f"{chosen.name}: {count}, no fault found.", highlight=False)
     _print_lines(chosen)
 
 
@@ -209,6 +216,7 @@ def regimens_list(as_json: AsJson = False) -> None:
 @regimens_app.command("show")
 def regimens_show(name: RegimenArg, assume_isodose: AssumeIsodose = None, as_json: AsJson = False) -> None:
     """A regimen in the words of its sources, its dose on every basis, and where the sources disagree."""
+    from protocols.fraction_numbers import no_organ_limits
     from protocols.regimens import disagreements, express, find_regimen
 
     regimen = find_regimen(name)
@@ -216,10 +224,13 @@ def regimens_show(name: RegimenArg, assume_isodose: AssumeIsodose = None, as_jso
     if regimen.dose_gy is not None:
         record["expressed"] = dataclasses.asdict(express(regimen, assume_isodose))
     record["disagreements"] = list(disagreements(regimen.id))
+    if regimen.fractions is not None and (why := no_organ_limits(regimen.fractions[0])):
+        record["not_plannable"] = why
     if as_json:
         print_json(record)
         return
-    print_record(out_console, {key: value for key, value in record.items() if key != "expressed"})
+    spans = {"fractions": _range(regimen.fractions), "dose_gy": _range(regimen.dose_gy)}
+    print_record(out_console, {key: spans.get(key, value) for key, value in record.items() if key != "expressed"})
     if regimen.dose_gy is not None:
         _print_compared([express(regimen, assume_isodose)])
 

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from .collecting import collect
 from .composition import Composed, compose
+from .errors import ProtocolError
 from .faults import faults_of, nearest
-from .files import PROTOCOL, invalid, parsed
+from .files import CONSTRAINT_SET, PRESCRIPTION, PROTOCOL, invalid, parsed
+from .fraction_numbers import no_organ_limits
 from .plausibility import faults_in, warnings_in
 from .schema import Protocol, Provenance
 
@@ -48,6 +50,7 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         The name is unknown, the file cannot be read, or the protocol has faults: all of them are listed in
         `faults`.
     """
+    _refuse_parts(os.fspath(name_or_path))
     origin, data = PROTOCOL.read(name_or_path)
     raw = parsed(data, origin)
     accepted = frozenset([accept_limits] if isinstance(accept_limits, str) else accept_limits)
@@ -63,6 +66,35 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         raise invalid(PROTOCOL, origin, faults)
     provenance = dataclasses.replace(protocol.provenance, warnings=(*composed.warnings, *warnings_in(protocol)))
     return protocol.with_provenance(provenance)
+
+
+def unplannable() -> dict[str, str]:
+    """The shipped prescriptions that no organ limits were published for, by name, each with a sentence that says so."""
+    told = {name: no_organ_limits(_fractions_of(name)) for name in PRESCRIPTION.shipped}
+    return {name: why for name, why in told.items() if why}
+
+
+def _fractions_of(prescription: str) -> int:
+    origin, data = PRESCRIPTION.read(prescription)
+    return int(parsed(data, origin)["fractions"])
+
+
+def _refuse_parts(name: str) -> None:
+    """Refuse the name of a part, which is no protocol by itself."""
+    stem = name.removeprefix("crlm_")
+    rest = {known.replace("gy_", "_"): known for known in PRESCRIPTION.shipped} | {p: p for p in PRESCRIPTION.shipped}
+    if name not in PROTOCOL.shipped and stem in rest:
+        why = unplannable().get(rest[stem])
+        raise ProtocolError(
+            f"{rest[stem]} is a prescription, no protocol" + (f", and cannot be planned: {why}" if why else "."),
+            remedy="A protocol names a prescription, constraint sets and planning rules: docs/writing_a_protocol.md.",
+        )
+    if name in CONSTRAINT_SET.shipped:
+        raise ProtocolError(
+            "this is a constraint set, no protocol.",
+            where=name,
+            remedy=f"See it with `dosecalc protocols limits --set {name}`; a protocol names it under [[constraints]].",
+        )
 
 
 def _provenance(composed: Composed, origin: str, data: bytes) -> Provenance:

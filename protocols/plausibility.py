@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 
+from .fraction_numbers import TARGETS, no_organ_limits
 from .goals import Goal, SourcedDose
 from .limits import PublishedLimit, published_limits
-from .metrics import CriticalVolume
+from .metrics import CriticalVolume, StructureVolume
 from .radiobiology import bed
 from .regimens import TUMOUR_ALPHA_BETA_GY
 from .schema import Protocol
@@ -29,12 +30,12 @@ SUSPICIOUS_BED_GY = 60.0
 
 def faults_in(protocol: Protocol) -> tuple[str, ...]:
     """What makes a protocol unusable although every key can be read."""
-    return (*_dose_faults(protocol), *_duplicates(protocol), *_misprints(protocol))
+    return (*_dose_faults(protocol), *_unlimited(protocol), *_duplicates(protocol), *_misprints(protocol))
 
 
 def warnings_in(protocol: Protocol) -> tuple[str, ...]:
     """What a physicist should look at, one sentence each."""
-    return (*_per_fraction_doses(protocol), *_unusual_limits(protocol), *_mixed_sets(protocol))
+    return (*_unpublished(protocol), *_per_fraction_doses(protocol), *_unusual_limits(protocol), *_mixed_sets(protocol))
 
 
 def _doses(protocol: Protocol) -> Iterator[tuple[str, SourcedDose]]:
@@ -56,6 +57,18 @@ def _dose_faults(protocol: Protocol) -> Iterator[str]:
             yield f"{what}, below every published regimen. Doses are totals of the course.{total}"
         elif reached > LARGEST_BED_GY:
             yield f"{what}, above every published regimen (up to {LARGEST_PUBLISHED_BED_GY:g}); check dose and unit."
+
+
+def _unlimited(protocol: Protocol) -> Iterator[str]:
+    """A protocol that would let every organ have any dose."""
+    if all(isinstance(g.metric, StructureVolume) or g.structure in TARGETS for g in protocol.goals):
+        yield " ".join(("goals: no organ has a dose limit.", no_organ_limits(protocol.fractions))).strip()
+
+
+def _unpublished(protocol: Protocol) -> Iterator[str]:
+    """Limits of a user's own for fractions that nobody published limits for."""
+    if why := no_organ_limits(protocol.fractions):
+        yield f"the limits on organs are this protocol's own: {why}"
 
 
 def _per_fraction_doses(protocol: Protocol) -> Iterator[str]:
@@ -105,9 +118,9 @@ def _misprints(protocol: Protocol) -> Iterator[str]:
 
 
 def _unusual_limits(protocol: Protocol) -> Iterator[str]:
-    """The protocol's own limits that only a dose per fraction, or a total times fractions, would bring near others."""
+    """Limits below half or above twice all published ones, and whether a slip of the fraction number explains it."""
     n = protocol.fractions
-    for goal in protocol.goals if n > 1 else ():
+    for goal in protocol.goals:
         known = [
             limit.limit
             for limit in _published().get((n, goal.structure), ())
@@ -115,12 +128,16 @@ def _unusual_limits(protocol: Protocol) -> Iterator[str]:
         ]
         if not known or min(known) / 2 <= goal.limit <= 2 * max(known):
             continue
-        for dose, how in ((n * goal.limit, "per fraction"), (goal.limit / n, "times the number of fractions")):
-            if 0.9 * min(known) <= dose <= 1.1 * max(known):
-                yield (
-                    f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
-                    f"published {min(known):g}-{max(known):g} Gy; was it meant {how} ({dose:g} Gy in total)?"
-                )
+        slips = ((n * goal.limit, "per fraction"), (goal.limit / n, "times the number of fractions"))
+        meant = [
+            f"; was it meant {how} ({dose:g} Gy in total)?"
+            for dose, how in slips
+            if n > 1 and 0.9 * min(known) <= dose <= 1.1 * max(known)
+        ]
+        yield (
+            f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
+            f"published {min(known):g}-{max(known):g} Gy{meant[0] if meant else '.'}"
+        )
 
 
 def _mixed_sets(protocol: Protocol) -> Iterator[str]:
