@@ -23,6 +23,7 @@ from .options import (
     AcceptMissing,
     AfterChemotherapy,
     AliasesArg,
+    AlphaBetaArg,
     AskEligibility,
     BackendArg,
     BeamsArg,
@@ -147,6 +148,10 @@ def plan_command(
     leave_out: LeaveOut = None,
     repair: Repair = None,
     end_caps: EndCapsArg = "half_slice",
+    alpha_beta: AlphaBetaArg = None,
+    prior_dose: PriorDose = None,
+    prior_fractions: PriorFractions = None,
+    recovery: Recovery = 0.0,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -183,6 +188,10 @@ def plan_command(
             leave_out=tuple(leave_out or ()),
             repair=tuple(repair or ()),
             end_caps=_end_caps(end_caps),
+            prior_dose=prior_dose,
+            prior_fractions=prior_fractions,
+            recovery=recovery,
+            alpha_beta=_alpha_beta(alpha_beta),
         )
     )
 
@@ -209,10 +218,16 @@ def _plan(job: Job) -> None:
     out_console.print(
         f"written: {folder} ({seconds:.0f} s from reading to report, {start})", highlight=False, soft_wrap=True
     )
-    if plan.provenance.exit_code:
+    if plan.evaluation.status != "ok":
         raise VerificationError(
             f"the plan breaks a mandatory limit on the reference dose; it is saved as {folder.name} only.",
             remedy="Look at the scorecard; report this case.",
+        )
+    if not plan.evaluation.accepted:
+        raise VerificationError(
+            "the sum with the earlier treatment breaks a mandatory limit, which the optimiser does not plan for; the "
+            f"plan is saved as {folder.name} only.",
+            remedy="Lower these limits in the protocol by what the earlier treatment takes, and plan again.",
         )
 
 
@@ -238,6 +253,7 @@ def evaluate_command(
     ask_eligibility: AskEligibility = False,
     after_chemotherapy: AfterChemotherapy = None,
     liver_function: LiverFunction = None,
+    alpha_beta: AlphaBetaArg = None,
     prior_dose: PriorDose = None,
     prior_fractions: PriorFractions = None,
     recovery: Recovery = 0.0,
@@ -262,7 +278,8 @@ def evaluate_command(
         raise UsageError(
             "chemotherapy and liver function are used by selection rules only.", remedy="Add --eligibility."
         )
-    chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
+    limits = tuple(accept_limit or ())
+    chosen = protocols.load(protocol, accept_limits=limits, alpha_beta=_alpha_beta(alpha_beta))
     read = read_structures(
         structures,
         structure_names,
@@ -399,6 +416,23 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UsageError(f"{option} {value!r} is unknown; there are {', '.join(allowed)}.")
     return value
+
+
+def _alpha_beta(texts: list[str] | None) -> dict[str, float]:
+    """Values by name; whether they make sense is the protocol's to say."""
+    found: dict[str, float] = {}
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        try:
+            ratio = float(value)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise UsageError(f"--alpha-beta {text!r} is not NAME=GY, such as Liver=2.5.")
+        if name in found:
+            raise UsageError(f"--alpha-beta gives {name!r} twice.", remedy="State one value for each organ.")
+        found[name] = ratio
+    return found
 
 
 def _end_caps(value: str) -> EndCaps:

@@ -24,6 +24,7 @@ from protocols.outcome_models import (
     Scenario,
     TumourModel,
 )
+from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .organ_risk import liver_room, organ_values
 from .outcome_results import ModelResult, ModelValue, Outcome
@@ -67,12 +68,24 @@ def with_outcome(
     unused = tuple(s.name for s in structures if s.name not in named and s.role != "GTV" and s.name != "GTV")
     regions = regions_on(dose, structures.without(unused), cut_structures)
     return dataclasses.replace(
-        judged, outcome=outcome(regions, judged.prescription.dose_gy, judged.fractions, scenarios=scenarios)
+        judged,
+        outcome=outcome(
+            regions,
+            judged.prescription.dose_gy,
+            judged.fractions,
+            scenarios=scenarios,
+            alpha_beta=judged.alpha_beta,
+        ),
     )
 
 
 def outcome(
-    regions: dict[str, Region], reached_gy: float, fractions: int, *, scenarios: tuple[str, ...] = ()
+    regions: dict[str, Region],
+    reached_gy: float,
+    fractions: int,
+    *,
+    scenarios: tuple[str, ...] = (),
+    alpha_beta: tuple[AlphaBeta, ...] = (),
 ) -> Outcome:
     """What published models say.
 
@@ -85,8 +98,11 @@ def outcome(
     fractions : int
     scenarios : tuple of str
         Ids of named scenarios (factors on the hazard of local failure).
+    alpha_beta : tuple of AlphaBeta
+        Stated in the place of shipped ones: models of Lyman's kind are told for them as well. A model's own value
+        stays, as its parameters were fitted with it, and so does that of a threshold that was published as BED.
     """
-    models = outcome_models()
+    models = _also_for(outcome_models(), alpha_beta)
     asked = _scenarios(models, scenarios)
     doses = target_doses(reached_gy, regions.get("GTV")) if reached_gy > 0 else ()
     organs = [_organ_result(m, regions, fractions, reached_gy) for m in models.models if not isinstance(m, _TUMOUR)]
@@ -101,6 +117,21 @@ def outcome(
         liver_room=liver_room(liver, fractions, curves, limits) if liver else (),
         scenarios=tuple(_scenario_line(scenario) for scenario in asked),
     )
+
+
+def _also_for(models: OutcomeModels, stated: tuple[AlphaBeta, ...]) -> OutcomeModels:
+    """The models with a stated alpha/beta among those that a complication probability is told for."""
+    if not stated:
+        return models
+
+    def told(model: OrganModel | TumourModel) -> OrganModel | TumourModel:
+        found = alpha_beta_of(model.structure, stated) if isinstance(model, Lyman) else None
+        if not isinstance(model, Lyman) or found not in stated:
+            return model
+        other = (found.alpha_beta_gy,)
+        return model.model_copy(update={"also_alpha_beta_gy": (*model.also_alpha_beta_gy, *other)})
+
+    return models.model_copy(update={"models": tuple(map(told, models.models))})
 
 
 def _scenarios(models: OutcomeModels, asked: tuple[str, ...]) -> tuple[Scenario, ...]:

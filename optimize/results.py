@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from protocols.tissues import AlphaBeta
+
 from .eligibility_results import Eligibility
 from .outcome_results import Outcome
 
@@ -322,6 +324,8 @@ class PlanEvaluation:
         Limits applied to the sum with an earlier treatment; `status` speaks of the present one alone.
     escalation : EscalationEnd, optional
         What limited the dose; None for a dose that was not optimised here.
+    alpha_beta : tuple of AlphaBeta
+        Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
     """
@@ -338,8 +342,14 @@ class PlanEvaluation:
     eligibility: Eligibility | None = None
     with_prior: SumWithPrior | None = None
     escalation: EscalationEnd | None = None
+    alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def accepted(self) -> bool:
+        """Whether mandatory goals are met by the present treatment, and by the sum with an earlier one where given."""
+        return self.status == "ok" and (self.with_prior is None or self.with_prior.status == "ok")
 
 
 def to_json(evaluation: PlanEvaluation) -> dict[str, Any]:

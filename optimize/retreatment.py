@@ -19,18 +19,22 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from dosecalc.dicom import read_rtdose
-from dosecalc.errors import InputError, UsageError
+from dosecalc.errors import InfeasibleError, InputError, UsageError
 from dosecalc.grid import Grid, Volume
 from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Goal, Protocol, dose_of_eqd2, eqd2, lq_validity
 from protocols.metrics import StructureVolume
-from protocols.tissues import tissues
+from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .judging import judge_goal
 from .regions import TARGET_ROLES, Region, checked_dose, regions_on
 from .results import PlanEvaluation, SummedGoal, SumWithPrior
 
+NOT_OPTIMISED = (
+    "the optimiser does not know of the earlier dose: limits on the sum are judged on the finished plan, and nothing "
+    "was held back for them."
+)
 EDGE = 1e-6
 """In voxels: what rounding may put a voxel centre beyond the earlier dose grid."""
 
@@ -65,6 +69,15 @@ class PriorTreatment:
                 f"the recovery is {self.recovery:g}, expected a share from 0 (none) to below 1.",
                 remedy="Give a quarter as 0.25.",
             )
+
+    @property
+    def record(self) -> dict[str, float]:
+        """For the run record; the file's hash stands among those of the input."""
+        return {
+            "fractions": self.fractions,
+            "recovery": self.recovery,
+            "largest_gy": float(np.max(self.dose.values)),
+        }
 
 
 def read_prior(
@@ -141,7 +154,12 @@ def with_prior(
     present = regions_on(dose, structures, cut_structures)
     goals = [goal for goal in protocol.goals if not _on_target(goal, structures)]
     wanted = dict.fromkeys(goal.structure for goal in goals)
-    sums = {name: _summed(present[name], dose.grid, prior, protocol.fractions) for name in wanted if name in present}
+    tissues = {name: alpha_beta_of(name, protocol.stated_alpha_beta) for name in wanted}
+    sums = {
+        name: _summed(present[name], dose.grid, prior, protocol.fractions, tissues[name].alpha_beta_gy)
+        for name in wanted
+        if name in present
+    }
     if sums and all(region is None for region in sums.values()):
         raise InputError(
             "the earlier dose covers no voxel of any organ that is judged.",
@@ -149,17 +167,48 @@ def with_prior(
             remedy="Register it to this scan first, and export it in this frame of reference.",
         )
     found = {name: region for name, region in sums.items() if region is not None}
-    rows = tuple(_judged(goal, present, found, protocol.fractions, accepted_missing) for goal in goals)
+    ratio = {name: tissue.alpha_beta_gy for name, tissue in tissues.items()}
+    rows = tuple(
+        _judged(goal, present, found, protocol.fractions, ratio[goal.structure], accepted_missing) for goal in goals
+    )
     broken = any(r.goal.level == "mandatory" and r.goal.assessed and not r.goal.met for r in rows)
     summed = SumWithPrior(
         "rejected" if broken else "ok",
         prior.fractions,
         prior.recovery,
         rows,
-        _assumptions(prior, tuple(wanted)),
+        _assumptions(prior, tissues),
         _warnings(prior, dose, judged.fractions, sums),
     )
     return dataclasses.replace(judged, with_prior=summed)
+
+
+def refuse_spent(undosed: PlanEvaluation) -> None:
+    """Refuse to plan where the earlier treatment alone breaks a mandatory limit.
+
+    Parameters
+    ----------
+    undosed : PlanEvaluation
+        Of an empty dose, from `with_prior`.
+
+    Raises
+    ------
+    InfeasibleError
+        With the goals that are broken.
+    """
+    summed = undosed.with_prior
+    rows = () if summed is None else tuple(r.goal for r in summed.goals if r.goal.level == "mandatory")
+    spent = tuple(goal for goal in rows if goal.assessed and not goal.met)
+    if spent:
+        told = (f"{g.structure} {g.metric} ({g.id}) has {g.value:.1f} {g.unit} of {g.limit:g}" for g in spent)
+        raise InfeasibleError(
+            "the earlier treatment alone breaks mandatory limits, in the present fractionation: "
+            + "; ".join(told)
+            + ".",
+            remedy="State a recovery if one is justified, or plan without --prior-dose and judge the sum by evaluate.",
+            conflicts=spent,
+            reached_gy=0.0,
+        )
 
 
 def _on_target(goal: Goal, structures: StructureSet) -> bool:
@@ -169,12 +218,11 @@ def _on_target(goal: Goal, structures: StructureSet) -> bool:
     return is_target or isinstance(goal.metric, StructureVolume)
 
 
-def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int) -> Region | None:
+def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int, ratio: float) -> Region | None:
     """The region with the present-fractionation dose of the summed EQD2, hottest first; None outside the earlier grid.
 
     Voxels beyond the earlier dose grid are left out: what was given there is not known, so the organ counts as cut.
     """
-    ratio = tissues().of(region.name).alpha_beta_gy
     earlier, known = _sampled(prior.dose, grid.centres_mm(region.indices))
     if not known.any():
         return None
@@ -194,9 +242,13 @@ def _sampled(dose: Volume, points_mm: npt.NDArray[np.float64]) -> tuple[npt.NDAr
 
 
 def _judged(
-    goal: Goal, present: dict[str, Region], found: dict[str, Region], fractions: int, accepted: tuple[str, ...]
+    goal: Goal,
+    present: dict[str, Region],
+    found: dict[str, Region],
+    fractions: int,
+    ratio: float,
+    accepted: tuple[str, ...],
 ) -> SummedGoal:
-    ratio = tissues().of(goal.structure).alpha_beta_gy
     alone, row = judge_goal(goal, present, accepted), judge_goal(goal, found, accepted)
     if goal.structure in present and goal.structure not in found:
         row = dataclasses.replace(row, note="NOT ASSESSED: outside the earlier dose grid")
@@ -206,10 +258,10 @@ def _judged(
     return SummedGoal(row, ratio, alone.value, value, limit)
 
 
-def _assumptions(prior: PriorTreatment, names: tuple[str, ...]) -> tuple[str, ...]:
-    ratios: dict[float, list[str]] = {}
-    for name in names:
-        ratios.setdefault(tissues().of(name).alpha_beta_gy, []).append(name)
+def _assumptions(prior: PriorTreatment, tissues: dict[str, AlphaBeta]) -> tuple[str, ...]:
+    ratios: dict[tuple[float, str], list[str]] = {}
+    for name, tissue in tissues.items():
+        ratios.setdefault((tissue.alpha_beta_gy, tissue.source), []).append(name)
     recovered = (
         f"{100 * prior.recovery:g} % of the earlier EQD2 counts as recovered, by the user's word"
         if prior.recovery
@@ -220,7 +272,7 @@ def _assumptions(prior: PriorTreatment, names: tuple[str, ...]) -> tuple[str, ..
         recovered,
         "both doses lie in one frame of reference: a rigid registration was made before, and no organ moved or changed",
         "doses add voxel by voxel as EQD2 of the linear-quadratic model; values are told in the present fractionation",
-        *(f"alpha/beta {ratio:g} Gy: {', '.join(found)}" for ratio, found in sorted(ratios.items())),
+        *(f"alpha/beta {ratio:g} Gy: {', '.join(found)} ({said})" for (ratio, said), found in sorted(ratios.items())),
         "goals of targets are judged on the present dose alone",
     )
 

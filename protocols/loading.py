@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,8 +19,9 @@ from .errors import ProtocolError
 from .faults import faults_of, nearest
 from .files import CONSTRAINT_SET, PRESCRIPTION, PROTOCOL, invalid, parsed
 from .fraction_numbers import no_organ_limits
-from .plausibility import faults_in, warnings_in
+from .plausibility import faults_in, unknown_organ, warnings_in
 from .schema import Protocol, Provenance
+from .tissues import ON_THE_COMMAND_LINE, AlphaBeta
 
 
 def available() -> tuple[str, ...]:
@@ -27,7 +29,12 @@ def available() -> tuple[str, ...]:
     return PROTOCOL.shipped
 
 
-def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str] = ()) -> Protocol:
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    accept_limits: Collection[str] = (),
+    alpha_beta: Mapping[str, float] | None = None,
+) -> Protocol:
     """Read and check a protocol.
 
     Parameters
@@ -39,6 +46,8 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         Ids of mandatory limits of status COMPUTED or REMEMBERED that the user accepts by name; for numbers of
         the prescription ``prescription.floor``, ``prescription.cap`` or ``prescription.hot_spot``. Those that
         were needed are listed in `Protocol.accepted_limits`.
+    alpha_beta : dict of str to float, optional
+        Alpha/beta in Gy by structure, before those of the file and the shipped ones.
 
     Returns
     -------
@@ -64,8 +73,20 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         raise invalid(PROTOCOL, origin, [*composed.faults, *_in_the_file(error, composed)]) from error
     if faults := [*composed.faults, *faults_in(protocol), *_unknown_acceptances(protocol, accepted)]:
         raise invalid(PROTOCOL, origin, faults)
-    provenance = dataclasses.replace(protocol.provenance, warnings=(*composed.warnings, *warnings_in(protocol)))
-    return protocol.with_provenance(provenance)
+    stated = _stated(alpha_beta or {}, protocol)
+    warnings = (*composed.warnings, *warnings_in(protocol))
+    return protocol.with_provenance(dataclasses.replace(protocol.provenance, warnings=warnings, alpha_beta=stated))
+
+
+def _stated(alpha_beta: Mapping[str, float], protocol: Protocol) -> tuple[AlphaBeta, ...]:
+    """What the user states of alpha/beta, refused where no organ of the protocol or of a model has the name."""
+    where, source = ON_THE_COMMAND_LINE, "stated by the user"
+    for name, value in alpha_beta.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ProtocolError(f"alpha/beta of {name} is {value:g} Gy, expected a number above 0.", where=where)
+        if said := unknown_organ(name, protocol):
+            raise ProtocolError(said, where=where)
+    return tuple(AlphaBeta((name,), value, source, "REMEMBERED", where) for name, value in alpha_beta.items())
 
 
 def unplannable() -> dict[str, str]:

@@ -10,13 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 
+from .faults import nearest
 from .fraction_numbers import TARGETS, no_organ_limits
 from .goals import Goal, SourcedDose
 from .limits import PublishedLimit, published_limits
 from .metrics import CriticalVolume, StructureVolume
+from .outcome_models import Lyman, outcome_models
 from .radiobiology import bed
 from .regimens import TUMOUR_ALPHA_BETA_GY
 from .schema import Protocol
+from .tissues import organ_of, shipped_tissues
 
 LEAST_BED_GY = 23.0
 """Below every published regimen: the least is 23.7 Gy BED10, the edge at 14 Gy in one fraction (Herfarth 2001)."""
@@ -30,7 +33,13 @@ SUSPICIOUS_BED_GY = 60.0
 
 def faults_in(protocol: Protocol) -> tuple[str, ...]:
     """What makes a protocol unusable although every key can be read."""
-    return (*_dose_faults(protocol), *_unlimited(protocol), *_duplicates(protocol), *_misprints(protocol))
+    return (
+        *_dose_faults(protocol),
+        *_unlimited(protocol),
+        *_duplicates(protocol),
+        *_misprints(protocol),
+        *_strange_tissues(protocol),
+    )
 
 
 def warnings_in(protocol: Protocol) -> tuple[str, ...]:
@@ -69,6 +78,32 @@ def _unpublished(protocol: Protocol) -> Iterator[str]:
     """Limits of a user's own for fractions that nobody published limits for."""
     if why := no_organ_limits(protocol.fractions):
         yield f"the limits on organs are this protocol's own: {why}"
+
+
+def unknown_organ(name: str, protocol: Protocol) -> str:
+    """Why no alpha/beta can be stated for this name; empty for an organ of the protocol, a table or a model."""
+    if name in TARGETS:
+        return (
+            f"alpha/beta can be stated for organs, got {name}: BED10 and EQD2 of targets are at "
+            f"{TUMOUR_ALPHA_BETA_GY:g} Gy, and each model of local control states its own."
+        )
+    organs = [goal.structure for goal in protocol.goals if goal.structure not in TARGETS]
+    organs += [structure for tissue in shipped_tissues() for structure in tissue.structures]
+    organs += [model.structure for model in outcome_models().models if isinstance(model, Lyman)]
+    known = sorted({*organs, *map(organ_of, organs)})
+    return "" if name in known else f"no goal and no model has an organ {name!r}.{nearest(name, known)}"
+
+
+def _strange_tissues(protocol: Protocol) -> Iterator[str]:
+    """Alpha/beta of what nothing uses, and of one structure twice."""
+    seen: set[str] = set()
+    for index, tissue in enumerate(protocol.alpha_beta):
+        for name in tissue.structures:
+            if said := unknown_organ(name, protocol):
+                yield f"alpha_beta[{index}].structures: {said}"
+            elif name in seen:
+                yield f"alpha_beta[{index}].structures: {name} has an alpha/beta already."
+            seen.add(name)
 
 
 def _per_fraction_doses(protocol: Protocol) -> Iterator[str]:
