@@ -24,6 +24,7 @@ from .options import (
     AfterChemotherapy,
     AliasesArg,
     AlphaBetaArg,
+    AlsoArg,
     AskEligibility,
     BackendArg,
     BeamsArg,
@@ -243,6 +244,7 @@ def evaluate_command(
         list[str] | None,
         typer.Option("--lesion", help="A part of the prescribed structure to be judged for itself; repeatable."),
     ] = None,
+    also: AlsoArg = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     aliases: AliasesArg = None,
@@ -272,6 +274,7 @@ def evaluate_command(
     from .results import to_json
     from .retreatment import read_prior, with_prior
     from .scorecard import print_scorecard
+    from .side_by_side import limits_of, of_protocol, with_others
 
     facts = PatientFacts(after_chemotherapy, liver_function)
     if facts != PatientFacts() and not ask_eligibility:
@@ -280,6 +283,7 @@ def evaluate_command(
         )
     limits = tuple(accept_limit or ())
     chosen = protocols.load(protocol, accept_limits=limits, alpha_beta=_alpha_beta(alpha_beta))
+    others = [limits_of(name, chosen) for name in also or ()]
     read = read_structures(
         structures,
         structure_names,
@@ -290,7 +294,8 @@ def evaluate_command(
     given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
     prior = read_prior(prior_dose, prior_fractions, recovery, read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
-    matched = names.match(read, needed_names(chosen), given.grid, table=table).structures
+    needed = (*needed_names(chosen), *(name for limits in others for name in limits.structures))
+    matched = names.match(read, needed, given.grid, table=table).structures
     missing = tuple(accept_missing or ())
     judged = evaluate(given, matched, chosen, accepted_missing=missing, lesions=tuple(lesion or ()))
     judged = with_findings(
@@ -298,6 +303,8 @@ def evaluate_command(
     )
     if prior is not None:
         judged = with_prior(judged, given, matched, chosen, prior, accepted_missing=missing)
+    if others:
+        judged = with_others(judged, given, matched, of_protocol(chosen), others)
     if as_json:
         print_json(to_json(judged))
     else:

@@ -53,6 +53,14 @@ DensityArg = Annotated[
         "recorded.",
     ),
 ]
+AlsoArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        help="A constraint set or protocol for the same number of fractions, or a TOML file of one: its verdicts are "
+        "shown beside those of the protocol; repeatable.",
+    ),
+]
 AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),

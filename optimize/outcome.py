@@ -27,10 +27,10 @@ from protocols.outcome_models import (
 from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .organ_risk import liver_room, organ_values
-from .outcome_results import ModelResult, ModelValue, Outcome
+from .outcome_results import LesionControl, ModelResult, ModelValue, Outcome
 from .regions import Region, regions_on
 from .results import PlanEvaluation
-from .tumour_control import biological, control_ranges, control_values, target_doses
+from .tumour_control import biological, control_ranges, control_values, gtv_doses, target_doses
 
 LIVER = "Liver-GTV"
 _TUMOUR = (ControlCurve, ControlStrata, ControlThreshold)
@@ -75,6 +75,7 @@ def with_outcome(
             judged.fractions,
             scenarios=scenarios,
             alpha_beta=judged.alpha_beta,
+            lesions=tuple(s.name for s in structures if s.role == "GTV"),
         ),
     )
 
@@ -86,6 +87,7 @@ def outcome(
     *,
     scenarios: tuple[str, ...] = (),
     alpha_beta: tuple[AlphaBeta, ...] = (),
+    lesions: tuple[str, ...] = (),
 ) -> Outcome:
     """What published models say.
 
@@ -101,6 +103,8 @@ def outcome(
     alpha_beta : tuple of AlphaBeta
         Stated in the place of shipped ones: models of Lyman's kind are told for them as well. A model's own value
         stays, as its parameters were fitted with it, and so does that of a threshold that was published as BED.
+    lesions : tuple of str
+        GTVs of the lesions: where there are several, control is told for each as well.
     """
     models = _also_for(outcome_models(), alpha_beta)
     asked = _scenarios(models, scenarios)
@@ -116,7 +120,23 @@ def outcome(
         control=control_ranges(control, asked),
         liver_room=liver_room(liver, fractions, curves, limits) if liver else (),
         scenarios=tuple(_scenario_line(scenario) for scenario in asked),
+        lesions=tuple(_lesion(gtv, models, fractions, asked) for gtv in _separate(regions, lesions)),
     )
+
+
+def _separate(regions: dict[str, Region], lesions: tuple[str, ...]) -> list[Region]:
+    """The GTVs of several lesions; none where one of them bears the name of their union, which took its place."""
+    found = [regions[name] for name in lesions if name != "GTV" and name in regions]
+    whole = regions["GTV"].total_cc if "GTV" in regions else 0.0
+    return found if len(found) > 1 and sum(gtv.total_cc for gtv in found) >= 0.99 * whole else []
+
+
+def _lesion(gtv: Region, models: OutcomeModels, fractions: int, asked: tuple[Scenario, ...]) -> LesionControl:
+    """Control of one of several lesions by its own dose: that of the union is led by the coldest and averages all."""
+    doses = gtv_doses(gtv)
+    control = tuple((m, control_values(m, doses, fractions)) for m in models.models if isinstance(m, _TUMOUR))
+    note = f"{gtv.cut_by} cuts it" if gtv.cut_by else ""
+    return LesionControl(gtv.name, control_ranges(control, asked), note)
 
 
 def _also_for(models: OutcomeModels, stated: tuple[AlphaBeta, ...]) -> OutcomeModels:

@@ -301,6 +301,57 @@ class SumWithPrior:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One protocol or constraint set that a dose was judged under, and how many of its limits are met.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        Whom it holds for, and which limits are not judged.
+    """
+
+    name: str
+    title: str
+    met: int
+    not_met: int
+    not_assessed: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """What every column says of one structure and metric.
+
+    Attributes
+    ----------
+    value : float or None
+        In `unit`; None where it cannot be said.
+    verdicts : tuple of tuple of GoalResult
+        For each column its limits, mandatory and optimal; empty where it has none. The level may be "report".
+    """
+
+    structure: str
+    metric: str
+    value: float | None
+    unit: str
+    verdicts: tuple[tuple[GoalResult, ...], ...]
+
+    @property
+    def disputed(self) -> bool:
+        """Whether one column's limits are met and another's are not."""
+        said = [all(goal.met for goal in goals) for goals in self.verdicts if goals and goals[0].assessed]
+        return len(set(said)) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """One dose under several protocols or constraint sets; the first column is the protocol of the evaluation."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[VerdictRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanEvaluation:
     """A dose distribution judged against a protocol; all doses are course totals in Gy.
 
@@ -324,6 +375,8 @@ class PlanEvaluation:
         Limits applied to the sum with an earlier treatment; `status` speaks of the present one alone.
     escalation : EscalationEnd, optional
         What limited the dose; None for a dose that was not optimised here.
+    side_by_side : SideBySide, optional
+        The same dose under other limits; no verdict on the plan rests on it.
     alpha_beta : tuple of AlphaBeta
         Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
@@ -342,6 +395,7 @@ class PlanEvaluation:
     eligibility: Eligibility | None = None
     with_prior: SumWithPrior | None = None
     escalation: EscalationEnd | None = None
+    side_by_side: SideBySide | None = None
     alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
     schema_version: int = SCHEMA_VERSION

@@ -271,6 +271,7 @@ def test_a_plan_is_judged_on_the_sum_and_rejected_where_that_breaks_a_limit(
     assert judged.warnings[0] == NOT_OPTIMISED
     record = dataclasses.replace(planned.provenance, exit_code=22, prior_treatment=prior.record)
     plan = dataclasses.replace(planned, evaluation=judged, provenance=record)
+    monkeypatch.setattr("optimize.report.html._stacks", lambda *_: [])  # images that say nothing here
     folder = save_plan(plan, tmp_path / "out")
     assert folder.name == "out.rejected" and not (tmp_path / "out").exists()
     page = (folder / "report.html").read_text()
