@@ -162,7 +162,7 @@ class DoseInfluence:
             See `dosecalc.stored_matrix`.
         """
         matrix = stored_matrix(
-            self._fill_rows, self._place, self.voxels.size, self.beamlets, self.backend,
+            self._fill_beam_rows, self._place, self.voxels.size, self.beamlets, self.backend,
             np.float32 if self.precision == "float32" else np.float64, cutoff_mm=cutoff_mm, threshold=threshold,
         )  # fmt: skip
         log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
@@ -225,10 +225,10 @@ class DoseInfluence:
         """u, v and magnification of some voxels for one beam."""
         return self.beamlets.beams[b].project(self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm)
 
-    def _place(self, part: slice) -> tuple[Array, Array]:
-        """u and v (n, beams) of a slice of voxels."""
-        placed = [self._projected(b, part) for b in range(len(self.beamlets.beams))]
-        return np.stack([u for u, _, _ in placed], axis=1), np.stack([v for _, v, _ in placed], axis=1)
+    def _place(self, b: int) -> tuple[Array, Array]:
+        """u and v of every voxel for one beam."""
+        u, v, _ = self._projected(b, slice(None))
+        return u, v
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
         dose = np.zeros(self.voxels.size)

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals, Region
 from .infeasible import infeasible
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
+from .matrix import as_operator
 from .operator import Operator
 from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
@@ -57,13 +59,18 @@ class Escalation:
     stop: Stop
 
 
-def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lambda text: None) -> Escalation:
+def escalate(
+    influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
+    goals: PlanGoals,
+    *,
+    progress: Progress = lambda text: None,
+) -> Escalation:
     """Optimise the fluence of a plan.
 
     Parameters
     ----------
-    influence : Operator
-        On every voxel that a goal names: `DoseInfluence`, or anything else that offers the same.
+    influence : Operator or matrix
+        On every voxel that a goal names: `DoseInfluence`, a SciPy or NumPy matrix, or what `as_operator` takes.
     goals : PlanGoals
     progress : callable, optional
         Told in a line what has been reached.
@@ -79,11 +86,13 @@ def escalate(influence: Operator, goals: PlanGoals, *, progress: Progress = lamb
     OptimisationError
         No solver succeeded.
     """
-    beamlets = influence.shape[1]
-    start = influence.dose(np.ones(beamlets))
+    operator = as_operator(influence)
+    voxels, beamlets = operator.shape
+    goals.check_covered(voxels)
+    start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
-        Master(influence, unit, roughness(influence.neighbours, beamlets)), goals, progress,
+        Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
         np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)

@@ -30,7 +30,7 @@ class Operator(Protocol):
         """Transpose of `dose`, (B,): sum over voxels of weight (V,) times dose per unit fluence."""
 
     def rows(self, positions: npt.NDArray[Any], /) -> npt.NDArray[np.float64]:
-        """Dose of some voxels (n,) per unit fluence of every beamlet, (n, B), Gy."""
+        """Dose of some voxels (n,) per unit fluence of every beamlet, (n, B), Gy, which the caller may change."""
 
     def restricted_to(self, positions: npt.NDArray[Any], /) -> Operator:
         """The same operator for some of its voxels, in that order."""

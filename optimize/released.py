@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from .levels import Run
 from .problem import Bound, StageResult
+from .room import room_mm, spared_dose
 from .sparing import kept_above
 
 Array = npt.NDArray[Any]
@@ -37,11 +37,11 @@ def dear_target_kept(run: Run, last: StageResult, bounds: list[Bound]) -> npt.ND
     """Target voxels that must keep the prescription while it is still rising.
 
     Among equally cold voxels those with the highest price go. Before anything was solved those with the least room
-    beside capped organs go, where it is known where voxels lie.
+    beside capped organs go.
     """
     region = run.goals.target
-    if not last.prices and run.goals.centres_mm is not None:
-        return _coldest_released(run, _room_mm(run, run.goals.centres_mm, bounds))
+    if not last.prices:
+        return _coldest_released(run, _room(run, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]
     positions, price = (np.concatenate(arrays) for arrays in zip(*families, strict=True)) if families else ((), ())
@@ -63,13 +63,14 @@ def _coldest_released(run: Run, score: Array) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate(kept))
 
 
-def _room_mm(run: Run, centres_mm: Array, bounds: list[Bound]) -> Array:
-    """Distance of each target voxel from capped voxels, over the share of the dose that must be lost on the way."""
-    region = run.goals.target
-    room = np.full(region.positions.size, np.inf)
+def _room(run: Run, bounds: list[Bound]) -> Array:
+    """Room of each target voxel beside capped ones, for sorting: in mm, or by dose where distances are not known."""
+    positions, target_gy = run.goals.target.positions, run.goals.target_gy
+    operator = run.master.influence
+    cap = np.full(operator.shape[0], np.inf)
     for bound in bounds:
-        for cap in np.unique(bound.level_gy[bound.level_gy < run.goals.target_gy]) if bound.sense > 0 else ():
-            there = bound.positions[bound.level_gy == cap]
-            distance, _ = cKDTree(centres_mm[there]).query(centres_mm[region.positions])
-            room = np.minimum(room, distance / (1.0 - cap / run.goals.target_gy))
-    return room
+        if bound.sense > 0:
+            cap[bound.positions] = np.minimum(cap[bound.positions], bound.level_gy)
+    if run.goals.centres_mm is not None:
+        return room_mm(run.goals.centres_mm, positions, cap, target_gy)
+    return spared_dose(operator, positions, cap, target_gy)

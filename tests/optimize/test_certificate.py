@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import linprog
 
 from optimize.certificate import gap_fixed, kkt_residual, lagrangian, target_ceiling
+from optimize.escalate import RESORT_GAIN
 from optimize.goals import DoseVolumeLimit, PlanGoals, Region
 from optimize.levels import Kept, Raised, Run, raise_dose
 from optimize.limiting import limiting, price_text
@@ -211,7 +212,10 @@ def test_the_price_of_a_volume_is_what_more_of_it_gains() -> None:
     eased = dataclasses.replace(run.goals, limits=(dataclasses.replace(organ, spare_cc=organ.spare_cc + 2.0),))
     freed = small_run(1)
     freed.goals = eased
-    assert per_cc == pytest.approx((raised_level(freed).reached_gy - level.reached_gy) / 2.0, rel=1e-3)
+    # Sorted by the level's own dose, it gains no less than a level raised from the start, and never beats the bound.
+    fresh = raised_level(freed)
+    assert per_cc >= (fresh.reached_gy * (1 - RESORT_GAIN) - level.reached_gy) / 2.0
+    assert per_cc <= (d95_bound(freed, fresh) - level.reached_gy) / 2.0
     assert per_cc > 0.1
     stop = what_stopped(run)
     assert stop.binding[0] == "organ"
