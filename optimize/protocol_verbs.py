@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from dosecalc.errors import UsageError
+
 from .console import AcceptLimit, AsJson, out_console, print_json
 from .tables import print_record, print_table
 
@@ -150,6 +152,8 @@ def protocols_limits(
 ) -> None:
     """Every published limit by structure, fraction number and source."""
     import protocols
+    from protocols.faults import nearest
+    from protocols.fraction_numbers import no_organ_limits
     from protocols.limits import published_limits
     from protocols.limits_page import limits_page
 
@@ -158,6 +162,12 @@ def protocols_limits(
         return
     chosen = None if from_set is None else protocols.load_set(from_set)
     found = published_limits() if chosen is None else tuple((chosen, limit) for limit in chosen.limits)
+    known = sorted({limit.structure for _, limit in found})
+    if structure is not None and structure not in known:
+        raise UsageError(
+            f"no limit is on a structure {structure!r}.{nearest(structure, known)}",
+            remedy=f"There are {', '.join(known)}.",
+        )
     rows = [
         {"set": a_set.name} | limit.model_dump(mode="json")
         for a_set, limit in found
@@ -179,6 +189,8 @@ def protocols_limits(
         for row in rows
     ]
     print_table(out_console, f"{len(rows)} limits (doses are totals of the course)", shown)
+    if fractions is not None and (why := no_organ_limits(fractions)):
+        out_console.print(why, highlight=False, markup=False, soft_wrap=True)
 
 
 def _said(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Fraction numbers without published organ limits are named wherever somebody may ask for them."""
+"""What nobody published is named wherever somebody may ask for it, and what a protocol states of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from protocols import ProtocolError, load
 from protocols.fraction_numbers import no_organ_limits, organ_limits
 from protocols.loading import unplannable
 from protocols.regimens import find_regimen
+from protocols.tissues import alpha_beta_of
 
 TWELVE = """
 schema_version = 1
@@ -91,3 +92,36 @@ def test_a_dose_without_its_source_and_a_failed_set_are_one_fault_each(tmp_path:
     assert "has 1 fault." in refused(text, tmp_path)
     inline = TWELVE.replace('prescription = "60gy_12fx"\n', "") + '\n[prescription]\nfloor = "60 Gy"\n' + OWN_LIMIT
     assert "prescription.floor: expected a table with dose_gy, source, status, got '60 Gy'" in refused(inline, tmp_path)
+
+
+TISSUE = """
+[[alpha_beta]]
+structures = ["{name}"]
+alpha_beta_gy = {ratio}
+source = "a test"
+status = "VERIFIED"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "said"),
+    [
+        ("Livver", 3.0, "alpha_beta[0].structures: no goal and no model has an organ 'Livver'. Did you mean 'Liver'?"),
+        ("PTV", 3.0, "alpha_beta[0].structures: alpha/beta can be stated for organs, got PTV"),
+        ("Liver", 0.0, "alpha_beta[0].alpha_beta_gy: "),
+        ("Liver", -2.5, "greater than 0, got -2.5"),
+    ],
+)
+def test_alpha_beta_of_nothing_or_without_sense_is_a_fault(tmp_path: Path, name: str, ratio: float, said: str) -> None:
+    assert said in refused(TWELVE + OWN_LIMIT + TISSUE.format(name=name, ratio=ratio), tmp_path)
+
+
+def test_alpha_beta_of_an_organ_holds_for_its_parts_unless_they_are_named(tmp_path: Path) -> None:
+    text = TWELVE + OWN_LIMIT + TISSUE.format(name="Liver", ratio=3.5) + TISSUE.format(name="Liver-GTV", ratio=4.0)
+    (tmp_path / "own.toml").write_text(text, encoding="utf-8")
+    stated = load(tmp_path / "own.toml", alpha_beta={"SpinalCord": 1.5}).stated_alpha_beta
+    asked = ("Liver", "Liver-PTV", "Liver-GTV", "SpinalCord_PRV05", "SpinalCord", "Stomach", "cHBT_15mm")
+    assert [alpha_beta_of(name, stated).alpha_beta_gy for name in asked] == [3.5, 3.5, 4.0, 1.5, 1.5, 3.0, 10.0]
+    assert [alpha_beta_of(name).alpha_beta_gy for name in asked] == [2.5, 2.5, 2.5, 2.0, 2.0, 3.0, 10.0]
+    twice = TWELVE + OWN_LIMIT + 2 * TISSUE.format(name="Liver", ratio=3.5)
+    assert "alpha_beta[1].structures: Liver has an alpha/beta already." in refused(twice, tmp_path)
