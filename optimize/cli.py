@@ -228,7 +228,7 @@ def _plan(job: Job) -> None:
         raise VerificationError(
             "the sum with the earlier treatment breaks a mandatory limit, which the optimiser does not plan for; the "
             f"plan is saved as {folder.name} only.",
-            remedy="Lower these limits in the protocol by what the earlier treatment takes, and plan again.",
+            remedy="Lower these limits in the protocol to what would suffice (see the scorecard), and plan again.",
         )
 
 
@@ -271,8 +271,9 @@ def evaluate_command(
     from .eligibility import PatientFacts
     from .evaluate import evaluate
     from .findings import with_findings
+    from .prior_treatment import read_prior
     from .results import to_json
-    from .retreatment import read_prior, with_prior
+    from .retreatment import with_prior
     from .scorecard import print_scorecard
     from .side_by_side import limits_of, of_protocol, with_others
 

@@ -26,10 +26,10 @@ from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
 from .densities import Densities
 from .planning import Plan, plan
+from .prior_treatment import PriorTreatment, read_prior
 from .problem import BLAS_THREADS
 from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
 from .results import SCHEMA_VERSION
-from .retreatment import PriorTreatment, read_prior
 from .saving import save_infeasible, save_plan
 from .solvers import DEFAULT_ORDER
 

@@ -34,9 +34,10 @@ from .evaluate import evaluate
 from .findings import with_findings
 from .goals import resolve_goals
 from .limiting import priced
+from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
-from .retreatment import NOT_OPTIMISED, PriorTreatment, refuse_spent, with_prior
+from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
 from .second_opinion import FinerDose, with_second_opinion
 from .uncertainty import with_uncertainty
 

@@ -267,6 +267,9 @@ class SummedGoal:
         The value without the earlier treatment.
     value_eqd2_gy, limit_eqd2_gy : float or None
         Value and limit converted to EQD2 (of a mean dose: after the averaging); None where the metric is no dose.
+    suffices_gy : float or None
+        Of an upper limit on D(V) or the maximum: the dose that the voxel with the highest earlier dose may still get.
+        With this limit on the present dose alone the sum keeps its limit, whatever the plan; a weaker one may do.
     """
 
     goal: GoalResult
@@ -274,6 +277,7 @@ class SummedGoal:
     present: float | None
     value_eqd2_gy: float | None
     limit_eqd2_gy: float | None
+    suffices_gy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

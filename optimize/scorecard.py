@@ -91,6 +91,14 @@ def _print_sum(console: Console, summed: SumWithPrior) -> None:
             name, metric, limit, alone, value, "" if row.value_eqd2_gy is None else f"{row.value_eqd2_gy:.1f}", result
         )
     console.print(table)
+    told = [
+        f"{row.goal.structure} {row.goal.metric} {row.suffices_gy:.1f} Gy"
+        for row in summed.goals
+        if row.suffices_gy is not None
+    ]
+    if told:
+        line = f"limits on the present dose alone that would suffice: {', '.join(told)}"
+        console.print(line, highlight=False, markup=False)
 
 
 def _print_side_by_side(console: Console, found: SideBySide) -> None:

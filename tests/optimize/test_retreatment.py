@@ -17,9 +17,10 @@ from dosecalc.reading import read_ct_series
 from dosecalc.structures import Occupancy, Structure, StructureSet
 from optimize.evaluate import evaluate
 from optimize.planning import Plan, _with_sum
+from optimize.prior_treatment import PriorTreatment
 from optimize.provenance import overrides
 from optimize.results import PlanEvaluation, SummedGoal, SumWithPrior, to_json
-from optimize.retreatment import NOT_OPTIMISED, PriorTreatment, with_prior
+from optimize.retreatment import NOT_OPTIMISED, with_prior
 from optimize.saving import save_plan
 from protocols import Protocol, eqd2, load
 
@@ -107,6 +108,25 @@ def test_two_equal_courses_by_hand(protocol: Protocol) -> None:
     assert duodenum.goal.value == pytest.approx(7.5 * (math.sqrt(1 + 4 * 20 * (5 / 3) / 15) - 1))
     assert found.status == "rejected"  # the liver
     assert judged.status == evaluate(present(), STRUCTURES, protocol, accepted_missing=("Stomach",)).status
+
+
+def test_a_limit_that_suffices_is_the_dose_left_where_the_earlier_one_was_highest(protocol: Protocol) -> None:
+    """Cord, 25 Gy in 5: BED2 87.5 less 20 of 10 Gy in 5 leaves 67.5 = D (1 + D/10), so 21.46 Gy."""
+    prior = PriorTreatment(even(10.0), 5)
+    _, rows = summed(judge(protocol, prior))
+    left = rows["cord_max"].suffices_gy
+    assert left == pytest.approx(5 * (math.sqrt(1 + 4 * 67.5 / 10) - 1))
+    assert rows["liver_mean"].suffices_gy is None
+    at, beyond = (summed(judge(protocol, prior, even(gy)))[1]["cord_max"].goal for gy in (left, left + 0.1))
+    assert at.value == pytest.approx(25.0) and at.met and not beyond.met
+    # Where the earlier dose differs from voxel to voxel, such a plan is met with room to spare.
+    x = GRID.centres_mm()[:, 0].reshape(GRID.shape)
+    uneven = PriorTreatment(Volume(GRID, 12.0 + 0.5 * x), 5)
+    left = summed(judge(protocol, uneven))[1]["duodenum_max"].suffices_gy
+    goal = summed(judge(protocol, uneven, even(left)))[1]["duodenum_max"].goal
+    assert goal.met and 24.0 < goal.value <= 25.0 + 1e-9
+    spent = summed(judge(protocol, PriorTreatment(even(30.0), 5)))[1]
+    assert spent["cord_max"].suffices_gy == 0.0
 
 
 def test_recovery_takes_off_a_share_of_the_earlier_eqd2(protocol: Protocol) -> None:
