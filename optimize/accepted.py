@@ -30,11 +30,22 @@ def against_the_protocol(evaluation: PlanEvaluation, protocol: Protocol) -> Plan
         return evaluation
     goals = tuple(_as_stated(row, stated.get(row.id)) for row in evaluation.goals)
     again = tuple(_as_stated(row, stated.get(row.id)) for row in evaluation.verification.goals)
+    summed = evaluation.with_prior
+    if summed is not None:
+        # The EQD2 of a relaxed limit is that of the accepted value, which is no longer the row's.
+        rows = (
+            dataclasses.replace(row, goal=_as_stated(row.goal, stated[row.goal.id]), limit_eqd2_gy=None)
+            if row.goal.id in stated
+            else row
+            for row in summed.goals
+        )
+        summed = dataclasses.replace(summed, goals=tuple(rows))
     row_of = {row.id: row for row in goals}
     told = [f"{says}. {_verdict(row_of[name])}" for name, says in zip(stated, relaxations(protocol), strict=True)]
     return dataclasses.replace(
         evaluation,
         goals=goals,
+        with_prior=summed,
         verification=dataclasses.replace(evaluation.verification, goals=again),
         warnings=(*told, *evaluation.warnings),
     )

@@ -20,7 +20,7 @@ from ..results import PlanEvaluation
 from . import summary, words
 from .dvh_figure import BIN_GY, dvh_picture
 from .figures import ISODOSE_PCT, WASH_FROM_PCT, Outline, Scene, Shot, sections
-from .goal_rows import scorecard, second_opinion
+from .goal_rows import scorecard, second_opinion, sum_rows
 from .palette import colours
 from .planes import View, frame_around, plane_through
 from .stacks import Stack, stack
@@ -93,9 +93,10 @@ def _context(plan: Plan) -> dict[str, Any]:
         "per_fraction_gy": reached.dose_gy / judged.fractions,
         "biology": summary.biology(judged),
         "groups": groups,
-        "accepted": [goal for goal in judged.goals if goal.accepted_limit is not None],
+        "relaxed": [goal for goal in judged.goals if goal.accepted_limit is not None],
         "sources": sources,
         "second_opinion": second_opinion(judged, plan.protocol),
+        "sum_rows": sum_rows(judged),
         "status_key": words.STATUS_KEY,
         "status_words": words.STATUS_WORDS,
         "failed": [row for row in groups[0].rows if row.verdict == "NOT MET"],

@@ -172,7 +172,12 @@ def cases() -> Iterator[tuple[str, str, type[Exception], tuple[str, ...]]]:
         "two limits that only together make way",
         pair,
         InfeasibleError,
-        ("duodenum_max with liver_mean", "No limit alone", "without it D95 reaches", "of its 10.8 cc lie within 5 mm"),
+        (
+            "(duodenum_max with liver_mean|liver_mean with duodenum_max)",
+            "No limit alone",
+            "without it D95 reaches",
+            "of its 10.8 cc lie within 5 mm",
+        ),
     )
     steep = (
         "goals[duodenum_max].limit",
