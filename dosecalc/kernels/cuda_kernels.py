@@ -1,0 +1,361 @@
+"""The hot path on a GPU: names and arguments of `numpy_kernels`, which documents them; the kernels stand in the *.cu files.
+
+Arrays that are given on the device stay there; others are sent. What a kernel returns stays on the device until `to_host`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ResourceError
+
+Array = Any
+Axis = tuple[Array, Array, Array]
+Size = int | tuple[int, ...]
+
+THREADS = 128
+"""Of a block, where each thread works on its own."""
+TILE = 16
+"""As in field_maps.cu: nodes of a block along each axis."""
+COLLECT = (32, 16)
+"""As in collect_field.cu: columns of a block, and parts into which their sums are divided."""
+MOST_RANGES = 4
+"""As in trace.cu: averages of one launch."""
+NODES_PER_BLOCK = 16
+"""Map nodes that one block of `scatter` collects; times the components it stays within 1024 threads up to 64."""
+ROWS_PER_BLOCK = 4
+"""Rows of one block of `count_kept` and `fill_kept`: one warp each."""
+SLAB = 64
+"""Rows that one thread of `largest_near` looks through."""
+PROFILE_BYTES = 32 * 1024
+"""Shared memory for the profiles of a block's voxels, if one voxel's need no more."""
+PROFILE_VOXELS = 8
+LANES = 4
+"""As LINES_PER_THREAD in common.cuh: profiles are padded to whole multiples."""
+
+
+class Device(Protocol):
+    """Where the kernels run: CuPy on a GPU, or what the tests put in its place.
+
+    Attributes
+    ----------
+    xp : module
+        NumPy's functions for arrays on the device.
+    most_shared : int
+        Bytes of shared memory that a block may ask for.
+    """
+
+    xp: Any
+    most_shared: int
+
+    def launch(
+        self, kernel: str, real: npt.DTypeLike, components: int, blocks: Size, threads: Size, arguments: Any, shared: int
+    ) -> None:
+        """Run a kernel of the module that was compiled for a real type and a number of components."""
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """A NumPy array of the same numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CudaKernels:
+    """The kernel functions on one device."""
+
+    device: Device
+    _derived: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict, repr=False)
+
+    def to_device(self, array: Array) -> Array:
+        return self.device.xp.asarray(array)
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        return self.device.to_host(array)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        return self.device.xp.zeros(shape, dtype)
+
+    def room_for(self, array: npt.NDArray[Any]) -> Array:
+        return self.device.xp.empty(array.shape, array.dtype)
+
+    def trace(
+        self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
+    ) -> tuple[Array, Array]:
+        count, ranges = len(targets), len(range_mm)
+        depth, average = self._empty(count), self._empty((count, ranges))
+        given = self._in(density, np.float32), *(self._in(a) for a in (source, targets, spacing))
+        for start in range(0, max(ranges, 1), MOST_RANGES):
+            part = self._in(range_mm[start : start + MOST_RANGES])
+            sizes = (*density.shape, len(part), ranges, count)
+            arguments = (*given, part, float(air), *sizes, depth, average[:, start:])
+            self._each("trace", count, arguments)
+        return depth, average
+
+    def component_weights(
+        self,
+        depth_nodes_mm: Array,
+        log_scale_nodes: Array,
+        primary: Array,
+        scatter: Array,
+        depth_mm: Array,
+        log_scale: tuple[Array, Array],
+        factor: Array,
+    ) -> Array:
+        count, (depths, scales, components) = len(depth_mm), primary.shape
+        weights = self._empty((count, components), factor.dtype)
+        tables = (self._in(a) for a in (depth_nodes_mm, log_scale_nodes, primary, scatter))
+        places = (self._in(a) for a in (depth_mm, *log_scale))
+        arguments = (*tables, *places, self._in(factor, factor.dtype), depths, scales, count, weights)
+        self._each("component_weights", count, arguments, factor.dtype, components)
+        return weights
+
+    def field_maps(self, table_v: Array, field: Array, table_u: Array) -> Array:
+        (nodes_v, components, rows), (nodes_u, _, columns) = table_v.shape, table_u.shape
+        real = table_v.dtype
+        half = self._empty((nodes_v, components, columns), real)
+        maps = self._empty((nodes_v, nodes_u, components), real)
+        lines = nodes_v * components
+        given = self._in(table_v, real), self._in(field, real), lines, rows, columns
+        self._each("field_lines", lines * columns, (*given, half), real, components)
+        blocks = _blocks(nodes_u, TILE), _blocks(nodes_v, TILE)
+        arguments = half, self._in(table_u, real), nodes_v, nodes_u, columns, maps
+        self._launch("field_maps", blocks, (TILE, TILE), arguments, real, components)
+        return maps
+
+    def collect_field(self, table_v: Array, planes: Array, table_u: Array) -> Array:
+        (nodes_v, components, rows), (nodes_u, _, columns) = table_v.shape, table_u.shape
+        real, lines = table_v.dtype, nodes_v * components
+        half, result = self._empty((nodes_v, components, columns)), self._empty((rows, columns), real)
+        given = self._in(planes, real), self._in(table_u, real), nodes_v, nodes_u, columns
+        self._each("collect_lines", lines * columns, (*given, half), real, components)
+        blocks = _blocks(columns, COLLECT[0]), rows
+        arguments = self._in(table_v, real), half, lines, rows, columns, result
+        self._launch("collect_field", blocks, COLLECT, arguments, real, components)
+        return result
+
+    def gather(self, maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:
+        real, (count, components) = weights.dtype, weights.shape
+        dose = self._empty(count, real)
+        taps = self._taps(iv, iu, fv, fu, weights)
+        arguments = self._in(maps, real), *taps, maps.shape[1], count, dose
+        self._each("gather", count, arguments, real, components)
+        return dose
+
+    def scatter(
+        self, values: Array, shape: tuple[int, int], iv: Array, iu: Array, fv: Array, fu: Array, weights: Array
+    ) -> Array:
+        real, components = weights.dtype, weights.shape[1]
+        planes = self._empty((components, *shape), real)
+        order, starts = self._kept_with((iv, iu), tuple(shape), lambda: self._by_node(iv, iu, shape))
+        offsets = (self._in(a, real) for a in (fv, fu, weights))
+        arguments = self._in(values, real), order, starts, *offsets, *shape, planes
+        blocks = _blocks(shape[0] * shape[1], NODES_PER_BLOCK)
+        self._launch("scatter", blocks, (components, NODES_PER_BLOCK), arguments, real, components)
+        return planes
+
+    def spline_rows(
+        self,
+        table_v: Array,
+        table_u: Array,
+        iv: Array,
+        iu: Array,
+        fv: Array,
+        fu: Array,
+        weights: Array,
+        row: Array,
+        column: Array,
+        output: Array,
+        result: Array,
+    ) -> None:
+        real, (count, components) = weights.dtype, weights.shape
+        lines, columns = table_v.shape[2], table_u.shape[2]
+        first, following = self._cells(row, column, lines, columns)
+        given = self._in(table_v, real), self._in(table_u, real), *self._taps(iv, iu, fv, fu, weights)
+        given = *given, first, following, self._in(output, real), lines, columns
+        name = "spline_rows" if result.dtype == real else "spline_rows_wide"
+        self._rows(name, given, count, result, real, components, _profile_bytes(components, lines, columns, real))
+
+    def direct_rows(
+        self,
+        u_mm: Array,
+        v_mm: Array,
+        weights: Array,
+        columns: Axis,
+        rows: Axis,
+        row: Array,
+        column: Array,
+        output: Array,
+        result: Array,
+    ) -> None:
+        (count, components), sizes = weights.shape, (len(rows[0]), len(columns[0]))
+        given = tuple(self._in(a) for a in (u_mm, v_mm, weights, *columns, *rows))
+        given = *given, *self._cells(row, column, *sizes), self._in(output), *sizes
+        size = _profile_bytes(components, *sizes, np.float64)
+        self._rows("direct_rows", given, count, result, np.float64, components, size)
+
+    def direct_dose(
+        self, u_mm: Array, v_mm: Array, weights: Array, field: Array, columns: Axis, rows: Axis
+    ) -> Array:
+        (count, components), (lines, width) = weights.shape, field.shape
+        dose = self._empty(count)
+        given = tuple(self._in(a) for a in (u_mm, v_mm, weights, field, *columns, *rows))
+        shared = 8 * (components * (width | 1) + components * lines + THREADS)
+        arguments = *given, lines, width, PROFILE_VOXELS, count, dose
+        self._launch("direct_dose", _blocks(count, PROFILE_VOXELS), THREADS, arguments, np.float64, components, shared)
+        return dose
+
+    def count_kept(
+        self,
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        least: Array,
+    ) -> Array:
+        counts = self._empty(len(values), np.int64)
+        given = self._places(values, position, centre, first, cutoff_mm), self._in(least)
+        sizes = len(first) - 1, _stride(values), len(values)
+        blocks = _blocks(len(values), ROWS_PER_BLOCK)
+        arguments = *given[0], given[1], *sizes, counts
+        self._launch("count_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+        return counts
+
+    def fill_kept(
+        self,
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        least: Array,
+        start: Array,
+        data: Array,
+        indices: Array,
+    ) -> None:
+        given = *self._places(values, position, centre, first, cutoff_mm), self._in(least), self._in(start, np.int64)
+        arguments = *given, len(first) - 1, _stride(values), len(values), data, indices
+        blocks = _blocks(len(values), ROWS_PER_BLOCK)
+        self._launch("fill_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+
+    def largest_near(
+        self,
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        largest: Array,
+    ) -> None:
+        count, beamlets = values.shape
+        given = self._places(values, position, centre, first, cutoff_mm)
+        arguments = *given, len(first) - 1, beamlets, _stride(values), SLAB, count, largest
+        blocks = _blocks(beamlets, THREADS), _blocks(count, SLAB)
+        self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
+
+    def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
+        """The array on the device, contiguous: itself if it is so already."""
+        return self.device.xp.ascontiguousarray(self.device.xp.asarray(array, dtype))
+
+    def _empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
+        return self.device.xp.empty(shape, dtype)
+
+    def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:
+        nodes = (self._in(a, np.int32) for a in (iv, iu))
+        return *nodes, *(self._in(a, weights.dtype) for a in (fv, fu, weights))
+
+    def _places(
+        self, values: Array, position: tuple[Array, Array], centre: tuple[Array, Array], first: Array, cutoff_mm: float
+    ) -> tuple[Any, ...]:
+        places = (self._in(a) for a in (*position, *centre))
+        return values, *places, self._in(first, np.int32), float(cutoff_mm)
+
+    def _by_node(self, iv: Array, iu: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+        """Voxels sorted by nearest node, and where each node's begin: (V,) and (Nv * Nu + 1,) int32."""
+        xp = self.device.xp
+        node = self._in(iv, np.int32) * np.int32(shape[1]) + self._in(iu, np.int32)
+        order = xp.argsort(node, kind="stable")
+        starts = xp.searchsorted(node[order], xp.arange(shape[0] * shape[1] + 1, dtype=np.int32))
+        return order.astype(np.int32), starts.astype(np.int32)
+
+    def _cells(self, row: Array, column: Array, lines: int, columns: int) -> tuple[Array, Array]:
+        """The first beamlet in each cell of the lattice, and the next one in the cell of each beamlet; -1 for none."""
+
+        def make() -> tuple[Array, Array]:
+            cell = np.asarray(row) * columns + np.asarray(column)
+            order = np.argsort(cell, kind="stable")
+            again = np.flatnonzero(cell[order][1:] == cell[order][:-1])
+            first, following = np.full(lines * columns, -1, np.int32), np.full(len(cell), -1, np.int32)
+            following[order[again]] = order[again + 1]
+            cells, begin = np.unique(cell[order], return_index=True)
+            first[cells] = order[begin]
+            return self.to_device(first), self.to_device(following)
+
+        made: tuple[Array, Array] = self._kept_with((row, column), (lines, columns), make)
+        return made
+
+    def _kept_with(self, arrays: tuple[Array, ...], sizes: tuple[int, ...], make: Callable[[], Any]) -> Any:
+        """What follows from some arrays that nobody changes: made once, and kept as long as the first of them lives."""
+        key = (*map(id, arrays), *sizes)
+        held = self._derived.get(key)
+        if held is None or any(ref() is not array for ref, array in zip(held[0], arrays, strict=True)):
+            drop = weakref.ref(arrays[0], lambda _: self._derived.pop(key, None))
+            held = (drop, *map(weakref.ref, arrays[1:])), make()
+            self._derived[key] = held
+        return held[1]
+
+    def _rows(
+        self, name: str, given: tuple[Any, ...], count: int, result: Array, real: npt.DTypeLike, components: int, size: int
+    ) -> None:
+        """Launch a kernel whose blocks hold the profiles of a group of voxels, `size` bytes each, in shared memory."""
+        group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
+        arguments = *given, group, count, _stride(result), result
+        self._launch(name, _blocks(count, group), THREADS, arguments, real, components, group * size)
+
+    def _each(
+        self, name: str, count: int, arguments: tuple[Any, ...], real: npt.DTypeLike = np.float64, components: int = 12
+    ) -> None:
+        """Launch one thread per result."""
+        self._launch(name, _blocks(count, THREADS), THREADS, arguments, real, components)
+
+    def _launch(
+        self,
+        name: str,
+        blocks: Size,
+        threads: Size,
+        arguments: tuple[Any, ...],
+        real: npt.DTypeLike = np.float64,
+        components: int = 12,
+        shared: int = 0,
+    ) -> None:
+        """Launch a kernel; nothing to do is no launch."""
+        if shared > self.device.most_shared:
+            raise ResourceError(
+                f"kernel {name} needs {shared / 1024:.0f} KiB of a GPU's shared memory for the rows and columns of a "
+                f"beam's beamlets; this one has {self.device.most_shared / 1024:.0f} KiB per block.",
+                remedy="Use larger beamlets, or --backend numba.",
+            )
+        blocks = blocks if isinstance(blocks, tuple) else (blocks,)
+        if min(blocks) > 0:
+            typed = tuple(np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments)
+            self.device.launch(name, np.dtype(real), components, blocks, threads, typed, shared)
+
+
+def _blocks(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def _stride(rows: Array) -> np.int64:
+    """Numbers from one row to the next; rows may be part of longer ones, but their entries lie side by side."""
+    if rows.size and rows.strides[1] != rows.itemsize:
+        raise ValueError(f"entries of a row must lie side by side, got strides of {rows.strides} bytes.")
+    return np.int64(rows.strides[0] // rows.itemsize)
+
+
+def _profile_bytes(components: int, lines: int, columns: int, real: npt.DTypeLike) -> int:
+    padded = sum(_blocks(length, LANES) * LANES for length in (lines, columns))
+    return components * padded * np.dtype(real).itemsize
