@@ -19,10 +19,6 @@ Array = npt.NDArray[Any]
 Rows = Callable[[slice, Array], None]
 Place = Callable[[slice], tuple[Array, Array]]
 
-BLOCK_PAIRS = 1_000_000
-"""Voxel x beamlet pairs that are in memory at once: few enough to stay in the processor's cache."""
-
-
 def stored_matrix(
     rows: Rows,
     place: Place,
@@ -70,25 +66,29 @@ def stored_matrix(
         raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
     kernels = backend.kernels
     first = np.array([beamlets.of_beam(b).start for b in range(len(beamlets.beams))] + [beamlets.count])
-    kept = (beamlets.u_mm, beamlets.v_mm), first, float(cutoff_mm)
-    buffer = np.empty((_block_rows(beamlets), beamlets.count), dtype)
-    least = np.full(beamlets.count, -np.inf)
+    kept = (kernels.to_device(beamlets.u_mm), kernels.to_device(beamlets.v_mm)), first, float(cutoff_mm)
+    at_once = max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
+    buffer = kernels.zeros((at_once, beamlets.count), dtype)
+    least = kernels.to_device(np.full(beamlets.count, -np.inf))
     if threshold > 0:
-        largest = np.zeros(beamlets.count)
-        for part in _blocks(voxels, len(buffer)):
+        largest = kernels.zeros(beamlets.count, np.float64)
+        for part in _blocks(voxels, at_once):
             kernels.largest_near(_filled(rows, part, buffer), place(part), *kept, largest)
         least = threshold * largest
     starts = np.zeros(voxels + 1, np.int64)
-    anything = np.broadcast_to(np.zeros(1, dtype), buffer.shape)
-    for part in _blocks(voxels, len(buffer)):
-        # What lies within the cut-off can be counted without its dose.
-        values = _filled(rows, part, buffer) if threshold > 0 else anything[: part.stop - part.start]
-        starts[1 + part.start : 1 + part.stop] = kernels.count_kept(values, place(part), *kept, least)
+    for part in _blocks(voxels, at_once):
+        # What lies within the cut-off can be counted without its dose: zeros do.
+        values = _filled(rows, part, buffer) if threshold > 0 else buffer[: part.stop - part.start]
+        counts = kernels.count_kept(values, place(part), *kept, least)
+        starts[1 + part.start : 1 + part.stop] = kernels.to_host(counts)
     np.cumsum(starts, out=starts)
     data, indices = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
-    for part in _blocks(voxels, len(buffer)):
+    for part in _blocks(voxels, at_once):
         values = _filled(rows, part, buffer)
-        kernels.fill_kept(values, place(part), *kept, least, starts[part], data, indices)
+        stored = slice(starts[part.start], starts[part.stop])
+        made = kernels.room_for(data[stored]), kernels.room_for(indices[stored])
+        kernels.fill_kept(values, place(part), *kept, least, starts[part] - stored.start, *made)
+        data[stored], indices[stored] = (kernels.to_host(each) for each in made)
     pointers = starts if starts[-1] > np.iinfo(np.int32).max else starts.astype(np.int32)
     return sparse.csr_array((data, indices, pointers), shape=(voxels, beamlets.count))
 
@@ -106,10 +106,6 @@ def _filled(rows: Rows, part: slice, buffer: Array) -> Array:
     values = buffer[: part.stop - part.start]
     rows(part, values)
     return values
-
-
-def _block_rows(beamlets: Beamlets) -> int:
-    return max(1, BLOCK_PAIRS // max(1, beamlets.count))
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

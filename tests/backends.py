@@ -45,12 +45,18 @@ def backend_named(name: str, request: pytest.FixtureRequest) -> Backend:
     if name == "cuda-shim":
         if reason := shim_device.missing():
             absent(name, reason)
-        return _shim(Path(request.config.cache.mkdir("cuda_shim")))
+        return _shim(_folder(request))
     try:
         return select_backend(name)
     except DosecalcError as error:
         absent(name, str(error))
         raise
+
+
+def _folder(request: pytest.FixtureRequest) -> Path:
+    """Where the compiled kernels are kept: from one run to the next, unless pytest keeps no cache."""
+    kept = getattr(request.config, "cache", None)
+    return Path(kept.mkdir("cuda_shim")) if kept else request.getfixturevalue("tmp_path_factory").getbasetemp()
 
 
 @cache
