@@ -38,7 +38,8 @@ extern "C" __global__ void direct_dose(const double* u_mm, const double* v_mm, c
       __syncthreads();
       if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
     }
+    // No barrier here: all threads have read the profiles before the sums, and thread 0 must come to the next voxel's first
+    // barrier before the others write their parts again.
     if (threadIdx.x == 0) dose[n] = parts[0];
-    __syncthreads(); // before the next voxel overwrites the profiles
   }
 }
