@@ -1,59 +1,49 @@
-"""One measurement fixture and the table at the end of a run.
+"""One way to measure, what a record of a run holds, and the tables at the end of it.
 
-Processor seconds are those of all threads of this process (`time.process_time`). Nothing is reported when
-benchmarks only run to show that they work (``--benchmark-disable``, the default of this project).
+Times are processor seconds of all threads of this process (`time.process_time`): on a machine that is shared they say
+more than wall time. Nothing is measured when benchmarks only run to show that they work (``--benchmark-disable``, the
+default of this project): then sizes are the smallest, and tests check counts and shapes.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
+from threadpoolctl import threadpool_limits
+
+# Last, so that an installed package goes before the checkout: `benchmarks` itself is not installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import tables
+from benchmarks.cases import inhomogeneous_block
+from benchmarks.records import Other, command_line, slim
+from dosecalc import Volume
 
 ROUNDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured operation.
-
-    Attributes
-    ----------
-    operation, backend, problem : str
-    wall_s, cpu_s : float
-        Medians over the rounds.
-    count : float
-        How many `unit` one call handles.
-    unit : str
-        "pairs" are (voxel, beamlet) pairs of the whole problem, whether or not each one is visited.
-    """
-
-    operation: str
-    backend: str
-    problem: str
-    wall_s: float
-    cpu_s: float
-    count: float
-    unit: str
-
-
-ROWS = pytest.StashKey[list[Row]]()
+MEASURED = pytest.StashKey[list[dict[str, Any]]]()
+LOAD_AT_START = pytest.StashKey[tuple[float, float, float]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--full-size``: the size of a clinical plan instead of a small one."""
-    parser.addoption("--full-size", action="store_true", help="benchmarks: 200 k voxels and nine beams")
+    """Options of benchmarks that are measured."""
+    group = parser.getgroup("benchmarks of this project")
+    group.addoption("--full-size", action="store_true", help="the size of a clinical plan: 200 k voxels, nine beams")
+    group.addoption("--threads", type=int, default=1, help="threads of numba and BLAS while measuring (default 1)")
+    group.addoption("--peers", type=Path, help="Python of an environment with pyRadPlan (extra `peers`)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A fresh list of rows for each run."""
-    config.stash[ROWS] = []
+    """A fresh list of what is measured."""
+    config.stash[MEASURED] = []
+    config.stash[LOAD_AT_START] = os.getloadavg()
 
 
 @pytest.fixture(scope="session")
@@ -65,68 +55,128 @@ def size(request: pytest.FixtureRequest) -> str:
     return "full" if config.getoption("--full-size") else "small"
 
 
-@pytest.fixture
-def measure(request: pytest.FixtureRequest, benchmark: Any, size: str) -> Callable[..., Any]:
-    """``measure(function, operation=..., backend=..., ...)``: time it, keep a row, return its result.
+@pytest.fixture(scope="session")
+def block() -> Volume:
+    """The density that rays are traced through."""
+    return inhomogeneous_block()
 
-    The function runs once before it is timed, so that compilation and first touch are left out.
+
+@pytest.fixture
+def limited(request: pytest.FixtureRequest) -> Any:
+    """The number of threads that ``--threads`` asks for, in numba and in BLAS, for the time of one test."""
+    threads, before = request.config.getoption("--threads"), numba.get_num_threads()
+    numba.set_num_threads(threads)
+    with threadpool_limits(limits=threads):
+        yield threads
+    numba.set_num_threads(before)
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest, benchmark: Any, limited: int, size: str) -> Callable[..., Any]:
+    """``measure(function, operation=..., problem=..., ...)``: time it, keep what was found, return its result.
+
+    ``warm_up`` (default: the function itself) runs before anything is timed, so that compilation and first touch are
+    left out. ``other`` is measured just before, and the ratio of processor seconds is kept; ``more`` is kept as it is.
     """
 
     def run(
         function: Callable[[], Any],
         *,
         operation: str,
-        backend: str,
         problem: str,
-        count: float,
-        unit: str = "pairs",
+        count: float = 1,
+        unit: str = "",
         rounds: int = ROUNDS,
+        warm_up: Callable[[], Any] | None = None,
+        other: Callable[[], Other] | None = None,
+        more: dict[str, Any] | None = None,
     ) -> Any:
+        if size == "tiny":
+            if other is not None:
+                other()
+            return benchmark.pedantic(function, rounds=1)
+        compared = other() if other is not None else None
         wall: list[float] = []
-        cpu: list[float] = []
+        (warm_up or function)()
 
         def timed() -> Any:
-            began, used = time.perf_counter(), time.process_time()
+            began = time.perf_counter()
             result = function()
-            cpu.append(time.process_time() - used)
             wall.append(time.perf_counter() - began)
             return result
 
-        if size == "tiny":
-            return benchmark.pedantic(timed, rounds=1)
-        result = benchmark.pedantic(timed, rounds=rounds, warmup_rounds=1)
-        # The warm-up round comes first and is not counted.
-        row = Row(operation, backend, problem, statistics.median(wall[1:]), statistics.median(cpu[1:]), count, unit)
-        request.config.stash[ROWS].append(row)
-        benchmark.extra_info.update(problem=problem, cpu_s=row.cpu_s, unit=unit, per_cpu_s=count / row.cpu_s)
+        result = benchmark.pedantic(timed, rounds=rounds)
+        benchmark.extra_info.update(
+            operation=operation, problem=problem, threads=limited, wall_s=statistics.median(wall), **(more or {})
+        )
+        if unit:
+            benchmark.extra_info.update(count=count, unit=unit)
+        if compared is not None:
+            benchmark.extra_info.update(other=compared.name, other_cpu_s=compared.cpu_s, other_threads=compared.threads)
+        _keep(request.config, benchmark)
         return result
 
     return run
 
 
+@pytest.fixture
+def state(request: pytest.FixtureRequest, benchmark: Any, size: str) -> Callable[..., None]:
+    """``state(figure, value, unit, problem)``: keep a figure that is no processor time."""
+
+    def keep(figure: str, value: float, unit: str, problem: str) -> None:
+        if size != "tiny":
+            benchmark.extra_info.setdefault("figures", []).append([figure, value, unit, problem])
+            if len(benchmark.extra_info["figures"]) == 1:
+                _keep(request.config, benchmark)
+
+    return keep
+
+
+def _keep(config: pytest.Config, benchmark: Any) -> None:
+    median = benchmark.stats.stats.median
+    config.stash[MEASURED].append(
+        {"name": benchmark.name, "stats": {"median": median}, "extra_info": benchmark.extra_info}
+    )
+
+
+@pytest.fixture
+def cpu_seconds(size: str) -> Callable[..., float]:
+    """``cpu_seconds(function, rounds=...)``: median over the rounds, for what an operation is compared with."""
+
+    def run(function: Callable[[], Any], rounds: int = ROUNDS) -> float:
+        seconds = []
+        for _ in range(1 if size == "tiny" else rounds):
+            began = time.process_time()
+            function()
+            seconds.append(time.process_time() - began)
+        return statistics.median(seconds)
+
+    return run
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """What the times depend on, and no names of machines."""
+    cpu = machine_info["cpu"]
+    kept = {key: machine_info[key] for key in ("machine", "system", "python_version")}
+    machine_info.clear()
+    machine_info.update(
+        **kept,
+        cpu={"brand_raw": cpu.get("brand_raw", "unknown"), "count": os.cpu_count()},
+        load_average={"start": config.stash[LOAD_AT_START], "end": os.getloadavg()},
+        threads=config.getoption("--threads"),
+    )
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """The command goes in; what nobody reads again stays out."""
+    slim(output_json, command=command_line(config.invocation_params.args))
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """The table: wall and processor time, rate per processor second, and how much slower NumPy is."""
-    rows = config.stash[ROWS]
-    if not rows:
-        return
-    write = terminalreporter.write_line
-    terminalreporter.section("rates")
-    write(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; medians")
-    write("'numpy / own' compares processor seconds of the same operation in this run")
-    for problem in dict.fromkeys(row.problem for row in rows):
-        write(f"\n{problem}")
-        write(_columns("operation", "backend", "wall ms", "CPU ms", "M per CPU s", "unit", "numpy / own"))
-        for row in (r for r in rows if r.problem == problem):
-            write(_line(row, rows))
-
-
-def _line(row: Row, rows: list[Row]) -> str:
-    numpy = [r.cpu_s for r in rows if (r.operation, r.problem, r.backend) == (row.operation, row.problem, "numpy")]
-    ratio = f"{numpy[0] / row.cpu_s:.1f}" if numpy and row.backend == "numba" else ""
-    rate = f"{row.count / row.cpu_s / 1e6:.3g}" if row.count > 1 else ""
-    times = (f"{seconds * 1e3:.1f}" for seconds in (row.wall_s, row.cpu_s))
-    return _columns(row.operation, row.backend, *times, rate, row.unit, ratio)
-
-
-def _columns(*cells: str) -> str:
-    return "{:<28}{:<9}{:>10}{:>10}{:>13}  {:<14}{:>11}".format(*cells)
+    """The tables of `python -m benchmarks.tables`, and each point behind the growth exponents."""
+    found = config.stash[MEASURED]
+    if found:
+        terminalreporter.section("measured")
+        terminalreporter.write_line(f"{config.getoption('--threads')} thread(s), load average at start and end "
+                                    f"{config.stash[LOAD_AT_START][0]:.1f}, {os.getloadavg()[0]:.1f}")  # fmt: skip
+        terminalreporter.write_line("\n\n".join(tables.sections(found, points=True)))

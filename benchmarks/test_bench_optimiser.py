@@ -10,6 +10,7 @@ there is no liver. One solver against another on a large problem: `test_bench_so
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from dosecalc.regions import everything, minus, sphere
 from optimize import PlanGoals, resolve_goals
 from optimize.escalate import Escalation, escalate
 
+pytestmark = pytest.mark.benchmark(timer=time.process_time)
 # (voxels of the dose grid along z, y, x; spacing in mm; beams; diameter of the target in mm)
 SIZES = {
     "tiny": ((13, 14, 15), 5.0, 3, 16.0),
@@ -86,10 +88,7 @@ def test_escalation(measure: Callable[..., Any], case: Case) -> None:
     result: Escalation = measure(
         lambda: escalate(case.influence, case.goals),
         operation="escalation",
-        backend=case.influence.backend.name,
         problem=case.text,
-        count=1,
-        unit="plans",
         rounds=1,
     )
     print(f"\n{case.text}")

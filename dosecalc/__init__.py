@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .backend import Backend, select_backend
-    from .beams import Beam, Beamlets, aim, open_field
+    from .beams import Beam, Beamlets, aim, neighbouring_beamlets, open_field
     from .density import HuCalibration, to_density
     from .dicom import CtSeries, read_rtdose, write_ct_series, write_rtdose, write_rtstruct
     from .errors import (
@@ -73,6 +73,7 @@ __all__ = [
     "collimator_scatter",
     "dose_influence",
     "load_machine",
+    "neighbouring_beamlets",
     "open_field",
     "radiological_depth",
     "read_ct",
@@ -91,7 +92,7 @@ __all__ = [
 
 _NAMES_OF = {
     "backend": ("Backend", "select_backend"),
-    "beams": ("Beam", "Beamlets", "aim", "open_field"),
+    "beams": ("Beam", "Beamlets", "aim", "neighbouring_beamlets", "open_field"),
     "density": ("HuCalibration", "to_density"),
     "dicom": ("CtSeries", "read_rtdose", "write_ct_series", "write_rtdose", "write_rtstruct"),
     "errors": (

@@ -41,7 +41,7 @@ class Backend:
     name: str
     reason: str
     kernels: Any
-    block_pairs: int = 1_000_000
+    block_pairs: int = 500_000
 
 
 def select_backend(name: str = "auto") -> Backend:
@@ -92,20 +92,20 @@ def _cupy() -> Backend:
 
         device = CupyDevice()
         kernels = CudaKernels(device)
-        kernels.to_host(kernels.field_maps(*(kernels.zeros(shape, np.float32) for shape in ((1, 12, 1), (1, 1), (1, 12, 1)))))
+        kernels.to_host(
+            kernels.field_maps(*(kernels.zeros(shape, np.float32) for shape in ((1, 12, 1), (1, 1), (1, 12, 1))))
+        )
         return Backend("cupy", f"asked for by name; {device.describe()}", kernels, GPU_BLOCK_PAIRS)
     except Exception as error:
         said = str(error).strip().splitlines()
         raise DeviceError(
             f"backend 'cupy' cannot be used: CuPy is installed but fails on this GPU ({type(error).__name__}"
             f"{': ' + said[0] if said else ''}).",
-            remedy=f'Does the wheel fit the driver? dosecalc doctor names the right one. Or: {ADVICE}',
+            remedy=f"Does the wheel fit the driver? dosecalc doctor names the right one. Or: {ADVICE}",
         ) from error
-
 
 
 def compiled_here(backend: Backend) -> bool:
     """Whether this process had to compile a kernel (a cold start) or found all it used in numba's cache."""
     stats = (getattr(getattr(backend.kernels, name), "stats", None) for name in dir(backend.kernels))
     return any(getattr(found, "cache_misses", None) for found in stats)
-

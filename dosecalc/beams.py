@@ -131,6 +131,12 @@ class Beamlets:
         first, last = np.searchsorted(self.beam_index, [index, index + 1])
         return slice(int(first), int(last))
 
+    @property
+    def neighbours(self) -> npt.NDArray[np.int64]:
+        """Pairs of beamlets of one beam that share an edge, (n, 2)."""
+        width = np.maximum(self.width_u_mm, self.width_v_mm)
+        return neighbouring_beamlets(self.beam_index, self.u_mm, self.v_mm, width)
+
     def __add__(self, other: Beamlets) -> Beamlets:
         """Beamlets of both, the other's beams after these."""
         return Beamlets(
@@ -141,6 +147,46 @@ class Beamlets:
             np.concatenate([self.width_u_mm, other.width_u_mm]),
             np.concatenate([self.width_v_mm, other.width_v_mm]),
         )
+
+
+def neighbouring_beamlets(
+    beam_index: npt.ArrayLike, u_mm: npt.ArrayLike, v_mm: npt.ArrayLike, width_mm: npt.ArrayLike
+) -> npt.NDArray[np.int64]:
+    """Pairs of beamlets of one beam that share an edge.
+
+    Parameters
+    ----------
+    beam_index : (B,) int
+        Beam of each beamlet, in any order.
+    u_mm, v_mm : (B,)
+        Centres in the isocentre plane.
+    width_mm : (B,) or float
+        Distance between the centres of beamlets that share an edge; the widest of a beam counts for all of it.
+
+    Returns
+    -------
+    (n, 2) int64
+        Each pair once.
+
+    Raises
+    ------
+    InputError
+        Arrays of unequal length, or coordinates that are not finite.
+    """
+    beam, u, v = np.asarray(beam_index), np.asarray(u_mm, np.float64), np.asarray(v_mm, np.float64)
+    if not (beam.ndim == 1 and beam.shape == u.shape == v.shape and np.isfinite(u).all() and np.isfinite(v).all()):
+        raise InputError(
+            "the positions of beamlets must be finite, one beam index, u and v for each; "
+            f"got shapes {beam.shape}, {u.shape} and {v.shape}."
+        )
+    width, centres = np.broadcast_to(np.asarray(width_mm, np.float64), u.shape), np.stack([u, v], axis=1)
+    pairs = [np.zeros((0, 2), np.int64)]
+    for index in np.unique(beam):
+        own = np.flatnonzero(beam == index)
+        # Edge neighbours lie one width apart, diagonal ones 1.41 widths.
+        near = cKDTree(centres[own]).query_pairs(1.1 * width[own].max(), output_type="ndarray")
+        pairs.append(own[near])
+    return np.concatenate(pairs)
 
 
 def open_field(beam: Beam, *, x_mm: tuple[float, float], y_mm: tuple[float, float], width_mm: float) -> Beamlets:

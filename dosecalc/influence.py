@@ -75,6 +75,11 @@ class DoseInfluence:
         return int(self.voxels.size), self.beamlets.count
 
     @property
+    def neighbours(self) -> npt.NDArray[np.int64]:
+        """Pairs of beamlets of one beam that share an edge, (n, 2)."""
+        return self.beamlets.neighbours
+
+    @property
     def depth_mm(self) -> tuple[npt.NDArray[np.float64], ...]:
         """Radiological depth of every voxel, per beam: (V,) float64 each."""
         return tuple(each.depth_mm for each in self.arguments)
@@ -160,7 +165,7 @@ class DoseInfluence:
             See `dosecalc.stored_matrix`.
         """
         matrix = stored_matrix(
-            self._fill_rows, self._place, self.voxels.size, self.beamlets, self.backend,
+            self._fill_beam_rows, self._place, self.voxels.size, self.beamlets, self.backend,
             np.float32 if self.precision == "float32" else np.float64, cutoff_mm=cutoff_mm, threshold=threshold,
         )  # fmt: skip
         log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
@@ -200,27 +205,22 @@ class DoseInfluence:
             result[part] = kernels.to_host(made)
         return result
 
-    def _fill_rows(self, index: Array | slice, result: Array) -> None:
-        """Rows of some voxels where the kernels run."""
-        prepared = index if isinstance(index, slice) else self.backend.kernels.to_device(index)
+    def _fill_rows(self, index: Array, result: Array) -> None:
         for b in range(len(self.beamlets.beams)):
-            if self.precision == "reference":
-                self._fill_direct_rows(b, index, result[:, self.beamlets.of_beam(b)])
-            else:
-                self._fill_spline_rows(b, prepared, result[:, self.beamlets.of_beam(b)])
+            self._fill_beam_rows(b, index, result[:, self.beamlets.of_beam(b)])
 
-    def _fill_direct_rows(self, b: int, index: Array | slice, result: Array) -> None:
-        lattice, columns, lines = self._direct_axes(b)
-        u, v, magnification = self._projected(b, index)
-        weights = self._component_weights(b, index, magnification)
-        place = lattice.row, lattice.column, lattice.output
-        self.backend.kernels.direct_rows(u, v, weights, columns, lines, *place, result)
-
-    def _fill_spline_rows(self, b: int, index: Array | slice, result: Array) -> None:
-        beam = self._prepared[b].at(index)
-        tables = beam.table_v.coefficients, beam.table_u.coefficients
-        place = beam.lattice.row, beam.lattice.column, beam.lattice.output.astype(beam.weights.dtype)
-        self.backend.kernels.spline_rows(*tables, *beam.taps, *place, result)
+    def _fill_beam_rows(self, b: int, index: Array, result: Array) -> None:
+        kernels = self.backend.kernels
+        if self.precision == "reference":
+            lattice, columns, lines = self._direct_axes(b)
+            u, v, magnification = self._projected(b, index)
+            weights = self._component_weights(b, index, magnification)
+            kernels.direct_rows(u, v, weights, columns, lines, lattice.row, lattice.column, lattice.output, result)
+        else:
+            beam = self._prepared[b].at(kernels.to_device(index))
+            tables = beam.table_v.coefficients, beam.table_u.coefficients
+            output = beam.lattice.output.astype(beam.weights.dtype)
+            kernels.spline_rows(*tables, *beam.taps, beam.lattice.row, beam.lattice.column, output, result)
 
     def _direct_axes(self, b: int) -> tuple[Lattice, tuple[Array, Array, Array], tuple[Array, Array, Array]]:
         """Lattice of one beam, and its columns and rows with the blur along each."""
@@ -232,10 +232,10 @@ class DoseInfluence:
         """u, v and magnification of some voxels for one beam."""
         return self.beamlets.beams[b].project(self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm)
 
-    def _place(self, part: slice) -> tuple[Array, Array]:
-        """u and v (n, beams) of a slice of voxels."""
-        placed = [self._projected(b, part) for b in range(len(self.beamlets.beams))]
-        return np.stack([u for u, _, _ in placed], axis=1), np.stack([v for _, v, _ in placed], axis=1)
+    def _place(self, b: int) -> tuple[Array, Array]:
+        """u and v of every voxel for one beam."""
+        u, v, _ = self._projected(b, slice(None))
+        return u, v
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
         dose = np.zeros(self.voxels.size)

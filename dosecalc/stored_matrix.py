@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from .errors import UsageError
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-Rows = Callable[[slice, Array], None]
-Place = Callable[[slice], tuple[Array, Array]]
+Rows = Callable[[int, Array, Array], None]
+Place = Callable[[int], tuple[Array, Array]]
+
 
 def stored_matrix(
     rows: Rows,
@@ -37,9 +39,9 @@ def stored_matrix(
     Parameters
     ----------
     rows : callable
-        Writes the rows of a slice of voxels into an array (n, B).
+        Writes the rows of some voxels (positions) for the beamlets of one beam into an array.
     place : callable
-        u and v of a slice of voxels in the isocentre plane of every beam, (n, beams) each, mm.
+        u and v of every voxel in the isocentre plane of one beam, (V,) each, mm.
     voxels : int
         How many rows there are.
     beamlets : Beamlets
@@ -64,33 +66,76 @@ def stored_matrix(
     """
     if not cutoff_mm > 0 or not 0 <= threshold < 1:
         raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
-    kernels = backend.kernels
-    first = np.array([beamlets.of_beam(b).start for b in range(len(beamlets.beams))] + [beamlets.count])
-    kept = (kernels.to_device(beamlets.u_mm), kernels.to_device(beamlets.v_mm)), first, float(cutoff_mm)
-    at_once = max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
-    buffer = kernels.zeros((at_once, beamlets.count), dtype)
-    least = kernels.to_device(np.full(beamlets.count, -np.inf))
-    if threshold > 0:
-        largest = kernels.zeros(beamlets.count, np.float64)
-        for part in _blocks(voxels, at_once):
-            kernels.largest_near(_filled(rows, part, buffer), place(part), *kept, largest)
-        least = threshold * largest
+    kernels, at_once = backend.kernels, max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
+    work = _Work(rows, place, beamlets, kernels, kernels.zeros((at_once, beamlets.count), dtype), cutoff_mm)
+    least = threshold * work.largest() if threshold > 0 else kernels.to_device(np.full(beamlets.count, -np.inf))
+    counts = [work.counted(b, least, by_value=threshold > 0) for b in range(len(beamlets.beams))]
     starts = np.zeros(voxels + 1, np.int64)
-    for part in _blocks(voxels, at_once):
-        # What lies within the cut-off can be counted without its dose: zeros do.
-        values = _filled(rows, part, buffer) if threshold > 0 else buffer[: part.stop - part.start]
-        counts = kernels.count_kept(values, place(part), *kept, least)
-        starts[1 + part.start : 1 + part.stop] = kernels.to_host(counts)
+    for near, count in counts:
+        starts[1 + near] += count
     np.cumsum(starts, out=starts)
-    data, indices = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
-    for part in _blocks(voxels, at_once):
-        values = _filled(rows, part, buffer)
-        stored = slice(starts[part.start], starts[part.stop])
-        made = kernels.room_for(data[stored]), kernels.room_for(indices[stored])
-        kernels.fill_kept(values, place(part), *kept, least, starts[part] - stored.start, *made)
-        data[stored], indices[stored] = (kernels.to_host(each) for each in made)
+    data, indices = (kernels.room_for(np.empty(starts[-1], kind)) for kind in (np.float32, np.int32))
+    at = starts[:-1].copy()
+    for b, (near, count) in enumerate(counts):
+        for part, values, position in work.blocks(b):
+            chosen = near[part]
+            kernels.fill_kept(values, position, *work.kept(b), least, at[chosen], data, indices)
+            at[chosen] += count[part]
     pointers = starts if starts[-1] > np.iinfo(np.int32).max else starts.astype(np.int32)
-    return sparse.csr_array((data, indices, pointers), shape=(voxels, beamlets.count))
+    filled = kernels.to_host(data), kernels.to_host(indices), pointers
+    return sparse.csr_array(filled, shape=(voxels, beamlets.count))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What the passes over the operator's rows share; one beam at a time, voxels far from all its beamlets left out."""
+
+    rows: Rows
+    place: Place
+    beamlets: Beamlets
+    kernels: Any
+    buffer: Array
+    cutoff_mm: float
+
+    def kept(self, b: int) -> tuple[tuple[Array, Array], Array, float]:
+        """Arguments of the kernels for one beam: centres, range of beamlets, cut-off."""
+        own = self.beamlets.of_beam(b)
+        return (self.beamlets.u_mm, self.beamlets.v_mm), np.array([own.start, own.stop]), float(self.cutoff_mm)
+
+    def near(self, b: int) -> tuple[Array, tuple[Array, Array]]:
+        """Voxels within the cut-off of the box around a beam's beamlets, and the place (n, 1) of each."""
+        own, inside, placed = self.beamlets.of_beam(b), True, self.place(b)
+        for t, centre in zip(placed, (self.beamlets.u_mm[own], self.beamlets.v_mm[own]), strict=True):
+            inside = inside & (t >= centre.min() - self.cutoff_mm) & (t <= centre.max() + self.cutoff_mm)
+        found = np.flatnonzero(inside)
+        return found, (placed[0][found, None], placed[1][found, None])
+
+    def blocks(self, b: int) -> Iterator[tuple[slice, Array, tuple[Array, Array]]]:
+        """Blocks of the voxels near a beam with their rows (all beams wide, this one's filled) and places."""
+        found, (u, v) = self.near(b)
+        own = self.beamlets.of_beam(b)
+        for part in _blocks(found.size, len(self.buffer)):
+            values = self.buffer[: part.stop - part.start]
+            self.rows(b, found[part], values[:, own])
+            yield part, values, (u[part], v[part])
+
+    def largest(self) -> Array:
+        """(B,) largest entry of each beamlet within the cut-off."""
+        largest = self.kernels.zeros(self.beamlets.count, np.float64)
+        for b in range(len(self.beamlets.beams)):
+            for _, values, position in self.blocks(b):
+                self.kernels.largest_near(values, position, *self.kept(b), largest)
+        return largest
+
+    def counted(self, b: int, least: Array, *, by_value: bool) -> tuple[Array, Array]:
+        """Voxels near a beam, and how many entries each keeps; what the cut-off alone decides needs no dose."""
+        found, position = self.near(b)
+        if not by_value:
+            anything = self.kernels.repeated_zero((found.size, self.beamlets.count), self.buffer.dtype)
+            return found, self.kernels.to_host(self.kernels.count_kept(anything, position, *self.kept(b), least))
+        blocks = self.blocks(b)
+        counts = [self.kernels.to_host(self.kernels.count_kept(v, at, *self.kept(b), least)) for _, v, at in blocks]
+        return found, np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
 
 def log_truncation(matrix: sparse.csr_array, whole_gy: float, cutoff_mm: float, threshold: float) -> None:
@@ -100,12 +145,6 @@ def log_truncation(matrix: sparse.csr_array, whole_gy: float, cutoff_mm: float, 
         "stored matrix: %d entries; cut-off %g mm and threshold %g drop %.3f %% of the dose of uniform fluence",
         matrix.nnz, cutoff_mm, threshold, 100 * (1 - stored / whole_gy) if whole_gy else 0.0,
     )  # fmt: skip
-
-
-def _filled(rows: Rows, part: slice, buffer: Array) -> Array:
-    values = buffer[: part.stop - part.start]
-    rows(part, values)
-    return values
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

@@ -18,6 +18,8 @@ from .slabs import EndCaps, Slab, check_end_caps, contour_slabs
 
 ROLES = ("GTV", "ITV", "CTV", "PTV", "ORGAN", "EXTERNAL")
 NAME_LENGTH = 64
+KEPT_GRIDS = 3
+"""Grids whose voxels a structure keeps, the one longest unused out first: CT, dose, and one finer."""
 _TARGET_ROLES = ("GTV", "ITV", "CTV", "PTV")
 FACES = ("inferior", "superior", "anterior", "posterior", "right", "left")
 
@@ -135,6 +137,7 @@ class Structure:
     geometry: Contours | Occupancy
     notices: tuple[str, ...] = field(init=False, repr=False)
     _slabs: tuple[Slab, ...] = field(init=False, repr=False)
+    _on: dict[Grid, Voxels] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -172,13 +175,20 @@ class Structure:
 
         Partial volumes are exact: polygon area inside the pixel times slab length inside the slice for
         contours, overlap of the voxels for occupancies. Parts outside `grid` are left out; compare
-        `volume_cc` to see how much.
+        `volume_cc` to see how much. The voxels on the last few grids are kept: a plan asks for them a dozen times.
 
         Raises
         ------
         InputError
             The grid's axes differ from those of the structure.
         """
+        found = self._on.pop(grid, None) or self._voxels_on(grid)
+        self._on[grid] = found
+        if len(self._on) > KEPT_GRIDS:
+            del self._on[next(iter(self._on))]
+        return found
+
+    def _voxels_on(self, grid: Grid) -> Voxels:
         if isinstance(self.geometry, Contours):
             return Voxels(grid, *slabs_on(self.name, self._slabs, grid))
         return Voxels(grid, *occupancy_on(self.name, self.geometry.grid, self.geometry.fraction, grid))

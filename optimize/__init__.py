@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from .densities import Densities
     from .eligibility import PatientFacts
     from .findings import with_findings
-    from .goals import PlanGoals, resolve_goals
+    from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region, goals_from_regions, resolve_goals
     from .job import Job, run_job
+    from .matrix import MatrixInfluence, as_operator
+    from .operator import Operator
+    from .peer_matrices import load_matrad_dij, load_pyradplan_dij, matrad_positions
+    from .plain_goals import goals_from_limits
     from .planning import Plan, plan
     from .provenance import Provenance
     from .results import Certificate, GoalResult, PlanEvaluation
@@ -28,16 +32,27 @@ __all__ = [
     "Anatomy",
     "Certificate",
     "Densities",
+    "DoseVolumeLimit",
     "GoalResult",
     "Job",
+    "MatrixInfluence",
+    "MeanLimit",
+    "Operator",
     "PatientFacts",
     "Plan",
     "PlanEvaluation",
     "PlanGoals",
     "PriorTreatment",
     "Provenance",
+    "Region",
     "Target",
+    "as_operator",
     "evaluate",
+    "goals_from_limits",
+    "goals_from_regions",
+    "load_matrad_dij",
+    "load_pyradplan_dij",
+    "matrad_positions",
     "parse_beams",
     "plan",
     "prepare_anatomy",
@@ -54,8 +69,12 @@ _NAMES_OF = {
     "eligibility": ("PatientFacts",),
     "findings": ("with_findings",),
     "densities": ("Densities",),
-    "goals": ("PlanGoals", "resolve_goals"),
+    "goals": ("DoseVolumeLimit", "MeanLimit", "PlanGoals", "Region", "goals_from_regions", "resolve_goals"),
     "job": ("Job", "run_job"),
+    "matrix": ("MatrixInfluence", "as_operator"),
+    "operator": ("Operator",),
+    "peer_matrices": ("load_matrad_dij", "load_pyradplan_dij", "matrad_positions"),
+    "plain_goals": ("goals_from_limits",),
     "planning": ("Plan", "plan"),
     "provenance": ("Provenance",),
     "results": ("Certificate", "GoalResult", "PlanEvaluation"),

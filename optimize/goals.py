@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,22 +25,56 @@ STRICTLY_BELOW_GY = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
-    """Voxels of one structure as positions in the operator's voxel list, with cc per voxel."""
+    """Voxels of one structure, for the optimiser.
+
+    Attributes
+    ----------
+    name : str
+    positions : (n,) int64
+        Positions in the operator's voxel list, strictly ascending.
+    cc : (n,) float64
+        Volume of the structure inside each voxel.
+
+    Raises
+    ------
+    InputError
+        Positions that are not integers, negative, repeated or out of order; volumes that are negative, not finite or
+        not one for each voxel.
+    """
 
     name: str
     positions: npt.NDArray[np.int64]
     cc: npt.NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        positions, cc = np.asarray(self.positions), np.asarray(self.cc, np.float64)
+        if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
+            raise InputError(
+                f"region {self.name!r} needs a list of integer voxel positions, got {positions.dtype} of shape "
+                f"{positions.shape}.",
+                remedy="From a mask, use numpy.flatnonzero(mask).",
+            )
+        if positions.size and (positions[0] < 0 or np.any(np.diff(positions) <= 0)):
+            raise InputError(f"the voxel positions of region {self.name!r} must be >= 0 and strictly ascending.")
+        if cc.shape != positions.shape or not (np.isfinite(cc) & (cc >= 0)).all():
+            raise InputError(f"region {self.name!r} needs one volume in cc, finite and >= 0, for each of its voxels.")
+        object.__setattr__(self, "positions", positions.astype(np.int64, copy=False))
+        object.__setattr__(self, "cc", cc)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseVolumeLimit:
-    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike."""
+    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
+
+    `unit_cc` is the volume of one unit of a goal whose limit is a volume (1 cc, or a percent of the region), else 0.
+    """
 
     id: str
     mandatory: bool
     region: Region
     limit_gy: float
     spare_cc: float
+    unit_cc: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +111,11 @@ class PlanGoals:
     gtv_d98_gy : float
     hot_spot_ratio, hot_spot_max_gy, ptv_mean_max_gy, outside_ratio : float
         Highest dose over D95 inside the PTV, its absolute cap, mean of the PTV, highest dose over D95 outside.
+    voxel_cc : float
+        Volume of a whole voxel.
+    centres_mm : (V, 3) float64 or None
+        Where the operator's voxels lie, if known: the voxels of the target with the least room beside capped organs
+        are given up first, in mm where known, otherwise by the dose that beamlets past the organs give.
     """
 
     target: Region
@@ -95,6 +135,20 @@ class PlanGoals:
     hot_spot_max_gy: float
     ptv_mean_max_gy: float
     outside_ratio: float
+    voxel_cc: float
+    centres_mm: npt.NDArray[np.float64] | None = None
+
+    def check_covered(self, voxels: int) -> None:
+        """Refuse regions that name voxels which an operator of so many does not have, and centres of another count."""
+        regions = [self.target, self.gtv, self.ptv, self.outside, *self.lesions]
+        regions += [limit.region for limit in self.limits] + [mean.region for mean in self.means]
+        for region in regions if self.liver is None else (*regions, self.liver):
+            if region.positions.size and region.positions[-1] >= voxels:
+                raise InputError(
+                    f"region {region.name!r} names voxel {region.positions[-1]}, the operator has 0..{voxels - 1}."
+                )
+        if self.centres_mm is not None and self.centres_mm.shape != (voxels, 3):
+            raise InputError(f"centres_mm must be ({voxels}, 3), got {self.centres_mm.shape}.")
 
 
 def resolve_goals(
@@ -127,44 +181,100 @@ def resolve_goals(
     ProtocolError
         A goal that this version can judge but not optimise.
     """
-    region = _RegionFinder(structures, grid, voxels)
+    find = _RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
-    usable = [g for g in protocol.goals if g.structure in structures and g.structure not in skip]
+    judged = [g.structure for g in protocol.goals if g.structure not in skip]
+    wanted = (*judged, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
+    regions = {name: find(name) for name in dict.fromkeys(wanted) if name in structures}
+    return goals_from_regions(
+        protocol,
+        regions,
+        voxel_cc=grid.voxel_cc,
+        centres_mm=grid.centres_mm(voxels),
+        skip=skip | (set(judged) - set(regions)),
+        lesions=lesions,
+    )
+
+
+def goals_from_regions(
+    protocol: Protocol,
+    regions: Mapping[str, Region],
+    *,
+    voxel_cc: float,
+    centres_mm: npt.NDArray[np.float64] | None = None,
+    skip: frozenset[str] = frozenset(),
+    lesions: tuple[str, ...] = (),
+) -> PlanGoals:
+    """Turn the protocol's goals into limits on voxels that are given: nothing is contoured or derived.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    regions : mapping of Region
+        By the names that the protocol uses: PTV, Body, the prescribed structure, and each structure of a goal. GTV
+        and Liver-GTV are used where given.
+    voxel_cc : float
+        Volume of a whole voxel.
+    centres_mm : (V, 3) float64, optional
+        Where the operator's voxels lie; see `PlanGoals`.
+    skip : frozenset of str
+        Structures whose goals are left out.
+    lesions : tuple of str
+        Parts of the prescribed structure, one for each of several lesions.
+
+    Raises
+    ------
+    InputError
+        A region that is missing.
+    ProtocolError
+        A goal that this version can judge but not optimise.
+    """
+    rx = protocol.prescription
+    usable = [g for g in protocol.goals if g.structure not in skip]
+    needed = ("PTV", "Body", rx.structure, *lesions, *(g.structure for g in usable))
+    if missing := sorted(set(needed) - set(regions)):
+        raise InputError(
+            f"protocol {protocol.name!r} needs voxels of {', '.join(missing)}; given are {', '.join(sorted(regions))}.",
+            remedy="Give each as a Region, or leave the goals of an organ out with skip.",
+        )
+    nothing = Region("GTV", np.zeros(0, np.int64), np.zeros(0))
     limits: list[DoseVolumeLimit] = []
     means: list[MeanLimit] = []
     for goal in usable:
-        term = _term(goal, region(goal.structure))
+        term = _term(goal, regions[goal.structure])
         if isinstance(term, DoseVolumeLimit):
             limits.append(term)
         elif isinstance(term, MeanLimit):
             means.append(term)
-    ptv = region("PTV")
-    body = region("Body")
-    inside = np.zeros(voxels.size)
-    inside[ptv.positions] = ptv.cc
-    outside = inside[body.positions] <= 0.5 * grid.voxel_cc
-    hot, beyond = rx.hot_spot, rx.outside_ptv
-    parts = tuple(region(name) for name in lesions or (rx.structure,))
-    target, share, floor_gy = _prescribed(region(rx.structure), parts, rx)
+    parts = tuple(regions[name] for name in lesions or (rx.structure,))
+    target, share, floor_gy = _prescribed(regions[rx.structure], parts, rx)
     return PlanGoals(
         target=target,
-        gtv=region("GTV") if "GTV" in structures else Region("GTV", np.zeros(0, np.int64), np.zeros(0)),
-        ptv=ptv,
+        gtv=regions.get("GTV", nothing),
+        ptv=regions["PTV"],
         lesions=parts,
         share=share,
-        outside=Region("Body-PTV", body.positions[outside], body.cc[outside]),
-        liver=region("Liver-GTV") if "Liver-GTV" in structures else None,
+        outside=_mostly_outside(regions["Body"], regions["PTV"], voxel_cc),
+        liver=regions.get("Liver-GTV"),
         limits=tuple(limits),
         means=tuple(means),
         floor_gy=floor_gy,
         target_gy=rx.target.dose_gy,
         cap_gy=rx.cap.dose_gy,
         gtv_d98_gy=rx.gtv_d98.limit,
-        hot_spot_ratio=1.0 / hot.isodose,
-        hot_spot_max_gy=hot.max_gy or np.inf,
+        hot_spot_ratio=1.0 / rx.hot_spot.isodose,
+        hot_spot_max_gy=rx.hot_spot.max_gy or np.inf,
         ptv_mean_max_gy=rx.ptv_mean_max.limit if rx.ptv_mean_max else np.inf,
-        outside_ratio=beyond.max_pct_of_d95 / 100.0,
+        outside_ratio=rx.outside_ptv.max_pct_of_d95 / 100.0,
+        voxel_cc=voxel_cc,
+        centres_mm=centres_mm,
     )
+
+
+def _mostly_outside(body: Region, ptv: Region, voxel_cc: float) -> Region:
+    """Body voxels of which the PTV holds no more than half."""
+    kept = ~np.isin(body.positions, ptv.positions[ptv.cc > 0.5 * voxel_cc])
+    return Region("Body-PTV", body.positions[kept], body.cc[kept])
 
 
 def _prescribed(whole: Region, lesions: tuple[Region, ...], rx: Prescription) -> tuple[Region, Array, float]:
@@ -212,14 +322,15 @@ def _term(goal: Goal, region: Region) -> DoseVolumeLimit | MeanLimit | None:
         return None
     if isinstance(metric, CriticalVolume):
         spare = total_cc - metric.volume_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0))
+        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0), 1.0)
     if upper and isinstance(metric, DoseAtVolume):
         volume = metric.volume if metric.unit == "cc" else metric.volume / 100.0 * total_cc
         # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
         return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, volume if volume < total_cc else 0.0)
     if upper and isinstance(metric, VolumeAtDose):
-        volume = goal.limit if metric.unit == "cc" else goal.limit / 100.0 * total_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, volume)
+        unit_cc = 1.0 if metric.unit == "cc" else total_cc / 100.0
+        level = metric.dose_gy - STRICTLY_BELOW_GY
+        return DoseVolumeLimit(goal.id, mandatory, region, level, goal.limit * unit_cc, unit_cc)
     if upper and isinstance(metric, MaxDose):
         return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, 0.0)
     if upper and isinstance(metric, MeanDose):

@@ -33,6 +33,7 @@ from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
 from .goals import resolve_goals
+from .limiting import priced
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
 from .second_opinion import FinerDose, with_second_opinion
@@ -293,10 +294,12 @@ def _judge(
         return judged
     excess = [-g.slack for g in judged.goals if g.level == "mandatory" and g.unit == "Gy" and g.slack is not None]
     certificate = Certificate(
-        gap_fixed=result.gap_fixed, gap_bound=None, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
+        gap_fixed=result.gap_fixed, gap_bound=result.gap_bound, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
+    goals, ended = priced(judged.goals, result.stop, result.bound_gy)
+    told = (*anatomy.warnings, *judged.warnings)
     return dataclasses.replace(
-        judged, dose_to="water", certificate=certificate, warnings=(*anatomy.warnings, *judged.warnings)
+        judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told
     )
 
 

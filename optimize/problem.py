@@ -19,13 +19,14 @@ import numpy.typing as npt
 from scipy import sparse
 
 from dosecalc.errors import InfeasibleError, OptimisationError
-from dosecalc.influence import DoseInfluence
 
-from .solvers import SolveRecord, solve_with_fallback
+from .operator import Operator
+from .solvers import DoseLimits, SolveRecord, solve_with_fallback
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
+NO_VOXELS = np.zeros(0, np.int64)
 RESERVE_GY = 0.02
 """Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
 VIOLATION_GY = 0.01
@@ -111,7 +112,9 @@ class Stage:
 class StageResult:
     """What a stage ended with; `dose_gy` is the fast operator's, on every voxel.
 
-    `settled` says that the full grid adds no row; otherwise the result is good for sorting voxels only.
+    `prices` holds for every bound the voxels in the last master and the multiplier of each, for every mean no voxel and
+    its one multiplier: the objective per Gy, as the solver gave it (0 or more, but for its rounding). `settled` says
+    that the full grid adds no row; otherwise the result is good for sorting voxels only.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -138,25 +141,24 @@ class Master:
     squared difference between neighbouring beamlets.
     """
 
-    influence: DoseInfluence
+    influence: Operator
     unit_fluence: float
     roughness: sparse.csc_array
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     _row_of: dict[int, int] = field(default_factory=dict)
     _rows: list[Array] = field(default_factory=list)
-    _reference: DoseInfluence | None = None
+    _reference: Operator | None = None
 
-    def rows(self, positions: Array) -> Array:
-        """Reference rows (n, B) per `unit_fluence`, made once per voxel."""
+    def rows(self, positions: Array) -> list[Array]:
+        """Reference rows per `unit_fluence`, n arrays of shape (B,), made once per voxel and not copied."""
         missing = np.array([p for p in positions.tolist() if p not in self._row_of], dtype=np.int64)
         if missing.size:
             self._reference = self._reference or self.influence.at_reference()
-            new = self._reference.rows(missing) * self.unit_fluence
+            new = self._reference.rows(missing)
+            new *= self.unit_fluence
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
-        return np.array([self._rows[self._row_of[p]] for p in positions.tolist()]).reshape(
-            positions.size, self.influence.beamlets.count
-        )
+        return [self._rows[self._row_of[p]] for p in positions.tolist()]
 
     def mean_row(self, positions: Array, shares: Array) -> Array:
         """Row (B,) of a weighted dose sum per `unit_fluence`; the shares usually add up to one."""
@@ -197,9 +199,10 @@ def solve_stage(
     _seed_rows(master, stage, start_dose_gy, start_scalars)
     watched = _watched(master, stage, start_dose_gy, start_scalars)
     nearby = master.influence.restricted_to(watched)
+    x, scalars, means, problem = _state(master, stage)
     for round_number in range(1, MAX_ROUNDS + 1):
-        x, scalars, families, problem = _state(master, stage)
-        record = solve_with_fallback(problem, threads=BLAS_THREADS)
+        families = _limits(master, stage, x, scalars)
+        record = solve_with_fallback(problem, limits=[f for _, f in families.values()], threads=BLAS_THREADS)
         if record.status == "infeasible":
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
         if not record.status.startswith("optimal"):
@@ -215,7 +218,8 @@ def solve_stage(
         dose = master.influence.dose(fluence)
         settled = not (_add_violated(master, stage, dose, values) or grown)
         if settled or last_round:
-            prices = {name: (rows, np.abs(np.asarray(c.dual_value))) for name, (rows, c) in families.items()}
+            prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
+            prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
             count = sum(len(rows) for rows, _ in families.values())
             return StageResult(fluence, values, dose, prices, record, round_number, count, settled)
     raise OptimisationError(
@@ -226,31 +230,39 @@ def solve_stage(
 
 def _state(
     master: Master, stage: Stage
-) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, tuple[Array, cp.Constraint]], cp.Problem]:
-    """The master as a CVXPY problem."""
-    x = cp.Variable(master.influence.beamlets.count, nonneg=True, name="fluence")
+) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, cp.Constraint], cp.Problem]:
+    """What the rounds of a stage share: the master without its voxels, as a CVXPY problem."""
+    x = cp.Variable(master.influence.shape[1], name="fluence")
     scalars = {name: cp.Variable(name=name) for name in stage.scalars}
-    limits: list[cp.Constraint] = []
+    constraints: list[cp.Constraint] = [x >= 0]
     for name, (low, high) in stage.scalars.items():
-        limits.append(scalars[name] >= low)
+        constraints.append(scalars[name] >= low)
         if np.isfinite(high):
-            limits.append(scalars[name] <= high)
-    families: dict[str, tuple[Array, cp.Constraint]] = {}
+            constraints.append(scalars[name] <= high)
+    means = {}
+    for mean in stage.means:
+        side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
+        means[mean.name] = mean.row @ x <= side
+    constraints += means.values()
+    modulation = MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
+    return x, scalars, means, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)
+
+
+def _limits(
+    master: Master, stage: Stage, x: cp.Variable, scalars: Mapping[str, cp.Variable]
+) -> dict[str, tuple[Array, DoseLimits]]:
+    """The active voxels of each family, and their conditions."""
+    families = {}
     for bound in stage.bounds:
         chosen = np.flatnonzero(np.isin(bound.positions, master.active[bound.name]))
         if not chosen.size:
             continue
         positions = bound.positions[chosen]
         level = bound.level_gy[chosen] - bound.sense * RESERVE_GY
-        side = level + bound.slope * scalars[bound.scalar] if bound.scalar else level
-        dose = master.rows(positions) @ x
-        families[bound.name] = (positions, dose <= side if bound.sense > 0 else dose >= side)
-    for mean in stage.means:
-        side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
-        limits.append(mean.row @ x <= side)
-    constraints = limits + [c for _, c in families.values()]
-    modulation = MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
-    return x, scalars, families, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)
+        scalar = scalars[bound.scalar] if bound.scalar else None
+        limits = DoseLimits(x, master.rows(positions), level, scalar, bound.slope, bound.sense)
+        families[bound.name] = (positions, limits)
+    return families
 
 
 def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> None:

@@ -38,6 +38,9 @@ class GoalResult:
         Why a goal was not assessed, or what the value leaves out; empty otherwise.
     uncertainty : float or None
         What the stated uncertainty of the dose model moves the value by, in `unit`; None where it is not stated.
+    shadow_price : float or None
+        Of a mandatory limit: Gy of the dose that the escalation was raising per `unit` of this limit, 0 where it does
+        not bind; None where no plan was optimised.
     """
 
     id: str
@@ -57,6 +60,7 @@ class GoalResult:
     binding: bool = False
     note: str = ""
     uncertainty: float | None = None
+    shadow_price: float | None = None
 
     @property
     def uncertain(self) -> bool:
@@ -127,14 +131,17 @@ class PrescriptionReached:
 class Certificate:
     """How far the optimiser can vouch for the plan; None where it says nothing.
 
+    Of the fluence model, not of the delivered plan.
+
     Attributes
     ----------
     gap_fixed : float or None
-        Duality gap of the convex problem with the released voxels fixed; not a statement about optimality.
+        Duality gap of the convex problem with the released voxels fixed, that of the last level that raised D95, over
+        the D95 it reached; not a statement about optimality.
     gap_bound : float or None
-        Distance to a valid relaxation of the whole problem.
+        How far a bound on D95 from a valid relaxation of the whole problem lies above that D95, over it.
     kkt : float or None
-        Largest residual of the optimality conditions.
+        Largest residual of the optimality conditions of that problem on the full grid, without dimension.
     max_violation_gy : float or None
         Largest violation of a mandatory limit on the reference dose.
     """
@@ -143,6 +150,32 @@ class Certificate:
     gap_bound: float | None = None
     kkt: float | None = None
     max_violation_gy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationEnd:
+    """What ended the escalation; the prices are those of the optimiser's problem, not of the delivered plan.
+
+    Attributes
+    ----------
+    says : str
+        In words.
+    dose : str
+        The dose that limits held back ("D95", "GTV D98"), in which prices are stated; empty where none did.
+    binding_limits : tuple of str
+        Ids of the goals whose limits held it, by price times limit, the dearest first.
+    binds_next : str or None
+        Id of the mandatory limit with the smallest slack, relative to itself, among the rest.
+    d95_bound_gy : float or None
+        D95 that no plan of these beams exceeds within the mandatory limits, whichever voxels it releases; what was
+        asked for where no lower bound is found, None where none was computed.
+    """
+
+    says: str
+    dose: str
+    binding_limits: tuple[str, ...]
+    binds_next: str | None
+    d95_bound_gy: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +320,8 @@ class PlanEvaluation:
         The reviews' selection rules; no verdict on the plan rests on it.
     with_prior : SumWithPrior, optional
         Limits applied to the sum with an earlier treatment; `status` speaks of the present one alone.
+    escalation : EscalationEnd, optional
+        What limited the dose; None for a dose that was not optimised here.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
     """
@@ -302,6 +337,7 @@ class PlanEvaluation:
     outcome: Outcome | None = None
     eligibility: Eligibility | None = None
     with_prior: SumWithPrior | None = None
+    escalation: EscalationEnd | None = None
     dose_to: str | None = None
     schema_version: int = SCHEMA_VERSION
 

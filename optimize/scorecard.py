@@ -10,6 +10,7 @@ from rich.table import Table
 from protocols.schema import Protocol
 
 from .eligibility_results import Eligibility
+from .limiting import limiting, price_text
 from .outcome_results import ModelValue, Outcome
 from .provenance import Provenance
 from .results import GoalResult, PlanEvaluation, SumWithPrior
@@ -42,6 +43,8 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
     ]
     console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
+    if evaluation.escalation is not None:
+        _print_limiting(console, evaluation, evaluation.escalation.says)
     if evaluation.verification.stated:
         unsure = [f"{g.structure} {g.metric}" for g in evaluation.goals if g.uncertain]
         console.print(f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}", highlight=False)
@@ -51,6 +54,16 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         _print_eligibility(console, evaluation.eligibility)
     if evaluation.outcome is not None:
         _print_outcome(console, evaluation.outcome)
+
+
+def _print_limiting(console: Console, evaluation: PlanEvaluation, says: str) -> None:
+    """What limits the dose, the dearest limit first, and what binds next."""
+    console.print(f"\n[bold]What limits the dose[/bold]: {escape(says)}", highlight=False)
+    for state, goal in limiting(evaluation):
+        slack = "" if goal.slack is None else f", slack {goal.slack:+.1f} {goal.unit}"
+        price = price_text(goal, evaluation)
+        told = f"  {state}: {goal.structure} {goal.metric} {goal.comparator} {goal.limit:.1f} {goal.unit}{slack}"
+        console.print(told + (f", {price}" if price else ""), highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
-from scipy.spatial import cKDTree
-
-from dosecalc.beams import Beamlets
 
 
-def neighbour_differences(beamlets: Beamlets) -> sparse.csr_array:
-    """Matrix (pairs, B) that takes a fluence to the differences between beamlets that share an edge.
+def neighbour_differences(neighbours: npt.NDArray[Any], beamlets: int) -> sparse.csr_array:
+    """Matrix (n, B) that takes a fluence to the differences between neighbouring beamlets.
 
     Parameters
     ----------
-    beamlets : Beamlets
+    neighbours : (n, 2) int
+        Pairs of beamlets that share an edge.
+    beamlets : int
+        Number of beamlets B.
 
     Returns
     -------
     scipy.sparse.csr_array
-        One row per neighbouring pair, +1 and -1.
+        One row per pair, +1 and -1.
     """
-    pairs = []
-    for beam in range(len(beamlets.beams)):
-        part = beamlets.of_beam(beam)
-        centres = np.stack([beamlets.u_mm[part], beamlets.v_mm[part]], axis=1)
-        if len(centres) > 1:
-            width = max(beamlets.width_u_mm[part].max(), beamlets.width_v_mm[part].max())
-            # Edge neighbours lie one width apart, diagonal ones 1.41 widths.
-            pairs.append(cKDTree(centres).query_pairs(1.1 * width, output_type="ndarray") + part.start)
-    joined = np.concatenate(pairs) if pairs else np.zeros((0, 2), int)
-    rows = np.arange(len(joined))
-    values = np.concatenate([np.ones(len(joined)), -np.ones(len(joined))])
-    return sparse.csr_array((values, (np.tile(rows, 2), joined.T.ravel())), shape=(len(joined), beamlets.count))
+    count = len(neighbours)
+    rows = np.arange(count)
+    values = np.concatenate([np.ones(count), -np.ones(count)])
+    return sparse.csr_array((values, (np.tile(rows, 2), neighbours.T.ravel())), shape=(count, beamlets))
 
 
-def roughness(beamlets: Beamlets) -> sparse.csc_array:
-    """Quadratic form (B, B) of the mean squared difference between neighbouring beamlets."""
-    differences = neighbour_differences(beamlets)
+def roughness(neighbours: npt.NDArray[Any], beamlets: int) -> sparse.csc_array:
+    """Quadratic form (B, B) of the mean squared difference between neighbours; zero where none are known."""
+    differences = neighbour_differences(neighbours, beamlets)
     return sparse.csc_array(differences.T @ differences) / max(differences.shape[0], 1)

@@ -7,6 +7,7 @@ by the quarter millimetre that fits better. One scale factor per case, at the is
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ from .rows import Row, absent, absolute, passing, relative
 Array = npt.NDArray[np.float64]
 
 SCRIPT = Path(__file__).with_name("peer_pyradplan.py")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)  # fmt: skip
 SHIFT_MM = 0.25
 BUILD_UP_MM = 10.0
 """Voxels less deep for the first beam are left out of the rms: 5 mm voxels on a surface compare nothing."""
@@ -37,45 +42,55 @@ def rows(peer: Path | None) -> Iterator[Row]:
         for case in CASES.values():
             yield absent(case, "dose, gamma", "pyRadPlan (BSD-3), own environment: --peers")
         return
-    data = _load(peer)
+    data = load(peer)
     source = f"pyRadPlan {data['version']} (BSD-3), generic 6 MV"
     for name, case in CASES.items():
         one = {key.removeprefix(f"{name}_"): data[key] for key in data if key.startswith(f"{name}_")}
         yield from _case_rows(case, one, float(data["bixel_mm"]), source, in_water=name == "water")
 
 
-def _load(peer: Path) -> dict[str, Any]:
+def load(peer: Path, *arguments: str) -> dict[str, Any]:
+    """What the script writes, run on one thread by the Python `peer`; or an npz that it wrote before."""
     with tempfile.TemporaryDirectory(prefix="accuracy-peer-") as scratch:
         path = peer
         if peer.suffix != ".npz":
             path = Path(scratch) / "peer.npz"
-            subprocess.run([peer, SCRIPT, path], check=True, capture_output=True)
+            one_thread = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+            subprocess.run([peer, SCRIPT, path, *arguments], check=True, capture_output=True, env=one_thread)
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
 
 
-def _ours(one: dict[str, Any], bixel_mm: float, shift_mm: tuple[float, float]) -> tuple[Array, Array]:
-    """Our dose, and the radiological depth of the first beam, in the voxels where the peer has dose."""
-    density = Volume(_grid(one["origin_mm"], one["spacing_mm"], one["density"].shape), one["density"])
+def repeated(
+    one: dict[str, Any], bixel_mm: float, shift_mm: tuple[float, float] = (0.0, 0.0)
+) -> tuple[Volume, Beamlets, npt.NDArray[np.int64]]:
+    """The density and the beamlets of a case of the peer, and which of its beamlets each of ours is."""
+    density = Volume(grid_of(one["origin_mm"], one["spacing_mm"], one["density"].shape), one["density"])
     beams = tuple(Beam(float(g), isocentre_mm=tuple(one["isocentre_mm"])) for g in one["gantry_deg"])
     u, v = one["u_mm"] + shift_mm[0], one["v_mm"] + shift_mm[1]
     order = np.lexsort((u, v, one["beam"]))
     width = np.full(u.size, bixel_mm)
-    beamlets = Beamlets(beams, one["beam"][order], u[order], v[order], width, width)
-    grid = _grid(one["dose_origin_mm"], one["dose_spacing_mm"], one["dose"].shape)
+    return density, Beamlets(beams, one["beam"][order], u[order], v[order], width, width), order
+
+
+def _ours(one: dict[str, Any], bixel_mm: float, shift_mm: tuple[float, float]) -> tuple[Array, Array]:
+    """Our dose, and the radiological depth of the first beam, in the voxels where the peer has dose."""
+    density, beamlets, _ = repeated(one, bixel_mm, shift_mm)
+    grid = grid_of(one["dose_origin_mm"], one["dose_spacing_mm"], one["dose"].shape)
     voxels = np.flatnonzero(one["dose"] > 0)
     influence = dose_influence(density, grid, beamlets, load_machine("generic_6mv"), voxels=voxels, precision="float64")
     return influence.dose(np.ones(beamlets.count)), influence.depth_mm[0]
 
 
-def _grid(origin_mm: Array, spacing_mm: Array, shape: tuple[int, ...]) -> Grid:
+def grid_of(origin_mm: Array, spacing_mm: Array, shape: tuple[int, ...]) -> Grid:
+    """A grid of the peer as one of ours."""
     return Grid(tuple(map(float, origin_mm)), tuple(map(float, spacing_mm)), tuple(shape))
 
 
 def _case_rows(case: str, one: dict[str, Any], bixel_mm: float, source: str, *, in_water: bool) -> Iterator[Row]:
     voxels = np.flatnonzero(one["dose"] > 0)
     peer = one["dose"].ravel()[voxels]
-    grid = _grid(one["dose_origin_mm"], one["dose_spacing_mm"], one["dose"].shape)
+    grid = grid_of(one["dose_origin_mm"], one["dose_spacing_mm"], one["dose"].shape)
     centre = int(np.argmin(np.linalg.norm(grid.centres_mm(voxels) - one["isocentre_mm"], axis=1)))
     tried = {}
     for shift in [(0.0, 0.0), *product((-SHIFT_MM, SHIFT_MM), repeat=2)]:

@@ -55,7 +55,14 @@ class Device(Protocol):
     most_shared: int
 
     def launch(
-        self, kernel: str, real: npt.DTypeLike, components: int, blocks: Size, threads: Size, arguments: Any, shared: int
+        self,
+        kernel: str,
+        real: npt.DTypeLike,
+        components: int,
+        blocks: Size,
+        threads: Size,
+        arguments: Any,
+        shared: int,
     ) -> None:
         """Run a kernel of the module that was compiled for a real type and a number of components."""
 
@@ -78,6 +85,9 @@ class CudaKernels:
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         return self.device.xp.zeros(shape, dtype)
+
+    def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        return self.device.xp.broadcast_to(self.zeros(1, dtype), shape)
 
     def room_for(self, array: npt.NDArray[Any]) -> Array:
         return self.device.xp.empty(array.shape, array.dtype)
@@ -197,9 +207,7 @@ class CudaKernels:
         size = _profile_bytes(components, *sizes, np.float64)
         self._rows("direct_rows", given, count, result, np.float64, components, size)
 
-    def direct_dose(
-        self, u_mm: Array, v_mm: Array, weights: Array, field: Array, columns: Axis, rows: Axis
-    ) -> Array:
+    def direct_dose(self, u_mm: Array, v_mm: Array, weights: Array, field: Array, columns: Axis, rows: Axis) -> Array:
         (count, components), (lines, width) = weights.shape, field.shape
         dose = self._empty(count)
         given = tuple(self._in(a) for a in (u_mm, v_mm, weights, field, *columns, *rows))
@@ -218,10 +226,13 @@ class CudaKernels:
         least: Array,
     ) -> Array:
         counts = self._empty(len(values), np.int64)
-        given = self._places(values, position, centre, first, cutoff_mm), self._in(least)
-        sizes = len(first) - 1, _stride(values), len(values)
+        # One zero seen as a whole array (`repeated_zero`) has no step from one entry to the next.
+        step = np.int64(0), np.int64(0)
+        if values.size and values.strides[1]:
+            step = _stride(values), np.int64(1)
+        given = *self._places(values, position, centre, first, cutoff_mm), self._in(least)
+        arguments = *given, len(first) - 1, *step, len(values), counts
         blocks = _blocks(len(values), ROWS_PER_BLOCK)
-        arguments = *given[0], given[1], *sizes, counts
         self._launch("count_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
         return counts
 
@@ -253,7 +264,7 @@ class CudaKernels:
     ) -> None:
         count, beamlets = values.shape
         given = self._places(values, position, centre, first, cutoff_mm)
-        arguments = *given, len(first) - 1, beamlets, _stride(values), SLAB, count, largest
+        arguments = *given, len(first) - 1, _stride(values), SLAB, count, largest
         blocks = _blocks(beamlets, THREADS), _blocks(count, SLAB)
         self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
 
@@ -309,7 +320,14 @@ class CudaKernels:
         return held[1]
 
     def _rows(
-        self, name: str, given: tuple[Any, ...], count: int, result: Array, real: npt.DTypeLike, components: int, size: int
+        self,
+        name: str,
+        given: tuple[Any, ...],
+        count: int,
+        result: Array,
+        real: npt.DTypeLike,
+        components: int,
+        size: int,
     ) -> None:
         """Launch a kernel whose blocks hold the profiles of a group of voxels, `size` bytes each, in shared memory."""
         group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
@@ -341,7 +359,9 @@ class CudaKernels:
             )
         blocks = blocks if isinstance(blocks, tuple) else (blocks,)
         if min(blocks) > 0:
-            typed = tuple(np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments)
+            typed = tuple(
+                np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments
+            )
             self.device.launch(name, np.dtype(real), components, blocks, threads, typed, shared)
 
 

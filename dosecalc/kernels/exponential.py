@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
-PER_UNIT = 128
-"""Nodes per unit of the argument."""
 END = 40.0
 """From here on exp(-x) is that of the end, 4e-18: nothing beside 1."""
-_VALUE = np.exp(-np.arange(int(END) * PER_UNIT + 1) / PER_UNIT)
+SQUARINGS = 256.0
+"""exp(-x) is the 256th power, eight squarings, of exp(-x / 256)."""
 
 
 @njit(cache=True, inline="always")
 def decay(x: float) -> float:
-    """exp(-x) for x >= 0: the Taylor series to the fifth order about the nearest node.
+    """exp(-x) for x >= 0: the Taylor series of exp(-x / 256) to the ninth order, squared eight times.
 
-    With steps of at most 1/256 the first term left out is below 1e-17.
+    With arguments of at most 0.16 the first term left out is below 3e-15; neither tables nor branches, which would keep
+    the loop from vector lanes.
     """
-    x = x if x < END else END
-    node = np.uint32(x * PER_UNIT + 0.5)
-    h = node / PER_UNIT - x
-    value: float = _VALUE[node]
-    return value * (1.0 + h * (1.0 + h * (1.0 / 2.0 + h * (1.0 / 6.0 + h * (1.0 / 24.0 + h / 120.0)))))
+    h = (x if x < END else END) * (-1.0 / SQUARINGS)
+    low = 1.0 + h * (1.0 + h * (1.0 / 2.0 + h * (1.0 / 6.0 + h * (1.0 / 24.0))))
+    high = 1.0 / 120.0 + h * (1.0 / 720.0 + h * (1.0 / 5040.0 + h * (1.0 / 40320.0 + h * (1.0 / 362880.0))))
+    value = low + h * h * h * h * h * high
+    value *= value
+    value *= value
+    value *= value
+    value *= value
+    value *= value
+    value *= value
+    value *= value
+    return value * value

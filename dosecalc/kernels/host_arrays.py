@@ -25,6 +25,11 @@ def zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     return np.zeros(shape, dtype)
 
 
+def repeated_zero(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """One zero seen as a whole array, which takes no memory and may not be written."""
+    return np.broadcast_to(np.zeros(1, dtype), shape)
+
+
 def room_for(array: Array) -> Array:
     """Memory in which kernels may write what is to stand in a NumPy array: the array itself on a CPU."""
     return array

@@ -16,10 +16,10 @@ __device__ inline void raise(double* largest, double value) {
 
 extern "C" __global__ void largest_near(const REAL* values, const double* position_u, const double* position_v,
                                         const double* centre_u, const double* centre_v, const int* first,
-                                        double cutoff_mm, int beams, int beamlets, long long stride, int slab, int count,
+                                        double cutoff_mm, int beams, long long stride, int slab, int count,
                                         double* largest) {
-  const int b = blockIdx.x * blockDim.x + threadIdx.x;
-  if (b >= beamlets) return;
+  const int b = first[0] + blockIdx.x * blockDim.x + threadIdx.x;
+  if (b >= first[beams]) return;
   int beam = 0;
   while (b >= first[beam + 1]) ++beam;
   const int begin = blockIdx.y * slab;

@@ -28,12 +28,16 @@ def trace(
     average = np.ones((len(targets), len(range_mm)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
     most_cells = density.shape[0] + density.shape[1] + density.shape[2]
+    count = len(range_mm)
     for block in prange(blocks):
-        added, here, fade = np.empty(most_cells), np.empty(most_cells), np.empty(most_cells)
+        added, here = np.empty(most_cells), np.empty(most_cells)
+        fade, other = np.empty(most_cells), np.empty(most_cells)
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(targets))):
             depth[n], cells = _cross_cells(density, source, targets[n], spacing, air, added, here)
-            for q in range(len(range_mm)):
-                average[n, q] = _upstream_average(cells, added, here, 1.0 / range_mm[q], fade)
+            for q in range(0, count, 2):
+                p = min(q + 1, count - 1)
+                per_mm = 1.0 / range_mm[q], 1.0 / range_mm[p]
+                average[n, q], average[n, p] = _upstream_averages(cells, added, here, per_mm, fade, other)
     return depth, average
 
 
@@ -98,15 +102,24 @@ def _cross_cells(
 
 
 @njit(cache=True, fastmath=_LANES)
-def _upstream_average(cells: int, added: Array, here: Array, per_mm: float, fade: Array) -> float:
-    """Average density over the cells of one ray; a loop of its own for the exponentials runs in vector lanes."""
+def _upstream_averages(
+    cells: int, added: Array, here: Array, per_mm: tuple[float, float], fade: Array, other: Array
+) -> tuple[float, float]:
+    """Average densities over the cells of one ray for two ranges.
+
+    Loops of their own for the exponentials run in vector lanes; the recursions of two ranges side by side wait for
+    each other's results, not each for its own.
+    """
+    depth = 0.0
     for i in range(cells):
-        fade[i] = decay(added[i] * per_mm)
-    average, faded = 0.0, 1.0
+        fade[i], other[i] = decay(added[i] * per_mm[0]), decay(added[i] * per_mm[1])
+        depth += added[i]
+    first = second = 0.0
     for i in range(cells):
-        average = here[i] + (average - here[i]) * fade[i]
-        faded *= fade[i]
-    return average / (1.0 - faded) if faded < 1.0 else 1.0
+        first = here[i] + (first - here[i]) * fade[i]
+        second = here[i] + (second - here[i]) * other[i]
+    unseen, unseen_too = decay(depth * per_mm[0]), decay(depth * per_mm[1])
+    return (first / (1.0 - unseen) if unseen < 1.0 else 1.0, second / (1.0 - unseen_too) if unseen_too < 1.0 else 1.0)
 
 
 @njit(parallel=True, cache=True)

@@ -172,7 +172,7 @@ def count_kept(
     centre : (B,), (B,)
         u and v of each beamlet, mm.
     first : (beams + 1,) int
-        Where the beamlets of each beam begin, and B.
+        Where the beamlets of each beam begin, and where those of the last end; others are not looked at.
     cutoff_mm : float
         Largest distance between them in the isocentre plane.
     least : (B,)
@@ -199,7 +199,7 @@ def fill_kept(
     """Write the entries that `count_kept` counted, and their columns, from `start` (n,) of each row on."""
     kept = _kept(values, position, centre, first, cutoff_mm, least)
     for n in range(len(values)):
-        found = np.flatnonzero(kept[n])
+        found = first[0] + np.flatnonzero(kept[n])
         data[start[n] : start[n] + found.size] = values[n, found]
         indices[start[n] : start[n] + found.size] = found
 
@@ -214,7 +214,8 @@ def largest_near(
 ) -> None:
     """Raise `largest` (B,) to the largest entry of each beamlet within the cut-off."""
     kept = _kept(values, position, centre, first, cutoff_mm, largest)
-    np.maximum(largest, np.where(kept, values, 0.0).max(axis=0), out=largest)
+    own = slice(first[0], first[-1])
+    largest[own] = np.maximum(largest[own], np.where(kept, values[:, own], 0.0).max(axis=0, initial=0.0))
 
 
 def _kept(
@@ -225,7 +226,7 @@ def _kept(
     cutoff_mm: float,
     least: Array,
 ) -> Array:
-    beam = np.repeat(np.arange(len(first) - 1), np.diff(first))
-    across, along = (p[:, beam] - c for p, c in zip(position, centre, strict=True))
-    kept: Array = (across * across + along * along <= cutoff_mm * cutoff_mm) & (values > least)
+    beam, own = np.repeat(np.arange(len(first) - 1), np.diff(first)), slice(first[0], first[-1])
+    across, along = (p[:, beam] - c[own] for p, c in zip(position, centre, strict=True))
+    kept: Array = (across * across + along * along <= cutoff_mm * cutoff_mm) & (values[:, own] > least[own])
     return kept

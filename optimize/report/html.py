@@ -102,6 +102,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "cautions": summary.cautions(plan),
         "standing": summary.standing(judged),
         "binding": summary.binding(judged),
+        "limiting": summary.limiting_rows(judged),
         "structures": summary.structure_rows(judged),
         "isocentre": ", ".join(words.number(c) for c in plan.beamlets.beams[0].isocentre_mm),
         "certificate": summary.certificate(judged),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from protocols import bed, eqd2
 
+from ..limiting import limiting, price_text
 from ..results import PlanEvaluation, StructureSummary
 from . import words
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Nearer than this a dose prints as the one asked for.
 _NEAR_GY = 0.05
+# A dose within this share of its bound has met it.
+_MET = 1e-6
 
 
 def biology(judged: PlanEvaluation) -> list[tuple[str, float, float, float]]:
@@ -60,10 +63,27 @@ def certificate(judged: PlanEvaluation) -> list[tuple[str, str]]:
     excess = words.number(stated.max_violation_gy, 3)
     return [
         ("Largest excess over a mandatory dose limit on the reference dose, Gy", excess),
-        ("Duality gap, released voxels fixed (says nothing on optimality)", words.power(stated.gap_fixed)),
-        ("Distance to a valid relaxation of the whole problem", words.power(stated.gap_bound)),
-        ("Residual of the optimality conditions", words.power(stated.kkt)),
+        ("Duality gap of the last rise of D95, released voxels fixed", words.power(stated.gap_fixed)),
+        (f"Distance to a bound on D95, whichever voxels are released{_bound(judged)}", _percent(stated.gap_bound)),
+        ("Largest residual of the optimality conditions of that problem, on the full grid", words.power(stated.kkt)),
     ]
+
+
+def _bound(judged: PlanEvaluation) -> str:
+    """What the bound is; that it says nothing new where it is only what was asked for."""
+    bound = judged.escalation.d95_bound_gy if judged.escalation else None
+    if bound is None:
+        return ""
+    asked = {judged.prescription.target_gy: "target", judged.prescription.cap_gy: "cap"}.get(bound)
+    said = f": {words.number(bound)} Gy"
+    if asked is None:
+        return said
+    met = judged.certificate.gap_bound is not None and judged.certificate.gap_bound < _MET
+    return f"{said}, the {asked}, {'which is met' if met else 'as no lower bound was found'}"
+
+
+def _percent(share: float | None) -> str:
+    return words.NOTHING if share is None else f"{words.number(100.0 * share)} %"
 
 
 def cautions(plan: Plan) -> list[str]:
@@ -81,6 +101,23 @@ def grouped(warnings: Iterable[str]) -> list[str]:
         subject, colon, text = warning.partition(": ")
         subjects.setdefault(text if colon else warning, []).append(subject if colon else "")
     return [f"{', '.join(names)}: {text}" if names[0] else text for text, names in subjects.items()]
+
+
+def limiting_rows(judged: PlanEvaluation) -> list[tuple[str, ...]]:
+    """Structure, metric, limit, value, slack, uncertainty, state and price of what limits the dose, in its order."""
+    return [
+        (
+            goal.structure,
+            goal.metric,
+            words.limit_text(goal),
+            words.value_text(goal),
+            words.slack_text(goal),
+            f"{words.number(goal.uncertainty)} {goal.unit}" if goal.uncertainty is not None else words.NOTHING,
+            state,
+            price_text(goal, judged) or words.NOTHING,
+        )
+        for state, goal in limiting(judged)
+    ]
 
 
 def binding(judged: PlanEvaluation) -> list[tuple[str, list[str]]]:

@@ -1,12 +1,16 @@
 """Numerical solvers for the reduced fluence problem, behind CVXPY."""
 
+from .algebra import DeviceAlgebra
 from .cvxpy_interface import StructuredInteriorPoint
 from .fallback import DEFAULT_ORDER, SolveRecord, solve_with_fallback
 from .interior_point import QpSolution, solve_qp
+from .limits import DoseLimits
 from .threads import default_threads
 
 __all__ = [
     "DEFAULT_ORDER",
+    "DeviceAlgebra",
+    "DoseLimits",
     "QpSolution",
     "SolveRecord",
     "StructuredInteriorPoint",

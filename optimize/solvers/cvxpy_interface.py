@@ -6,13 +6,16 @@ CVXPY calls this a custom solver; it takes the same route as the quadratic-progr
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import cvxpy.settings as s
+import numpy as np
 from cvxpy.reductions.solution import Solution, failure_solution
 from cvxpy.reductions.solvers import utilities
 from cvxpy.reductions.solvers.qp_solvers.qp_solver import QpSolver
 
+from .algebra import HOST
 from .interior_point import DEFAULT_TOLERANCE, QpSolution, solve_qp
 
 NAME = "INTERIOR_POINT"
@@ -31,7 +34,8 @@ STATUS = {
 class StructuredInteriorPoint(QpSolver):
     """CVXPY interface of `solve_qp`, for linear and convex quadratic programs.
 
-    Options of ``problem.solve``: ``tol``, ``max_iterations``, ``time_limit_s``.
+    Options of ``problem.solve``: ``tol``, ``max_iterations``, ``time_limit_s``, ``algebra``, and ``limits``, a
+    sequence of `DoseLimits` that apply beside the problem's constraints and are given their multipliers.
     """
 
     MIP_CAPABLE = False
@@ -63,7 +67,8 @@ class StructuredInteriorPoint(QpSolver):
 
         ``warm_start`` is accepted and ignored, as by every interior point; ``verbose`` likewise.
         """
-        begin = time.perf_counter()
+        begin, limits = time.perf_counter(), solver_opts.get("limits", ())
+        column_of = data[s.PARAM_PROB].var_id_to_col
         solution = solve_qp(
             data[s.P],
             data[s.Q],
@@ -74,7 +79,14 @@ class StructuredInteriorPoint(QpSolver):
             tol=solver_opts.get("tol", DEFAULT_TOLERANCE),
             max_iterations=solver_opts.get("max_iterations", 100),
             time_limit_s=solver_opts.get("time_limit_s", float("inf")),
+            dense=[limit.dense_rows(column_of) for limit in limits],
+            algebra=solver_opts.get("algebra", HOST),
         )
+        compiled = len(data[s.G])
+        parts = np.split(solution.dual_inequality[compiled:], np.cumsum([len(limit.rows) for limit in limits])[:-1])
+        for limit, multipliers in zip(limits, parts, strict=False):
+            limit.dual_value = multipliers
+        solution = replace(solution, dual_inequality=solution.dual_inequality[:compiled])
         value = float(0.5 * solution.x @ (data[s.P] @ solution.x) + data[s.Q] @ solution.x)
         return solution, value, time.perf_counter() - begin
 

@@ -116,23 +116,21 @@ def starting_point(problem: ConvexQp) -> Iterate | None:
     if factor is None:
         return None
     zero_rows, zero_equalities = np.zeros(count), np.zeros(len(problem.b))
-    if problem.P.nnz:
-        x, y, z = solve(factor, -problem.q, problem.b, problem.h)
-        s = -z
-    else:
-        x, _, minus_s = solve(factor, np.zeros_like(problem.q), problem.b, problem.h)
-        s = -minus_s
-        _, y, z = solve(factor, -problem.q, zero_equalities, zero_rows)
-    return Iterate(x, y, _interior(z), _interior(s), 1.0, 1.0)
+    # Two least-squares problems, for the slacks and for the multipliers, as if there were no curvature. With it one
+    # solve gives both, but where it is weak the multipliers come out huge: masters that raise the prescription took
+    # 19-25 iterations from there and take 13-18 from here; the others differ by two either way.
+    x, _, minus_s = solve(factor, np.zeros_like(problem.q), problem.b, problem.h)
+    _, y, z = solve(factor, -problem.q, zero_equalities, zero_rows)
+    return Iterate(x, y, _interior(z), _interior(-minus_s), 1.0, 1.0)
 
 
 def advance(problem: ConvexQp, at: Iterate, measure: Residuals, *, refine: bool) -> Iterate | None:
     """One predictor-corrector step; None where no useful step exists.
 
-    Without ``refine`` the directions carry the error of one factorisation. It shows up in the next residuals
-    and is corrected there, which is cheaper as long as the steps stay long.
+    Without ``refine`` the directions carry the error of one factorisation, part of it in single precision. It shows
+    up in the next residuals and is corrected there, which is cheaper as long as the steps stay long.
     """
-    factor = factorise(problem, at.z / at.s)
+    factor = factorise(problem, at.z / at.s, exact=refine)
     if factor is None:
         return None
     aside = _Newton(factor, at, measure, solve(factor, -problem.q, problem.b, problem.h), refine)

@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from dosecalc.errors import OptimisationError
 
 from .cvxpy_interface import NAME, StructuredInteriorPoint
+from .limits import DoseLimits
 from .threads import default_threads
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 # Of CVXPY's compilers the fastest for dense rows: a plan's stages take 5 s less in all than with the default.
 CANON_BACKEND = "SCIPY"
 DEFAULT_ORDER = (NAME, "CLARABEL", "HIGHS")
+# One object, so that CVXPY recognises a problem that it has compiled for it before.
+INTERIOR_POINT = StructuredInteriorPoint()
 # A constraint may miss by this much, relative to the size of its own terms.
 VIOLATION_TOLERANCE = 1e-5
 # Terms smaller than this share of the largest variable count as this large.
@@ -78,6 +81,7 @@ class _Outcome:
 def solve_with_fallback(
     problem: cp.Problem,
     *,
+    limits: Sequence[DoseLimits] = (),
     order: Sequence[str | Any] = DEFAULT_ORDER,
     time_limit_s: float = 300.0,
     threads: int | None = None,
@@ -89,6 +93,9 @@ def solve_with_fallback(
     ----------
     problem : cvxpy.Problem
         Linear or convex quadratic.
+    limits : sequence of DoseLimits
+        Further constraints with many dense rows. The structured interior point reads their rows directly; for the
+        other solvers CVXPY compiles them with the problem. Their multipliers end up in `dual_value` either way.
     order : sequence of str or cvxpy solver objects
         Solvers to try. HIGHS is skipped, and the skip recorded, for a quadratic objective.
     time_limit_s : float
@@ -113,7 +120,8 @@ def solve_with_fallback(
     with threadpool_limits(limits=threads, user_api="blas"):
         for solver in order:
             left = time_limit_s - (time.monotonic() - begin)
-            name, outcome = _name(solver), _attempt(problem, solver, left, threads, violation_tolerance)
+            name = _name(solver)
+            outcome = _attempt(problem, limits, solver, left, threads, violation_tolerance)
             attempts.append((name, outcome.text))
             logger.info("solver %s: %s", name, outcome.text)
             confirmed = outcome.verdict in verdicts or outcome.verdict in SOLVED
@@ -135,7 +143,14 @@ def _name(solver: str | Any) -> str:
     return solver if isinstance(solver, str) else str(solver.name())
 
 
-def _attempt(problem: cp.Problem, solver: str | Any, time_left_s: float, threads: int, tolerance: float) -> _Outcome:
+def _attempt(
+    problem: cp.Problem,
+    limits: Sequence[DoseLimits],
+    solver: str | Any,
+    time_left_s: float,
+    threads: int,
+    tolerance: float,
+) -> _Outcome:
     """Ask one solver and judge its answer."""
     name = _name(solver)
     if time_left_s <= 0:
@@ -144,30 +159,38 @@ def _attempt(problem: cp.Problem, solver: str | Any, time_left_s: float, threads
         return _Outcome("failed", "skipped: the objective is quadratic, HIGHS is used for linear ones")
     _clear(problem)
     begin = time.monotonic()
+    stated, options = problem, _call(solver, time_left_s, threads)
+    if isinstance(options["solver"], StructuredInteriorPoint):
+        options["limits"] = tuple(limits)
+    elif limits:
+        stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.constraint() for limit in limits)])
     try:
         with warnings.catch_warnings():
             # Answers that a solver calls inaccurate are judged by `_fault` like every other.
             warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
-            problem.solve(canon_backend=CANON_BACKEND, **_call(solver, time_left_s, threads))
+            stated.solve(canon_backend=CANON_BACKEND, **options)
     except Exception as error:  # noqa: BLE001 - a foreign solver may raise anything; the text is kept
         return _Outcome("failed", f"raised {type(error).__name__}: {error}")
     took = f"{time.monotonic() - begin:.2f} s"
-    if problem.status in INFEASIBLE:
-        return _Outcome("infeasible", f"infeasible in {took}", _iterations(problem))
-    if problem.status in UNBOUNDED:
-        return _Outcome("unbounded", f"unbounded in {took}", _iterations(problem))
-    if problem.status not in SOLVED:
-        return _Outcome("failed", f"ended as {problem.status} after {took}")
-    fault = _fault(problem, tolerance)
+    status, iterations = str(stated.status), _iterations(stated)
+    if status in INFEASIBLE:
+        return _Outcome("infeasible", f"infeasible in {took}", iterations)
+    if status in UNBOUNDED:
+        return _Outcome("unbounded", f"unbounded in {took}", iterations)
+    if status not in SOLVED:
+        return _Outcome("failed", f"ended as {status} after {took}")
+    for limit, constraint in zip(limits, stated.constraints[len(problem.constraints) :], strict=False):
+        limit.dual_value = np.atleast_1d(constraint.dual_value)
+    fault = _fault(problem, limits, tolerance)
     if fault:
-        return _Outcome("failed", f"said {problem.status}, but {fault}")
-    return _Outcome(str(problem.status), f"{problem.status} in {took}", _iterations(problem))
+        return _Outcome("failed", f"said {status}, but {fault}")
+    return _Outcome(status, f"{status} in {took}", iterations)
 
 
 def _call(solver: str | Any, time_left_s: float, threads: int) -> dict[str, Any]:
     """Arguments of ``problem.solve`` for one solver."""
     if solver == NAME:
-        return {"solver": StructuredInteriorPoint(), "time_limit_s": time_left_s}
+        return {"solver": INTERIOR_POINT, "time_limit_s": time_left_s}
     if solver == "CLARABEL":
         return {"solver": solver, "time_limit": time_left_s, "max_threads": threads}
     if solver == "HIGHS":
@@ -191,7 +214,7 @@ def _clear(problem: cp.Problem) -> None:
         variable.value = None
 
 
-def _fault(problem: cp.Problem, tolerance: float) -> str:
+def _fault(problem: cp.Problem, limits: Sequence[DoseLimits], tolerance: float) -> str:
     """What is wrong with the point that the variables carry; empty where nothing is."""
     for variable in problem.variables():
         if variable.value is None or not np.all(np.isfinite(variable.value)):
@@ -206,6 +229,10 @@ def _fault(problem: cp.Problem, tolerance: float) -> str:
         size = max(_constraint_size(constraint), rounding)
         if not violation <= tolerance * size:
             return f"constraint {index} is violated by {violation:.3g} (its terms reach {size:.3g})"
+    for index, limit in enumerate(limits):
+        violation, largest = limit.violation_and_size()
+        if not violation <= tolerance * max(largest, rounding):
+            return f"dose limits {index} are violated by {violation:.3g} (their terms reach {largest:.3g})"
     return ""
 
 

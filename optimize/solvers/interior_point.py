@@ -10,16 +10,18 @@ hundred to a few thousand columns meet thousands of dense rows.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
+from .algebra import HOST, Algebra
 from .embedding import Iterate, Residuals, advance, residuals, starting_point, verdict
 from .presolve import Reduced, reduce_problem, restore
 from .scaling import ConvexQp, Scaling, equilibrate
-from .structure import FloatArray
+from .structure import DenseRows, FloatArray
 
 DEFAULT_TOLERANCE = 1e-7
 # A stalled solve within this is usable, and says so.
@@ -68,6 +70,8 @@ def solve_qp(
     tol: float = DEFAULT_TOLERANCE,
     max_iterations: int = 100,
     time_limit_s: float = np.inf,
+    dense: Sequence[DenseRows] = (),
+    algebra: Algebra = HOST,
 ) -> QpSolution:
     """Minimise ``1/2 x'Px + q'x`` subject to ``Gx <= h`` and ``Ax = b``.
 
@@ -87,6 +91,10 @@ def solve_qp(
     max_iterations : int
     time_limit_s : float
         Wall time in seconds, looked at between iterations.
+    dense : sequence of DenseRows
+        Further rows of ``Gx <= h`` with finite ``h``, given as arrays; their multipliers come last.
+    algebra : Algebra
+        Where the dense rows are held, multiplied and factored: by default NumPy with LAPACK.
 
     Returns
     -------
@@ -97,11 +105,11 @@ def solve_qp(
     OptimisationError
         The data have inconsistent shapes or contain NaN.
     """
-    reduced = reduce_problem(P, q, G, h, A, b)
+    reduced = reduce_problem(P, q, G, h, A, b, dense)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
         return QpSolution(np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
-    problem, scaling = equilibrate(reduced.problem)
+    problem, scaling = equilibrate(reduced.problem, algebra)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
         end = _iterate(problem, tol, max_iterations, time.monotonic() + time_limit_s)
@@ -145,7 +153,7 @@ def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
     at, measure, status = end.at, end.measure, end.status
     if at is None or measure is None:
         given = reduced.original
-        x, z, y = (np.full_like(array, np.nan) for array in (given.q, given.h, given.b))
+        x, z, y = (np.full(size, np.nan) for size in (len(given.q), reduced.inequalities, len(given.b)))
         return QpSolution(x, z, y, "numerical_error", end.iterations, np.nan, np.nan, np.nan)
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"

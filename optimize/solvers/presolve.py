@@ -7,16 +7,17 @@ equality per neighbour pair, which would otherwise dominate the work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dosecalc.errors import OptimisationError
 
 from .scaling import ConvexQp
-from .structure import FloatArray, IndexArray, Order, sort_rows
+from .structure import DenseRows, FloatArray, IndexArray, Order, met_columns, sort_rows
 
 # The right-hand side of an empty row may miss zero by this much before the problem contradicts itself.
 EMPTY_ROW_TOLERANCE = 1e-9
@@ -64,8 +65,9 @@ class Substitution:
 class Reduced:
     """The structured problem with what `restore` needs.
 
-    ``row`` indexes the caller's inequality rows that remain. ``contradiction`` is a pair of multipliers, in
-    the caller's order, that proves infeasibility without solving (an empty row that cannot hold), or None.
+    ``row`` indexes the caller's inequality rows that remain, of ``inequalities`` in all, dense ones last.
+    ``contradiction`` is a pair of multipliers, in the caller's order, that proves infeasibility without solving (an
+    empty row that cannot hold), or None.
     """
 
     original: Original
@@ -74,6 +76,7 @@ class Reduced:
     row: IndexArray
     order: Order
     contradiction: tuple[FloatArray, FloatArray] | None
+    inequalities: int
 
 
 def reduce_problem(
@@ -83,10 +86,11 @@ def reduce_problem(
     h: ArrayLike,
     A: sp.spmatrix | ArrayLike | None,
     b: ArrayLike | None,
+    dense: Sequence[DenseRows] = (),
 ) -> Reduced:
     """Check, substitute and sort; arguments as in `interior_point.solve_qp`."""
     original = _checked(P, q, G, h, A, b)
-    out = _substitution(original)
+    out = _substitution(original, met_columns(dense, len(original.q)))
     constant, basis = out.offset, out.basis
     # A defined variable meets no inequality, so G only loses its (empty) columns.
     G_v = original.G[:, out.kept] if len(out.column) else original.G
@@ -97,19 +101,25 @@ def reduce_problem(
     row = np.flatnonzero(np.isfinite(h_v) & ~empty)
     equality = np.flatnonzero(~empty_equality)
     P_v = _congruence(original.P, basis)
-    rows, order = sort_rows(G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]))
+    rows, order = sort_rows(
+        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept
+    )
+    h_all = np.concatenate([h_v, *(part.h for part in dense)])
+    _check_dense(rows.dense, h_all[len(h_v) :])
+    row = np.concatenate([row, np.arange(len(h_v), len(h_all))])
     q_v = basis.T @ (original.q + original.P @ constant)
     problem = ConvexQp(
         sp.csr_array(P_v[order.column][:, order.column]),
         q_v[order.column],
         rows,
-        h_v[row][order.row],
+        h_all[row][order.row],
         sp.csr_array(A_v[equality][:, order.column]),
         b_v[equality],
     )
     remaining = replace(out, equality=out.equality[equality])
-    broken = _broken_row(original, np.where(empty, h_v, 0.0), np.where(empty_equality, b_v, 0.0), out)
-    return Reduced(original, problem, remaining, row, order, broken)
+    added = len(h_all) - len(h_v)
+    broken = _broken_row(original, np.where(empty, h_v, 0.0), np.where(empty_equality, b_v, 0.0), out, added)
+    return Reduced(original, problem, remaining, row, order, broken, len(h_all))
 
 
 def restore(
@@ -132,12 +142,13 @@ def restore(
     kept = np.empty(out.basis.shape[1])
     kept[reduced.order.column] = v
     x = out.basis @ kept + (0.0 if is_ray else out.offset)
-    dual_inequality = np.zeros(len(original.h))
+    dual_inequality = np.zeros(reduced.inequalities)
     dual_inequality[reduced.row[reduced.order.row]] = z
     dual_equality = np.zeros(len(original.b))
     dual_equality[out.equality] = y
     gradient = 0.0 if is_ray else original.P @ x + original.q
-    _define_multipliers(original, out, gradient, dual_inequality, dual_equality)
+    # No dense row meets a variable that an equality defines.
+    _define_multipliers(original, out, gradient, dual_inequality[: len(original.h)], dual_equality)
     return x, dual_inequality, dual_equality
 
 
@@ -192,6 +203,16 @@ def _checked(
     return Original(symmetric, q, _pruned(matrix["G"]), h, _pruned(matrix["A"]), b)
 
 
+def _check_dense(block: FloatArray, limits: FloatArray) -> None:
+    """Refuse dense rows and their limits with NaN or infinities; in a row they spread to its sum."""
+    if not (np.isfinite(block.sum(axis=1)).all() and np.isfinite(limits).all()):
+        raise OptimisationError(
+            "a dense row or its limit contains NaN or an infinite value where a number is needed.",
+            where="solve_qp",
+            remedy="Check the dose rows and limits that were passed.",
+        )
+
+
 def _pruned(M: sp.csr_array) -> sp.csr_array:
     """The matrix without duplicate or explicit zero entries; the caller's is left alone."""
     if M.has_canonical_format and np.all(M.data):
@@ -202,10 +223,10 @@ def _pruned(M: sp.csr_array) -> sp.csr_array:
     return copy
 
 
-def _substitution(original: Original) -> Substitution:
-    """Variables that meet one equality and no inequality leave through that equality, one per row."""
+def _substitution(original: Original, met: NDArray[np.bool_]) -> Substitution:
+    """Variables that meet one equality and no inequality (``met``: a dense one) leave through it, one per row."""
     A, columns = sp.csc_array(original.A), len(original.q)
-    in_inequality = np.bincount(original.G.indices, minlength=columns) > 0
+    in_inequality = met | (np.bincount(original.G.indices, minlength=columns) > 0)
     single = np.flatnonzero((np.diff(A.indptr) == 1) & ~in_inequality)
     row, first = np.unique(A.indices[A.indptr[single]], return_index=True)
     column = single[first]
@@ -231,7 +252,7 @@ def _congruence(P: sp.csr_array, basis: sp.csr_array) -> sp.csr_array:
 
 
 def _broken_row(
-    original: Original, h_empty: FloatArray, b_empty: FloatArray, out: Substitution
+    original: Original, h_empty: FloatArray, b_empty: FloatArray, out: Substitution, added: int
 ) -> tuple[FloatArray, FloatArray] | None:
     """Multipliers that prove an empty row ``0 <= h < 0`` or ``0 = b != 0``, None where all of them hold."""
     dual_inequality, dual_equality = np.zeros(len(original.h)), np.zeros(len(original.b))
@@ -244,4 +265,4 @@ def _broken_row(
     else:
         return None
     _define_multipliers(original, out, 0.0, dual_inequality, dual_equality)
-    return dual_inequality, dual_equality
+    return np.concatenate([dual_inequality, np.zeros(added)]), dual_equality

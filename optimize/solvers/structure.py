@@ -7,11 +7,15 @@ limit or of a tail mean. It stays out of the dense block and is eliminated analy
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+from .algebra import HOST, Algebra
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
@@ -29,7 +33,7 @@ class Rows:
 
     Attributes
     ----------
-    dense : numpy.ndarray, shape (dense_rows, core), C order
+    dense : array of `algebra`, shape (dense_rows, core); numpy.ndarray in C order on the host
     sparse : scipy.sparse.csr_array, shape (sparse_rows, core)
     hinge_row : numpy.ndarray, shape (hinges,)
         The row, dense or sparse, that holds each hinge column; no row appears twice.
@@ -37,14 +41,17 @@ class Rows:
         The coefficient of the hinge column in that row.
     bound_column, bound_value : numpy.ndarray, shape (bound_rows,)
         The only nonzero of each bound row.
+    algebra : Algebra
+        What multiplies and factors ``dense``.
     """
 
-    dense: FloatArray
+    dense: Any
     sparse: sp.csr_array
     hinge_row: IndexArray
     hinge_value: FloatArray
     bound_column: IndexArray
     bound_value: FloatArray
+    algebra: Algebra = HOST
 
     @property
     def core(self) -> int:
@@ -68,6 +75,56 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class DenseRows:
+    """Rows of ``G x <= h`` that are given as arrays: ``sign * row`` from column ``first`` on, and one entry more.
+
+    Attributes
+    ----------
+    rows : sequence of numpy.ndarray, each of shape (width,)
+    sign : float
+    first : int
+    column : int or None
+        Column of the entry that all rows share.
+    value : float
+        That entry.
+    h : numpy.ndarray, shape (rows,)
+        Finite.
+    """
+
+    rows: Sequence[FloatArray]
+    sign: float
+    first: int
+    column: int | None
+    value: float
+    h: FloatArray
+
+    def write(self, block: FloatArray, position: IndexArray) -> None:
+        """Write the rows into a block of zeros; ``position`` is where each column of the caller stands in it."""
+        if not len(self.rows):
+            return
+        at = position[self.first : self.first + len(self.rows[0])]
+        # A plain copy where the columns stand side by side, as they do unless some of them left the problem.
+        columns = slice(at[0], at[-1] + 1) if np.all(np.diff(at) == 1) else at
+        for target, row in zip(block, self.rows, strict=True):
+            target[columns] = row
+        if self.sign != 1.0:
+            block *= self.sign
+        if self.column is not None:
+            block[:, position[self.column]] = self.value
+
+
+def met_columns(dense: Sequence[DenseRows], columns: int) -> NDArray[np.bool_]:
+    """Which columns some dense row meets, shape (columns,)."""
+    result = np.zeros(columns, bool)
+    for part in dense:
+        if len(part.rows):
+            result[part.first : part.first + len(part.rows[0])] = True
+            if part.column is not None:
+                result[part.column] = True
+    return result
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Where the sorted rows and columns came from: ``sorted = original[index]``."""
 
@@ -75,7 +132,9 @@ class Order:
     column: IndexArray
 
 
-def sort_rows(G: sp.csr_array, P: sp.csr_array, A: sp.csr_array) -> tuple[Rows, Order]:
+def sort_rows(
+    G: sp.csr_array, P: sp.csr_array, A: sp.csr_array, dense: Sequence[DenseRows], caller_column: IndexArray
+) -> tuple[Rows, Order]:
     """Sort the rows of ``G`` by shape and its columns into core and hinges.
 
     Parameters
@@ -86,6 +145,10 @@ def sort_rows(G: sp.csr_array, P: sp.csr_array, A: sp.csr_array) -> tuple[Rows, 
         Quadratic objective: a hinge column may meet only itself in it.
     A : scipy.sparse.csr_array, shape (equalities, columns)
         A hinge column may not appear in it.
+    dense : sequence of DenseRows
+        Further rows, numbered after those of ``G``; a hinge column may not appear in them.
+    caller_column : numpy.ndarray, shape (columns,)
+        The numbers by which they know the columns, ascending.
 
     Returns
     -------
@@ -94,19 +157,25 @@ def sort_rows(G: sp.csr_array, P: sp.csr_array, A: sp.csr_array) -> tuple[Rows, 
     """
     entries = np.diff(G.indptr)
     is_bound = entries == 1
-    hinge_column, hinge_row = _find_hinges(G, P, A, is_bound)
-    columns = G.shape[1]
+    count, columns = G.shape
+    met = met_columns(dense, caller_column[-1] + 1 if columns else 0)[caller_column]
+    hinge_column, hinge_row = _find_hinges(G, P, A, is_bound, met)
     core_column = np.setdiff1d(np.arange(columns), hinge_column)
     is_dense = ~is_bound & (entries > DENSE_ROW_DENSITY * len(core_column))
     dense_row, sparse_row = np.flatnonzero(is_dense), np.flatnonzero(~is_bound & ~is_dense)
     bound_row = np.flatnonzero(is_bound)
-    order = Order(np.concatenate([dense_row, sparse_row, bound_row]), np.concatenate([core_column, hinge_column]))
+    added = count + np.arange(sum(len(part.rows) for part in dense))
+    order = Order(
+        np.concatenate([dense_row, added, sparse_row, bound_row]), np.concatenate([core_column, hinge_column])
+    )
     new_row, new_column = np.argsort(order.row), np.argsort(order.column)
+    position = np.zeros(caller_column[-1] + 1 if columns else 0, dtype=np.intp)
+    position[caller_column] = new_column
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
     hinge_value = np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
     rows = Rows(
-        np.ascontiguousarray(by_core[dense_row].toarray(), dtype=float),
+        _dense_block(by_core[dense_row], dense, position),
         sp.csr_array(by_core[sparse_row]),
         new_row[hinge_row],
         hinge_value,
@@ -116,8 +185,20 @@ def sort_rows(G: sp.csr_array, P: sp.csr_array, A: sp.csr_array) -> tuple[Rows, 
     return rows, order
 
 
+def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> FloatArray:
+    """The dense rows of ``G`` over the core columns, and below them the added ones; each written once."""
+    first = of_G.shape[0]
+    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]))
+    of_G.toarray(out=block[:first])
+    for part in dense:
+        last = first + len(part.rows)
+        part.write(block[first:last], position)
+        first = last
+    return block
+
+
 def _find_hinges(
-    G: sp.csr_array, P: sp.csr_array, A: sp.csr_array, is_bound: NDArray[np.bool_]
+    G: sp.csr_array, P: sp.csr_array, A: sp.csr_array, is_bound: NDArray[np.bool_], met: NDArray[np.bool_]
 ) -> tuple[IndexArray, IndexArray]:
     """Columns with one entry outside the bound rows, at most one per row, and that row."""
     columns, row_of = G.shape[1], np.repeat(np.arange(G.shape[0]), np.diff(G.indptr))
@@ -128,7 +209,7 @@ def _find_hinges(
     coupled = P - sp.diags_array(P.diagonal())
     meets_others = np.bincount(coupled.tocoo().col[coupled.tocoo().data != 0], minlength=columns) > 0
     meets_equality = np.bincount(A.indices, minlength=columns) > 0
-    is_hinge = (entries == 1) & ~meets_others & ~meets_equality & (bounded | (P.diagonal() > 0))
+    is_hinge = (entries == 1) & ~met & ~meets_others & ~meets_equality & (bounded | (P.diagonal() > 0))
     here = ~in_bound & is_hinge[G.indices]
     row, first = np.unique(row_of[here], return_index=True)
     return G.indices[here][first].astype(np.intp), row.astype(np.intp)
@@ -136,10 +217,19 @@ def _find_hinges(
 
 def times(rows: Rows, x: FloatArray) -> FloatArray:
     """``G x``, shape (rows,)."""
-    core = x[: rows.core]
-    general = np.concatenate([rows.dense @ core, rows.sparse @ core])
-    general[rows.hinge_row] += rows.hinge_value * x[rows.core :]
-    return np.concatenate([general, rows.bound_value * x[rows.bound_column]])
+    return completed(rows, core_times(rows, x[: rows.core]), x)
+
+
+def core_times(rows: Rows, core: FloatArray) -> FloatArray:
+    """``G x`` on the general rows for hinges at zero, shape (general,): all of the work of `times`."""
+    return np.concatenate([rows.algebra.times(rows.dense, core), rows.sparse @ core])
+
+
+def completed(rows: Rows, of_core: FloatArray, x: FloatArray) -> FloatArray:
+    """``G x`` from `core_times` of the same point."""
+    image = np.concatenate([of_core, rows.bound_value * x[rows.bound_column]])
+    image[rows.hinge_row] += rows.hinge_value * x[rows.core :]
+    return image
 
 
 def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
@@ -148,7 +238,8 @@ def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
     result = np.bincount(rows.bound_column, weights=rows.bound_value * z[general:], minlength=rows.columns).astype(
         float
     )
-    result[: rows.core] += rows.dense.T @ z[:dense_rows] + rows.sparse.T @ z[dense_rows:general]
+    result[: rows.core] += rows.algebra.transpose_times(rows.dense, z[:dense_rows])
+    result[: rows.core] += rows.sparse.T @ z[dense_rows:general]
     result[rows.core :] += rows.hinge_value * z[rows.hinge_row]
     return result
 

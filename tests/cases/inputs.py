@@ -20,6 +20,10 @@ from dosecalc.hu_table import read_hu_table
 from dosecalc.plausibility import check_ct
 from dosecalc.reading import read_ct, read_structures
 from dosecalc.structures import Contours, Structure, StructureSet
+from optimize.matrix import MatrixInfluence
+from optimize.peer_matrices import load_matrad_dij
+
+from .matrad import ENTRIES, matrad_stf, save_matrad
 
 GRID = Grid((-21.5, -13.25, 100.0), (1.5, 2.5, 3.0), (6, 9, 13))
 MARKERS = {(-20.0, -10.75, 103.0): 300.0, (-3.5, 1.75, 112.0): -500.0, (-6.5, -13.25, 115.0): 1200.0}
@@ -82,6 +86,8 @@ def make(kind: str, folder: Path) -> None:
         save_seg(folder)
     elif kind == "labels":
         save_nifti(folder, label_map())
+    elif kind == "matRad dij":
+        save_matrad(folder, None, matrad_stf())
 
 
 def label_map() -> np.ndarray:
@@ -150,6 +156,8 @@ def read(kind: str, folder: Path, options: dict[str, Any]) -> Any:
         return read_ct(folder / "image.nrrd")
     if kind == "SEG":
         return read_structures(folder / "seg.dcm", ct=read_ct_series(folder / "ct"))
+    if kind == "matRad dij":
+        return load_matrad_dij(folder / "dij.mat", **options)
     names = options.pop("names", LABELS)
     names = folder / names if isinstance(names, str) else names
     return read_structures(
@@ -191,6 +199,19 @@ def labels(structures: StructureSet) -> None:
     assert centre == pytest.approx((-21.5 + 4 * 1.5, -13.25 + 3 * 2.5, 106.0))
 
 
+def entries(found: tuple[MatrixInfluence, Grid]) -> None:
+    """Every known entry in the voxel that lies where it was put, and nothing else."""
+    operator, grid = found
+    assert grid == Grid((-4.0, 10.0, 7.0), (2.0, 3.0, 5.0), (4, 3, 5))
+    points = [(-4 + 2 * x, 10 + 3 * y, 7 + 5 * z) for x, y, z in ENTRIES]
+    x, y, z = np.round(grid.index_coordinates(points)).astype(int).T
+    rows = operator.rows(np.ravel_multi_index((z, y, x), grid.shape))
+    np.testing.assert_array_equal(rows, [[value, 2 * value, 0, 0] for value in ENTRIES.values()])
+    np.testing.assert_array_equal(operator.rows([grid.size - 1]), [[0, 0, 1, 1]])
+    assert operator.matrix.nnz == 2 * len(ENTRIES) + 2
+    assert sorted(map(sorted, operator.neighbours.tolist())) == [[0, 1], [2, 3]]
+
+
 def water(table: HuCalibration) -> None:
     assert np.interp([-500.0, 0.0, 600.0], table.hu, table.relative_electron_density) == pytest.approx(
         [0.5, 1.0, 1.345], abs=0.006
@@ -212,6 +233,7 @@ JUDGES: dict[str, Callable[[Any], None]] = {
     "NRRD": markers,
     "SEG": labels,
     "labels": labels,
+    "matRad dij": entries,
 }
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from dosecalc.errors import DosecalcError
 
-from . import ct, hu_tables, images, rois, rt, values
+from . import ct, dij, hu_tables, images, rois, rt, values
 from .inputs import judge, make, read
 from .model import Case
 from .table import TABLE, table
 
-CASES: list[Case] = [*ct.CASES, *values.CASES, *hu_tables.CASES, *rt.CASES, *rois.CASES, *images.CASES]
+CASES: list[Case] = [*ct.CASES, *values.CASES, *hu_tables.CASES, *rt.CASES, *rois.CASES, *images.CASES, *dij.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")

@@ -132,3 +132,16 @@ def test_next_to_nothing_cannot_be_outlined():
     thin = Structure("Thin", "ORGAN", Occupancy(GRID, np.full(GRID.shape, 0.01, np.float32)))
     with pytest.raises(InputError, match=r"'Thin'.*holds enough"):
         as_contours(thin)
+
+
+def test_voxels_are_kept_for_the_last_grids_and_cannot_be_changed():
+    ball = sphere((0.0, 0.0, 0.0), 20.0, GRID, name="ball")
+    first = ball.on(GRID)
+    assert ball.on(GRID) is first
+    for spacing_mm in (3.0, 4.0, 5.0):
+        ball.on(GRID.resampled(spacing_mm))
+    again = ball.on(GRID)
+    assert again is not first
+    assert np.array_equal(again.indices, first.indices) and np.array_equal(again.cc, first.cc)
+    with pytest.raises(ValueError, match="read-only"):
+        again.cc[0] = 1.0

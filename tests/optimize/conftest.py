@@ -12,10 +12,13 @@ from unittest import mock
 
 import pytest
 
+from dosecalc.density import to_density
+from dosecalc.influence import DoseInfluence, dose_influence
 from optimize.cli import main
+from optimize.goals import PlanGoals, resolve_goals
 from optimize.planning import Plan
 
-from .small_case import Patient, load_protocol, make_plan, write_patient
+from .small_case import ACCEPTED, Patient, load_protocol, make_plan, write_patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +61,14 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Patient:
 @pytest.fixture(scope="session")
 def planned(patient: Patient, machine: object, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return make_plan(patient, load_protocol(tmp_path_factory.mktemp("protocol")), machine)
+
+
+@pytest.fixture(scope="session")
+def problem(planned: Plan) -> tuple[DoseInfluence, PlanGoals]:
+    """The operator on every voxel that has dose, and the goals of the small case."""
+    grid = planned.dose.grid
+    voxels = planned.anatomy.structures["Body"].on(grid).indices
+    density = to_density(planned.ct.volume, planned.machine.calibration)
+    influence = dose_influence(density, grid, planned.beamlets, planned.machine, voxels=voxels, backend="numpy")
+    goals = resolve_goals(planned.protocol, planned.anatomy.structures, grid, voxels, skip=frozenset(ACCEPTED))
+    return influence, goals

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dosecalc.density import to_density
 from dosecalc.errors import InfeasibleError
-from dosecalc.influence import DoseInfluence, dose_influence
-from optimize.escalate import LEVEL_TOLERANCE, escalate
-from optimize.goals import PlanGoals, Region, resolve_goals
+from dosecalc.influence import DoseInfluence
+from optimize.escalate import LEVEL_TOLERANCE, Escalation, escalate
+from optimize.goals import PlanGoals, Region, goals_from_regions
+from optimize.matrix import MatrixInfluence
 from optimize.metrics import dose_at_volume
 from optimize.planning import Plan
 
@@ -19,14 +19,10 @@ from .small_case import ACCEPTED, FLOOR_GY
 
 
 @pytest.fixture(scope="module")
-def problem(planned: Plan) -> tuple[DoseInfluence, PlanGoals]:
-    """The operator on every voxel that has dose, and the goals of the small case."""
-    grid = planned.dose.grid
-    voxels = planned.anatomy.structures["Body"].on(grid).indices
-    density = to_density(planned.ct.volume, planned.machine.calibration)
-    influence = dose_influence(density, grid, planned.beamlets, planned.machine, voxels=voxels, backend="numpy")
-    goals = resolve_goals(planned.protocol, planned.anatomy.structures, grid, voxels, skip=frozenset(ACCEPTED))
-    return influence, goals
+def escalated(problem) -> tuple[Escalation, list[str]]:
+    """The goals as they are, and what was told on the way."""
+    told: list[str] = []
+    return escalate(*problem, progress=told.append), told
 
 
 def d95_gy(influence: DoseInfluence, goals: PlanGoals, fluence: np.ndarray) -> float:
@@ -81,16 +77,40 @@ def test_without_limits_in_the_way_the_target_dose_is_met_and_the_cap_not_passed
     assert result.prescription_gy == pytest.approx(60.0, rel=2e-3)
 
 
-def test_later_levels_keep_what_the_first_reached(problem) -> None:
+def test_later_levels_keep_what_the_first_reached(problem, escalated) -> None:
     influence, goals = problem
-    told: list[str] = []
-    result = escalate(influence, goals, progress=told.append)
+    result, told = escalated
     raised = [level.value for level in result.levels if level.name.startswith("PTV_opt")]
     assert d95_gy(influence, goals, result.fluence) >= max(raised) * (1 - LEVEL_TOLERANCE) - 0.02
     assert [level.name.split()[0] for level in result.levels][-1] == "optimal"
     assert len(told) == len(result.levels)
     assert result.fluence.min() >= 0
     assert FLOOR_GY <= result.prescription_gy <= 60.0
+
+
+def test_the_stored_matrix_has_the_same_optimum(planned: Plan, problem, escalated) -> None:
+    """From nothing but the matrix, the pairs of neighbours and the voxels of each structure."""
+    influence, goals = problem
+    regions = {}
+    for structure in planned.anatomy.structures:
+        inside = structure.on(influence.grid)
+        regions[structure.name] = Region(structure.name, np.searchsorted(influence.voxels, inside.indices), inside.cc)
+    given = goals_from_regions(
+        planned.protocol,
+        regions,
+        voxel_cc=influence.grid.voxel_cc,
+        centres_mm=influence.grid.centres_mm(influence.voxels),
+        skip=frozenset(ACCEPTED),
+    )
+    stored = MatrixInfluence(influence.tocsr(), influence.neighbours)
+    result = escalate(stored, given)
+    assert result.prescription_gy == pytest.approx(escalated[0].prescription_gy, rel=1e-4)
+    doses = [influence.dose(found.fluence) for found in (escalated[0], result)]
+    reached = [dose_at_volume(d[goals.target.positions], goals.target.cc, 0.95 * goals.target.cc.sum()) for d in doses]
+    assert reached[1] == pytest.approx(reached[0], rel=1e-4)
+    for limit in goals.limits:
+        above = doses[1][limit.region.positions] > limit.limit_gy + 0.01
+        assert not limit.mandatory or limit.region.cc[above].sum() <= limit.spare_cc
 
 
 def test_each_lesion_reaches_the_dose_for_itself(problem) -> None:

@@ -456,6 +456,7 @@ CONTRACT = {
     "outcome",
     "eligibility",
     "with_prior",
+    "escalation",
     "warnings",
 }
 GOAL_KEYS = {

@@ -28,7 +28,9 @@ from optimize.densities import Densities
 from optimize.eligibility import PatientFacts
 from optimize.evaluate import evaluate
 from optimize.findings import with_findings
+from optimize.limiting import priced
 from optimize.planning import Plan
+from optimize.prices import Stop
 from optimize.provenance import Provenance
 from optimize.report import render_report
 from optimize.report.figures import Picture, Scene, Shot, sections
@@ -534,12 +536,16 @@ def test_a_slack_below_the_uncertainty_is_marked_beside_an_unchanged_verdict(mac
         uncertainty=(StructureUncertainty("Duodenum", 1.25, 2.5, 3.75, 0.6, 1.2),),
         stated=stated(machine, "density_scaling"),
     )
-    judged = dataclasses.replace(made.evaluation, goals=goals, verification=opinion)
+    bound = next(g for g in goals if g.binding and g.structure == "Duodenum")
+    goals, ended = priced(goals, Stop("D95 was held.", "D95", {bound.id: 0.456, "hot_spot": 0.0}, (bound.id,)), 66.0)
+    judged = dataclasses.replace(made.evaluation, goals=goals, verification=opinion, escalation=ended)
     shown = Page(render_report(dataclasses.replace(made, evaluation=judged)))
     text = " ".join(shown.text.split())
     marked = sum(g.uncertain for g in goals)
     assert marked > 0
     assert text.count("within the dose model's uncertainty of") == marked
     assert "Duodenum 1.2 2.5 3.8 0.6 1.2" in text
+    assert re.search(rf"D95 was held. .* Duodenum {bound.metric} .* binding 0.46 Gy of D95 per Gy", text)
+    assert "whichever voxels are released: 66.0 Gy" in text
     assert "45 % no electron contamination" in text
     assert [g.met for g in goals] == [g.met for g in made.evaluation.goals]

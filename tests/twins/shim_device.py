@@ -66,6 +66,7 @@ class _Functions:
     ascontiguousarray = staticmethod(lambda a: _on_device(np.ascontiguousarray(a)))
     empty = staticmethod(lambda shape, dtype: _full_of_nan(shape, dtype))
     zeros = staticmethod(lambda shape, dtype: _on_device(np.zeros(shape, dtype)))
+    broadcast_to = staticmethod(lambda a, shape: _on_device(np.broadcast_to(_plain(a), shape)))
     argsort = staticmethod(lambda a, kind: _on_device(np.argsort(_plain(a), kind=kind)))
     searchsorted = staticmethod(lambda a, v: _on_device(np.searchsorted(_plain(a), _plain(v))))
 

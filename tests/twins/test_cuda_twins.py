@@ -50,7 +50,11 @@ def test_field_maps_and_collect_field(kernels, real, components, lines, columns)
     rng = np.random.default_rng(3)
     table_v, table_u = (rng.normal(size=(n, components, j)).astype(real) for n, j in ((31, lines), (18, columns)))
     field, planes = (rng.random(s).astype(real) for s in ((lines, columns), (components, 31, 18)))
-    close(kernels.to_host(kernels.field_maps(table_v, field, table_u)), numpy_kernels.field_maps(table_v, field, table_u), real)
+    close(
+        kernels.to_host(kernels.field_maps(table_v, field, table_u)),
+        numpy_kernels.field_maps(table_v, field, table_u),
+        real,
+    )
     found = kernels.to_host(kernels.collect_field(table_v, planes, table_u))
     exact = numpy_kernels.collect_field(*(a.astype(np.float64) for a in (table_v, planes, table_u)))
     close(found, exact.astype(real), real)
@@ -149,12 +153,14 @@ def compare_rows(kernels, name, args, count, beamlets, wanted, real):
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("threshold", [0.0, 0.3])
 @pytest.mark.parametrize("cutoff_mm", [np.inf, 9.0])
-def test_kept_entries(kernels, cutoff_mm, threshold, real):
-    """Two beams, one with fewer beamlets than a warp has lanes, one with more; more rows than a block takes."""
+@pytest.mark.parametrize("first", [(0, 5, 75), (5, 70)], ids=["two beams", "one of several"])
+def test_kept_entries(kernels, first, cutoff_mm, threshold, real):
+    """Beams with fewer beamlets than a warp has lanes and with more; more rows than a block takes; or one beam alone."""
     rng = np.random.default_rng(10)
-    first, count = np.array([0, 5, 75]), 150
+    count = 150
     centre = rng.integers(-10, 10, 75) * 1.0, rng.integers(-10, 10, 75) * 1.0
-    position = rng.integers(-10, 10, (count, 2)) * 1.0, rng.integers(-10, 10, (count, 2)) * 1.0
+    beams, first = len(first) - 1, np.array(first)
+    position = rng.integers(-10, 10, (count, beams)) * 1.0, rng.integers(-10, 10, (count, beams)) * 1.0
     values = rng.random((count, 75)).astype(real)
     device = kernels.to_device(values)
     largest, found = np.zeros(75), kernels.zeros(75, np.float64)
@@ -165,6 +171,9 @@ def test_kept_entries(kernels, cutoff_mm, threshold, real):
     args = position, centre, first, cutoff_mm, least
     counts = numpy_kernels.count_kept(values, *args)
     assert np.array_equal(kernels.to_host(kernels.count_kept(device, *args)), counts)
+    if not threshold:
+        anything = kernels.repeated_zero(values.shape, real)
+        assert np.array_equal(kernels.to_host(kernels.count_kept(anything, *args)), counts)
     start = np.r_[0, np.cumsum(counts)]
     data, indices = np.zeros(start[-1], np.float32), np.zeros(start[-1], np.int32)
     numpy_kernels.fill_kept(values, *args, start[:-1], data, indices)

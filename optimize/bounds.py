@@ -1,0 +1,106 @@
+"""Goals as bounds of a stage: mandatory limits and what was reached are hard, optimal limits have an excess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .goals import PlanGoals, Region
+from .levels import Kept, Run, mean_row
+from .problem import NO_VOXELS, Bound, MeanBound, StageResult
+from .released import gtv_kept, target_kept
+from .sparing import kept_below
+
+Array = npt.NDArray[Any]
+
+CAPS, HOT_SPOT, PTV_MEAN = "mandatory limits", "hot spot over D95", "PTV mean"
+"""Names of bounds: the cap of every voxel, and what the prescription asks of the PTV."""
+
+
+def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], list[MeanBound]]:
+    """Mandatory limits, merged to one cap per voxel, and what earlier levels reached."""
+    goals = run.goals
+    cap, _ = voxel_caps(goals, last.dose_gy, kept)
+    capped = np.flatnonzero(np.isfinite(cap))
+    bounds = [Bound(CAPS, capped, cap[capped])]
+    if kept.d95_gy > 0:
+        bounds += prescribed(run, target_kept(run, last), kept.d95_gy)
+    if kept.gtv_gy is not None:
+        bounds.append(above("GTV", gtv_kept(run, last), kept.gtv_gy))
+    means = [mean_bound(run, mean.id, mean.region, mean.limit_gy) for mean in goals.means if mean.mandatory]
+    if np.isfinite(goals.ptv_mean_max_gy):
+        means.append(mean_bound(run, PTV_MEAN, goals.ptv, goals.ptv_mean_max_gy))
+    return bounds, means
+
+
+def voxel_caps(goals: PlanGoals, dose_gy: Array, kept: Kept) -> tuple[Array, npt.NDArray[np.int64]]:
+    """The lowest mandatory limit of every voxel, and which one it is.
+
+    Parameters
+    ----------
+    goals : PlanGoals
+    dose_gy : (V,)
+        Decides which voxels the limits let go.
+    kept : Kept
+
+    Returns
+    -------
+    cap : (V,) float64
+        Gy; infinite where there is none.
+    owner : (V,) int64
+        Position in `goals.limits`; their number for the hot spot, -1 where there is none.
+    """
+    cap, owner = np.full(dose_gy.size, np.inf), np.full(dose_gy.size, -1)
+    hottest = min(goals.hot_spot_max_gy, kept.d95_gy * goals.hot_spot_ratio if kept.d95_gy > 0 else np.inf)
+    caps = [(kept_below(m, dose_gy), m.limit_gy) if m.mandatory else (NO_VOXELS, np.inf) for m in goals.limits]
+    for index, (voxels, level) in enumerate([*caps, (goals.ptv.positions, hottest)]):
+        lower = voxels[cap[voxels] > level]
+        cap[lower], owner[lower] = level, index
+    return cap, owner
+
+
+def optimal_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], list[MeanBound]]:
+    """Optimal limits, each with its own relative excess as a scalar."""
+    goals = run.goals
+    bounds = []
+    for limit in goals.limits:
+        if not limit.mandatory:
+            voxels = kept_below(limit, last.dose_gy)
+            bounds.append(Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy))
+    if goals.outside_ratio is not None:
+        highest = goals.outside_ratio * kept.d95_gy
+        voxels = goals.outside.positions
+        bounds.append(Bound("outside_ptv", voxels, np.full(voxels.size, highest), "outside_ptv", highest))
+    means = [
+        mean_bound(run, mean.id, mean.region, mean.limit_gy, scalar=mean.id)
+        for mean in goals.means
+        if not mean.mandatory
+    ]
+    return bounds, means
+
+
+def prescribed(run: Run, positions: Array, dose_gy: float | None) -> list[Bound]:
+    """Target voxels reach their share of a dose, or of the scalar D95 where none is given."""
+    goals = run.goals
+    share = goals.share[np.searchsorted(goals.target.positions, positions)]
+    bounds = []
+    for ratio in np.unique(share).tolist():
+        voxels = positions[share == ratio]
+        name = "target" if ratio == 1.0 else f"target, {ratio:.0%}"
+        level = np.full(voxels.size, 0.0 if dose_gy is None else ratio * dose_gy)
+        scalar = "D95" if dose_gy is None else None
+        bounds.append(Bound(name, voxels, level, scalar, ratio if scalar else 0.0, sense=-1))
+    return bounds
+
+
+def above(name: str, positions: Array, level_gy: float, scalar: str | None = None) -> Bound:
+    """Voxels that must reach a level, on top of a scalar where one is named."""
+    slope = 1.0 if scalar else 0.0
+    return Bound(name, positions, np.full(positions.size, level_gy), scalar, slope, sense=-1)
+
+
+def mean_bound(run: Run, name: str, region: Region, limit_gy: float, scalar: str | None = None) -> MeanBound:
+    """The mean dose of a region below a limit, or below it times one plus a relative excess."""
+    return MeanBound(name, mean_row(run, region), limit_gy, scalar, limit_gy if scalar else 0.0)

@@ -1,0 +1,101 @@
+"""What the levels of an escalation share: master, goals, what was reached, and what later levels may not give up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .goals import PlanGoals, Region
+from .problem import Master, Stage, StageResult, solve_stage
+
+Progress = Callable[[str], None]
+
+LEVEL_TOLERANCE = 1e-3
+"""A reached level is kept within this share of its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelReport:
+    """What a level reached and cost."""
+
+    name: str
+    value: float
+    rounds: int
+    rows: int
+    solver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Target doses that later levels may not give up."""
+
+    d95_gy: float
+    gtv_gy: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raised:
+    """A stage that raised one dose, its solution, and the result whose dose decided which voxels it lets go.
+
+    `kept` is what the stage may not give up, `scalar` the name of the dose in it, `unit_gy` what the objective divides
+    it by.
+    """
+
+    stage: Stage
+    result: StageResult
+    sorted_by: StageResult
+    kept: Kept
+    scalar: str
+    unit_gy: float
+
+    @property
+    def reached_gy(self) -> float:
+        """The dose."""
+        return self.result.scalars[self.scalar]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """What the levels share: the master, the goals, and the logs of what was reached."""
+
+    master: Master
+    goals: PlanGoals
+    progress: Progress
+    protected: npt.NDArray[np.bool_]
+    mean_rows: dict[str, npt.NDArray[np.float64]]
+    levels: list[LevelReport]
+    raised: list[Raised]
+
+
+def keep(reached_gy: float, asked_gy: float) -> float:
+    """The part of a level that is kept: all of a goal that was met, all but the tolerance of one that was not."""
+    return asked_gy if reached_gy >= asked_gy * (1 - 1e-6) else reached_gy * (1 - LEVEL_TOLERANCE)
+
+
+def solve_level(run: Run, stage: Stage, last: StageResult, *, rounds: int | None = None) -> StageResult:
+    """Solve a stage from the last one on; log and tell what it reached."""
+    result = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=rounds)
+    value = result.scalars.get("D95", result.scalars.get("GTV D98", sum(result.scalars.values())))
+    run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))
+    run.progress(f"{stage.name}: {value:.2f} ({result.rounds} rounds, {result.rows} rows, {result.record.solver})")
+    return result
+
+
+def raise_dose(
+    run: Run, stage: Stage, last: StageResult, kept: Kept, unit_gy: float, *, rounds: int | None = None
+) -> StageResult:
+    """Solve a stage that maximises one dose over `unit_gy`, and remember it."""
+    result = solve_level(run, stage, last, rounds=rounds)
+    (scalar,) = stage.scalars
+    run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
+    return result
+
+
+def mean_row(run: Run, region: Region) -> npt.NDArray[np.float64]:
+    """Mean dose of a region per unit of every beamlet, (B,); computed once per region."""
+    if region.name not in run.mean_rows:
+        run.mean_rows[region.name] = run.master.mean_row(region.positions, region.cc / region.cc.sum())
+    return run.mean_rows[region.name]

@@ -1,0 +1,231 @@
+"""A dose that no plan of these beams exceeds, whichever voxels it releases: the relaxation behind `gap_bound`.
+
+Every plan that keeps the optimiser's own problem (mandatory limits, hot spot in every voxel of the PTV, no cold voxel
+inside the GTV) keeps these convex conditions too, on any part of the voxels:
+
+1. *Cold tail.* At most the share c of a lesion's volume v is below the dose s that it is judged by, and no dose is
+   below 0, so the sum of v_i (s - d_i)+ is at most c v s. Voxels that may not be cold keep d_i >= s.
+2. *Released volume.* At most V of an organ exceeds L. If no admissible plan gives voxel i more than M_i, the sum of
+   v_i (d_i - L)+ / (M_i - L) is at most V, as each released voxel adds v_i at most.
+3. *The next limits down.* With L' > L, V' for the limit above: (d - L)+ is at most L' - L plus (d - L')+, and the
+   volume above L is at most V, so the sum of v_i (d_i - L)+ is at most (L' - L) V plus what the limit above allows.
+4. *Proven dose caps M_i.* Not all of a set of voxels of more than V can exceed L. So if i does, one of any such set
+   does not, and d_i <= L max over the set and over beamlets j of a_ij / a_kj. In the PTV the hot spot is such a cap.
+
+The maximum of s under them is bounded from above by weak duality, with multipliers made admissible (`certificate`): the
+bound holds whatever the solver returned. Rows that are left out only loosen it. It is loose where a target's cold tail
+decides, since a cold voxel counts as if it had no dose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+import numpy.typing as npt
+
+from dosecalc.errors import OptimisationError
+
+from .bounds import HOT_SPOT
+from .certificate import Lagrangian, target_ceiling, weighted_rows
+from .goals import DoseVolumeLimit
+from .levels import Raised, Run, mean_row
+from .problem import BLAS_THREADS, NO_VOXELS
+from .released import COLD_SHARE
+from .solvers import solve_with_fallback
+
+Array = npt.NDArray[Any]
+
+REACHED = 1e-6
+"""A dose within this share of what was asked for has reached it."""
+ROUNDS = 2
+"""Times that rows are added: each round gives a valid bound."""
+NEAR, NEAR_LIMIT = 0.03, 0.9
+"""Voxels are looked at up to this share above the target's dose, and from this share of an organ's limit."""
+ORGAN_ROWS = 300
+"""Hottest voxels of an organ that its released volumes are counted on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """Sum of weight times (sense (d - level - slope s))+ is at most allowance + allowance_slope s.
+
+    Without weights every term is to be 0. `positions`, `weight` and `slope` are (n,).
+    """
+
+    positions: Array
+    weight: Array | None
+    level_gy: float
+    slope: Array
+    sense: int
+    allowance: float = 0.0
+    allowance_slope: float = 0.0
+
+
+def d95_bound(run: Run, raised: Raised) -> float | None:
+    """An upper bound on the D95 of every plan, Gy: what was asked for where no lower one is found.
+
+    None where no solver answered.
+    """
+    _, high = raised.stage.scalars["D95"]
+    if raised.reached_gy >= high * (1 - REACHED):
+        return high
+    try:
+        return max(raised.reached_gy, min(_bounds(run, raised, high)))
+    except OptimisationError:
+        return None
+
+
+def _bounds(run: Run, raised: Raised, high: float) -> Iterator[float]:
+    """Upper bounds, each on more rows than the one before."""
+    goals, dose, reached = run.goals, raised.result.dose_gy, raised.reached_gy
+    hot = raised.result.prices.get(HOT_SPOT, (NO_VOXELS, NO_VOXELS))[0]
+    watched, before = {"target": NO_VOXELS, "hot": hot}, -1
+    for _ in range(ROUNDS):
+        _watch(run, watched, dose, reached)
+        rows = sum(positions.size for positions in watched.values())
+        if rows == before:
+            return
+        before = rows
+        cuts = [*_target_cuts(run, watched["target"]), *_organ_cuts(run, watched, high)]
+        cuts.append(Cut(watched["hot"], None, 0.0, np.full(watched["hot"].size, goals.hot_spot_ratio), 1))
+        bound, fluence, reached = _solved(run, raised, cuts, high)
+        yield min(bound, high)
+        dose = run.master.influence.dose(fluence)
+
+
+def _watch(run: Run, watched: dict[str, Array], dose: Array, reached: float) -> None:
+    """Add the voxels that a dose would have held back: cold ones, hot ones, and the hottest of every organ."""
+    goals = run.goals
+    cold = goals.target.positions[dose[goals.target.positions] < (1 + NEAR) * goals.share * reached]
+    too_hot = goals.ptv.positions[dose[goals.ptv.positions] > goals.hot_spot_ratio * reached]
+    added = {"target": cold, "hot": too_hot}
+    for limit in goals.limits:
+        if limit.mandatory:
+            at = limit.region.positions
+            hottest = at[np.argsort(-dose[at], kind="stable")[:ORGAN_ROWS]]
+            added[_organ(limit)] = hottest[dose[hottest] > NEAR_LIMIT * limit.limit_gy]
+            watched.setdefault(_organ(limit), NO_VOXELS)
+    for name, positions in added.items():
+        watched[name] = np.union1d(watched[name], positions)
+
+
+def _organ(limit: DoseVolumeLimit) -> str:
+    return f"organ {limit.region.name}"
+
+
+def _target_cuts(run: Run, watched: Array) -> Iterator[Cut]:
+    """Condition 1 for every lesion: doses and shortfalls in units of the voxel's share of the prescription."""
+    goals = run.goals
+    for lesion in goals.lesions:
+        at = np.searchsorted(goals.target.positions, lesion.positions)
+        share, seen = goals.share[at], np.isin(lesion.positions, watched)
+        firm, soft = seen & run.protected[at], seen & ~run.protected[at]
+        yield Cut(lesion.positions[firm], None, 0.0, share[firm], -1)
+        allowed = COLD_SHARE * float(lesion.cc.sum())
+        yield Cut(lesion.positions[soft], lesion.cc[soft] / share[soft], 0.0, share[soft], -1, 0.0, allowed)
+
+
+def _organ_cuts(run: Run, watched: dict[str, Array], high: float) -> Iterator[Cut]:
+    """Conditions 2 and 3 for every organ, from its highest limit down."""
+    goals = run.goals
+    hottest = min(goals.hot_spot_max_gy, goals.hot_spot_ratio * high)
+    organs = dict.fromkeys(_organ(limit) for limit in goals.limits if limit.mandatory)
+    for organ in organs:
+        limits = _telling([m for m in goals.limits if m.mandatory and _organ(m) == organ])
+        positions, region = watched[organ], limits[0].region
+        if not positions.size:
+            continue
+        cc = region.cc[np.searchsorted(region.positions, positions)]
+        cap = _dose_caps(np.array(run.master.rows(positions)), cc, limits[0])
+        cap[np.isin(positions, goals.ptv.positions)] = np.minimum(cap, hottest)[np.isin(positions, goals.ptv.positions)]
+        yield from _chain(limits, positions, cc, cap)
+
+
+def _telling(limits: list[DoseVolumeLimit]) -> list[DoseVolumeLimit]:
+    """Limits from the highest dose down, without those that allow more volume than one at a lower dose."""
+    told: list[DoseVolumeLimit] = []
+    for limit in sorted(limits, key=lambda m: (m.limit_gy, m.spare_cc)):
+        if not told or limit.spare_cc < told[-1].spare_cc:
+            told.append(limit)
+    return told[::-1]
+
+
+def _chain(limits: list[DoseVolumeLimit], positions: Array, cc: Array, cap: Array) -> Iterator[Cut]:
+    """The cuts of one organ's limits, the highest first."""
+    top = limits[0]
+    firm, soft = cap <= top.limit_gy, (cap > top.limit_gy) & np.isfinite(cap)
+    yield Cut(positions[firm], None, top.limit_gy, np.zeros(int(firm.sum())), 1)
+    weight, known = cc[soft] / (cap[soft] - top.limit_gy), positions[np.isfinite(cap)]
+    yield Cut(positions[soft], weight, top.limit_gy, np.zeros(weight.size), 1, top.spare_cc)
+    allowed = (float(cap[soft].max(initial=top.limit_gy)) - top.limit_gy) * top.spare_cc
+    level, volumes = top.limit_gy, cc[np.isfinite(cap)]
+    for limit in limits[1:]:
+        allowed += (level - limit.limit_gy) * limit.spare_cc
+        level = limit.limit_gy
+        yield Cut(known, volumes, level, np.zeros(known.size), 1, allowed)
+
+
+def _dose_caps(rows: Array, cc: Array, limit: DoseVolumeLimit) -> Array:
+    """Condition 4 for the highest limit of an organ: the most that an admissible plan gives each voxel, (n,) Gy.
+
+    Of all sets of voxels that cannot exceed the limit together with it, that of the smallest ratios.
+    """
+    caps = np.full(cc.size, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for i, row in enumerate(rows):
+            ratio = np.max(np.where(row > 0, row / rows, 0.0), axis=1)
+            ratio[i] = 0.0
+            order = np.argsort(ratio)
+            enough = np.flatnonzero(np.cumsum(cc[order]) > limit.spare_cc * (1 + 1e-9))
+            if enough.size:
+                caps[i] = limit.limit_gy * max(1.0, float(ratio[order[enough[0]]]))
+    return caps
+
+
+def _solved(run: Run, raised: Raised, cuts: list[Cut], high: float) -> tuple[float, Array, float]:
+    """The relaxation on the voxels of the cuts: a bound from its multipliers, its fluence, and its own maximum."""
+    master, goals = run.master, run.goals
+    x, s = cp.Variable(master.influence.shape[1], nonneg=True), cp.Variable()
+    cuts = [cut for cut in cuts if cut.positions.size]
+    stated = [_stated(run, cut, x, s) for cut in cuts]
+    means = [(mean_row(run, mean.region), mean.limit_gy) for mean in goals.means if mean.mandatory]
+    if np.isfinite(goals.ptv_mean_max_gy):
+        means.append((mean_row(run, goals.ptv), goals.ptv_mean_max_gy))
+    mean_rows = [row @ x <= limit for row, limit in means]
+    rows = [constraint for pair in stated for constraint in pair]
+    problem = cp.Problem(cp.Minimize(-s / raised.unit_gy), [*rows, *mean_rows, s <= high])
+    solve_with_fallback(problem, threads=BLAS_THREADS)
+    found = Lagrangian(0.0, np.zeros(x.size), -1.0)
+    for cut, pair in zip(cuts, stated, strict=True):
+        found = _with_cut(run, found, cut, [raised.unit_gy * np.atleast_1d(c.dual_value) for c in pair])
+    for (row, limit), constraint in zip(means, mean_rows, strict=True):
+        price = raised.unit_gy * max(float(constraint.dual_value), 0.0)
+        found = Lagrangian(found.constant - price * limit, found.gradient + price * row, found.slope)
+    bound = -found.least(target_ceiling(run), 0.0, high)
+    return bound, np.maximum(x.value, 0.0) * master.unit_fluence, float(s.value)
+
+
+def _stated(run: Run, cut: Cut, x: cp.Variable, s: cp.Variable) -> list[cp.Constraint]:
+    """A cut in CVXPY: every voxel's excess, then, where it has weights, their sum."""
+    excess = cut.sense * (np.array(run.master.rows(cut.positions)) @ x - cut.level_gy - cut.slope * s)
+    if cut.weight is None:
+        return [excess <= 0]
+    beyond = cp.Variable(cut.positions.size, nonneg=True)
+    return [excess <= beyond, cut.weight @ beyond <= cut.allowance + cut.allowance_slope * s]
+
+
+def _with_cut(run: Run, found: Lagrangian, cut: Cut, prices: list[Array]) -> Lagrangian:
+    """The Lagrangian with a cut at its multipliers: a voxel's is at most its weight times the sum's."""
+    each, total = np.maximum(prices[0], 0.0), 0.0
+    if cut.weight is not None:
+        total = max(float(prices[1][0]), 0.0)
+        each = np.minimum(each, total * cut.weight)
+    signed = cut.sense * each
+    constant = found.constant - cut.level_gy * float(signed.sum()) - total * cut.allowance
+    slope = found.slope - float(signed @ cut.slope) - total * cut.allowance_slope
+    gradient = found.gradient + run.master.unit_fluence * weighted_rows(run.master.influence, cut.positions, signed)
+    return Lagrangian(constant, gradient, slope)

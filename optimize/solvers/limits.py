@@ -1,0 +1,77 @@
+"""Limits with many dense rows, kept out of CVXPY's compilation.
+
+CVXPY holds every matrix several times over as sparse triples of 24 bytes per entry, and compiles it anew in each round
+of row generation. A `DoseLimits` says the same as its `constraint`, but the structured interior point reads its rows
+directly; other solvers are given the constraint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cvxpy as cp
+import numpy as np
+from numpy.typing import NDArray
+
+from dosecalc.errors import OptimisationError
+
+from .structure import DenseRows
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(slots=True, eq=False)
+class DoseLimits:
+    """``sense * (rows @ variable - slope * scalar) <= sense * level``, one condition per row.
+
+    Attributes
+    ----------
+    variable : cvxpy.Variable, shape (columns,)
+        Without attributes: CVXPY replaces a variable that was declared nonnegative by another.
+    rows : sequence of numpy.ndarray, each of shape (columns,)
+        Not copied.
+    level : numpy.ndarray, shape (rows,)
+    scalar : cvxpy.Variable or None
+    slope : float
+    sense : int
+        +1 for upper limits, -1 for lower ones.
+    dual_value : numpy.ndarray or None, shape (rows,)
+        Nonnegative multipliers after a solve.
+    """
+
+    variable: cp.Variable
+    rows: Sequence[FloatArray]
+    level: FloatArray
+    scalar: cp.Variable | None = None
+    slope: float = 0.0
+    sense: int = 1
+    dual_value: FloatArray | None = field(default=None, init=False)
+
+    def constraint(self) -> cp.Constraint:
+        """The same in CVXPY, for any solver."""
+        moved = self.slope * self.scalar if self.scalar is not None else 0.0
+        dose, side = np.array(self.rows) @ self.variable, self.level + moved
+        return dose <= side if self.sense > 0 else dose >= side
+
+    def violation_and_size(self) -> tuple[float, float]:
+        """Largest violation at the values of the variables, and the largest term of a row there."""
+        x = self.variable.value
+        moved = self.slope * float(self.scalar.value) if self.scalar is not None else 0.0
+        dose = np.array([row @ x for row in self.rows])
+        size = max((float(np.abs(row) @ np.abs(x)) for row in self.rows), default=0.0)
+        excess = self.sense * (dose - self.level - moved)
+        return float(np.max(excess, initial=0.0)), max(size, abs(moved), float(np.abs(self.level).max(initial=0.0)))
+
+    def dense_rows(self, column_of: dict[int, int]) -> DenseRows:
+        """The rows for `solve_qp`, given the first column of each CVXPY variable by its id."""
+        named = [self.variable] if self.scalar is None else [self.variable, self.scalar]
+        for variable in named:
+            if variable.id not in column_of:
+                raise OptimisationError(
+                    f"the variable {variable.name()} of a dose limit is not a plain variable of the problem.",
+                    remedy="Use it in the objective or a constraint, and state its sign as a constraint.",
+                )
+        scalar = None if self.scalar is None else column_of[self.scalar.id]
+        first, h = column_of[self.variable.id], self.sense * self.level
+        return DenseRows(self.rows, float(self.sense), first, scalar, -self.sense * self.slope, h)

@@ -1,0 +1,136 @@
+"""What the interior point does with its large arrays: precision on the host, and no host calls on a device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from optimize.solvers import DeviceAlgebra, interior_point, solve_qp
+from optimize.solvers.algebra import DOUBLE_SHARE, HOST
+from optimize.solvers.structure import DenseRows
+
+RNG_SEED = 12
+
+
+def dense_problem(rows: int = 320, columns: int = 24):
+    """``P, q, G, h`` with a bound on each side of every column, and dense rows with their limits."""
+    rng = np.random.default_rng(RNG_SEED)
+    G = np.vstack([-np.eye(columns), np.eye(columns)])
+    h = np.concatenate([np.zeros(columns), np.full(columns, 4.0)])
+    block = rng.random((rows, columns))
+    return np.diag(rng.random(columns)), -rng.random(columns) - 5.0, G, h, block, 5.0 + 5.0 * rng.random(rows)
+
+
+class OnDevice(NDArrayOperatorsMixin):
+    """An array that, as CuPy's, becomes a NumPy array through ``get`` alone."""
+
+    __array_priority__ = 1000
+
+    def __init__(self, data):
+        self.data = data
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        assert method == "__call__"
+        assert all(isinstance(i, OnDevice | float | int) for i in inputs), "a host array met a device array"
+        return OnDevice(ufunc(*[i.data if isinstance(i, OnDevice) else i for i in inputs], **kwargs))
+
+    @property
+    def T(self):
+        return OnDevice(self.data.T)
+
+    @property
+    def shape(self):
+        return self.data.shape
+
+    def __len__(self):
+        return len(self.data)
+
+    def get(self):
+        return self.data.copy()
+
+
+class Linalg:
+    @staticmethod
+    def cholesky(matrix):
+        try:
+            return OnDevice(np.linalg.cholesky(matrix.data))
+        except np.linalg.LinAlgError:
+            return OnDevice(np.full(matrix.shape, np.nan))  # as CuPy says it
+
+
+class StandIn:
+    """The functions of an array module that the solver may use on a device, on arrays that refuse all others."""
+
+    linalg = Linalg
+
+    @staticmethod
+    def asarray(array):
+        return array if isinstance(array, OnDevice) else OnDevice(np.array(array))
+
+    @staticmethod
+    def diag(array):
+        return OnDevice(np.diag(array.data).copy())
+
+    @staticmethod
+    def tril(array, k=0):
+        return OnDevice(np.tril(array.data, k))
+
+
+def solve_triangular(factor, right, **options):
+    return OnDevice(scipy.linalg.solve_triangular(factor.data, right.data, **options))
+
+
+def device() -> DeviceAlgebra:
+    return DeviceAlgebra(StandIn, solve_triangular)
+
+
+@pytest.mark.parametrize("equality", [False, True])
+def test_a_device_is_given_the_dense_work_and_returns_the_same_optimum(equality, monkeypatch):
+    P, q, G, h, block, limit = dense_problem()
+    A, b = (np.ones((1, len(q))), [8.0]) if equality else (None, None)
+    rows = [DenseRows(block, 1.0, 0, None, 0.0, limit)]
+    host = solve_qp(P, q, G, h, A, b, dense=rows)
+    held = []
+    monkeypatch.setattr(interior_point, "equilibrate", _watching(held, interior_point.equilibrate))
+    there = solve_qp(P, q, G, h, A, b, dense=rows, algebra=device())
+    assert isinstance(held[0].rows.dense, OnDevice)
+    assert there.status == host.status == "optimal"
+    np.testing.assert_allclose(there.x, host.x, atol=1e-5)
+    np.testing.assert_allclose(there.dual_inequality, host.dual_inequality, atol=1e-4)
+
+
+def _watching(held, real):
+    def watched(*arguments):
+        found = real(*arguments)
+        held.append(found[0])
+        return found
+
+    return watched
+
+
+def test_a_matrix_without_a_factor_is_none_on_host_and_device():
+    indefinite = np.array([[1.0, 2.0], [2.0, 1.0]], order="F")
+    assert HOST.cholesky(indefinite.copy(order="F"), np.ones(2)) is None
+    assert device().cholesky(OnDevice(indefinite), np.ones(2)) is None
+
+
+def test_single_precision_rounds_only_the_light_rows():
+    """Rounding stays below 2^-24 per operation of the light rows' own sum, 10^8 times smaller than the heavy ones'."""
+    rng = np.random.default_rng(RNG_SEED)
+    block = rng.random((400, 30))
+    weight = rng.random(400)
+    weight[rng.choice(400, int(DOUBLE_SHARE * 400), replace=False)] *= 1e8
+    exact = np.tril((block.T * weight) @ block)
+    mixed = np.tril(HOST.gram(block, weight, np.zeros((30, 30), order="F"), exact=False))
+    light = weight[weight <= 1.0].sum()
+    double_rounding = 1e-13 * np.abs(exact).max()
+    assert np.abs(mixed - exact).max() < 20 * 2.0**-24 * light + double_rounding
+    assert np.abs(mixed - exact).max() > 2.0**-24 * 1e-3  # and single precision there was
+    assert np.abs(np.tril(HOST.gram(block, weight, np.zeros((30, 30), order="F"), exact=True)) - exact).max() < (
+        double_rounding
+    )
