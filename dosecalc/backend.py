@@ -82,7 +82,7 @@ def _numpy(reason: str) -> Backend:
 
 @cache
 def _cupy() -> Backend:
-    """The CUDA kernels on the current GPU, tried once: a wheel that does not fit the driver fails here, not in a plan."""
+    """The CUDA kernels on the current GPU, tried once: a wheel that does not fit the driver fails here, not later."""
     found = gpu_report()
     if found.missing:
         raise DeviceError(f"backend 'cupy' cannot be used: {found.missing}.", remedy=found.remedy)

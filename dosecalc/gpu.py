@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says of this machine, asked of the driver itself: neither CuPy nor the CUDA toolkit is needed."""
+"""What NVIDIA's driver says of this machine, asked of the driver itself: without CuPy or the CUDA toolkit."""
 
 from __future__ import annotations
 

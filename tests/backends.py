@@ -1,7 +1,7 @@
 """Which backends a test run covers.
 
-``DOSECALC_TEST_BACKENDS="numpy,numba,cuda-shim,cuda-compile"`` declares what must be covered: what is declared and cannot
-run here fails; what is not declared is covered where it can run, and skipped with its reason elsewhere.
+``DOSECALC_TEST_BACKENDS="numpy,numba,cuda-shim,cuda-compile"`` declares what must be covered: what is declared and
+cannot run here fails; what is not declared is covered where it can run, and skipped with its reason elsewhere.
 """
 
 from __future__ import annotations

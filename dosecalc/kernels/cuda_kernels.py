@@ -1,6 +1,7 @@
-"""The hot path on a GPU: names and arguments of `numpy_kernels`, which documents them; the kernels stand in the *.cu files.
+"""The hot path on a GPU: names and arguments of `numpy_kernels`, which documents them; the kernels stand in *.cu files.
 
-Arrays that are given on the device stay there; others are sent. What a kernel returns stays on the device until `to_host`.
+Arrays that are given on the device stay there; others are sent. What a kernel returns stays on the device until
+`to_host`.
 """
 
 from __future__ import annotations

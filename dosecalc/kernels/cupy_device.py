@@ -49,9 +49,10 @@ class CupyDevice:
         """Name, memory and compute capability of the GPU, and the versions of CuPy and CUDA."""
         facts = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         runtime = cupy.cuda.runtime.runtimeGetVersion()
+        name, memory_gib = facts["name"].decode(), facts["totalGlobalMem"] / 2**30
         return (
-            f"{facts['name'].decode()}, {facts['totalGlobalMem'] / 2**30:.0f} GiB, sm_{facts['major']}{facts['minor']}; "
-            f"CuPy {cupy.__version__}, CUDA {runtime // 1000}.{runtime % 1000 // 10}"
+            f"{name}, {memory_gib:.0f} GiB, sm_{facts['major']}{facts['minor']}; CuPy {cupy.__version__}, "
+            f"CUDA {runtime // 1000}.{runtime % 1000 // 10}"
         )
 
     def _module(self, real: npt.DTypeLike, components: int) -> Any:

@@ -23,7 +23,7 @@ def close(found, stated, real=np.float64):
 
 
 def components_case(seed, count, components, real):
-    """Maps, taps and weights of some voxels; several of them share their nearest node, some lie at the first and last."""
+    """Maps, taps and weights of some voxels; several share their nearest node, some lie at the first and last."""
     rng = np.random.default_rng(seed)
     shape = 19, 23
     iv, iu = (rng.integers(1, n - 1, count).astype(np.int32) for n in shape)
@@ -155,7 +155,7 @@ def compare_rows(kernels, name, args, count, beamlets, wanted, real):
 @pytest.mark.parametrize("cutoff_mm", [np.inf, 9.0])
 @pytest.mark.parametrize("first", [(0, 5, 75), (5, 70)], ids=["two beams", "one of several"])
 def test_kept_entries(kernels, first, cutoff_mm, threshold, real):
-    """Beams with fewer beamlets than a warp has lanes and with more; more rows than a block takes; or one beam alone."""
+    """Beams with fewer beamlets than a warp has lanes and with more; more rows than a block takes; one beam alone."""
     rng = np.random.default_rng(10)
     count = 150
     centre = rng.integers(-10, 10, 75) * 1.0, rng.integers(-10, 10, 75) * 1.0
@@ -184,7 +184,7 @@ def test_kept_entries(kernels, first, cutoff_mm, threshold, real):
 
 
 def test_the_order_of_threads_does_not_matter(shim):
-    """Blocks and threads run forwards and backwards: a race, or a sum in the order of arrival, would show in the bits."""
+    """Blocks and threads run forwards and backwards: a race, or a sum in order of arrival, would show in the bits."""
     shape, maps, taps = components_case(11, 500, 12, np.float32)
     rng = np.random.default_rng(12)
     tables = [rng.random((n, 12, j)).astype(np.float32) for n, j in ((19, 9), (23, 14))]
@@ -198,11 +198,18 @@ def test_the_order_of_threads_does_not_matter(shim):
         largest = shim.zeros(50, np.float64)
         places = (rng.random((500, 1)),) * 2, (np.zeros(50),) * 2, np.array([0, 50])
         shim.largest_near(rows, *places, np.inf, largest)
-        results.append([
-            shim.gather(maps, *taps), shim.scatter(taps[2], shape, *taps), shim.field_maps(*tables[:1], np.ones((9, 14)), tables[1]),
-            shim.collect_field(tables[0], rng.random((12, 19, 23)) * 0 + maps.transpose(2, 0, 1), tables[1]), rows, largest,
-            shim.direct_dose(taps[2] * 50.0, taps[3] * 50.0, taps[4].astype(np.float64), np.ones((9, 14)), *axes),
-        ])  # fmt: skip
+        planes = np.ascontiguousarray(maps.transpose(2, 0, 1))
+        results.append(
+            [
+                shim.gather(maps, *taps),
+                shim.scatter(taps[2], shape, *taps),
+                shim.field_maps(tables[0], np.ones((9, 14)), tables[1]),
+                shim.collect_field(tables[0], planes, tables[1]),
+                shim.direct_dose(taps[2] * 50.0, taps[3] * 50.0, taps[4].astype(np.float64), np.ones((9, 14)), *axes),
+                rows,
+                largest,
+            ]
+        )
     shim.device.backwards = False
     for forwards, backwards in zip(*results, strict=True):
         assert np.array_equal(forwards.view(np.ndarray), backwards.view(np.ndarray))
