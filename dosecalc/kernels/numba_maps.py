@@ -79,7 +79,10 @@ def _scatter_parts(parts: Array, values: Array, iv: Array, iu: Array, fv: Array,
             tap_v = (half * (half - y) * (half - y), centre - y * y, half * (half + y) * (half + y))
             tap_u = (half * (half - x) * (half - x), centre - x * x, half * (half + x) * (half + x))
             for a in range(3):
+                # Unsigned indices spare the test for negative ones.
+                row = np.uint64(iv[n] + a - 1)
                 for b in range(3):
+                    column = np.uint64(iu[n] + b - 1)
                     share = tap_v[a] * tap_u[b] * values[n]
                     for c in range(components):
-                        parts[p, iv[n] + a - 1, iu[n] + b - 1, c] += share * weights[n, c]
+                        parts[p, row, column, c] += share * weights[n, c]
