@@ -18,6 +18,8 @@ BackendName = Literal["auto", "numpy", "numba", "cupy"]
 NAMES: tuple[str, ...] = ("auto", "numpy", "numba", "cupy")
 GPU_BLOCK_PAIRS = 64_000_000
 """256 MB in float32."""
+GPU_BYTES_PER_PAIR = 64
+"""A block takes a sixteenth of the free memory at most: the rest is for the operator and the matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def _cupy() -> Backend:
         kernels.to_host(
             kernels.field_maps(*(kernels.zeros(shape, np.float32) for shape in ((1, 12, 1), (1, 1), (1, 12, 1))))
         )
-        return Backend("cupy", f"asked for by name; {device.describe()}", kernels, GPU_BLOCK_PAIRS)
+        pairs = min(GPU_BLOCK_PAIRS, device.free_bytes() // GPU_BYTES_PER_PAIR)
+        return Backend("cupy", f"asked for by name; {device.describe()}", kernels, pairs)
     except Exception as error:
         said = str(error).strip().splitlines()
         raise DeviceError(

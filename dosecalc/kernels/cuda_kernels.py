@@ -7,7 +7,8 @@ Arrays that are given on the device stay there; others are sent. What a kernel r
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,19 +80,21 @@ class CudaKernels:
     _derived: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict, repr=False)
 
     def to_device(self, array: Array) -> Array:
-        return self.device.xp.asarray(array)
+        with _memory_of_the_gpu():
+            return self.device.xp.asarray(array)
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         return self.device.to_host(array)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        return self.device.xp.zeros(shape, dtype)
+        with _memory_of_the_gpu():
+            return self.device.xp.zeros(shape, dtype)
 
     def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         return self.device.xp.broadcast_to(self.zeros(1, dtype), shape)
 
     def room_for(self, array: npt.NDArray[Any]) -> Array:
-        return self.device.xp.empty(array.shape, array.dtype)
+        return self._empty(array.shape, array.dtype)
 
     def trace(
         self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
@@ -271,10 +274,12 @@ class CudaKernels:
 
     def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
         """The array on the device, contiguous: itself if it is so already."""
-        return self.device.xp.ascontiguousarray(self.device.xp.asarray(array, dtype))
+        with _memory_of_the_gpu():
+            return self.device.xp.ascontiguousarray(self.device.xp.asarray(array, dtype))
 
     def _empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
-        return self.device.xp.empty(shape, dtype)
+        with _memory_of_the_gpu():
+            return self.device.xp.empty(shape, dtype)
 
     def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:
         nodes = (self._in(a, np.int32) for a in (iv, iu))
@@ -364,6 +369,18 @@ class CudaKernels:
                 np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments
             )
             self.device.launch(name, np.dtype(real), components, blocks, threads, typed, shared)
+
+
+@contextmanager
+def _memory_of_the_gpu() -> Iterator[None]:
+    """CuPy says how many bytes it was asked for; what to do about it is said here."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ResourceError(
+            f"the GPU's memory is full: {error}",
+            remedy="Use a coarser dose grid, fewer voxels or beamlets, another GPU, or --backend numba.",
+        ) from error
 
 
 def _blocks(count: int, size: int) -> int:

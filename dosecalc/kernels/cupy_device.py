@@ -41,6 +41,10 @@ class CupyDevice:
         threads = threads if isinstance(threads, tuple) else (threads,)
         function(blocks, threads, arguments, shared_mem=shared)
 
+    def free_bytes(self) -> int:
+        """Memory of the GPU that nobody uses."""
+        return int(cupy.cuda.Device().mem_info[0])
+
     def to_host(self, array: Any) -> npt.NDArray[Any]:
         """A NumPy array of the same numbers; waits for the kernels that make them."""
         return np.asarray(cupy.asnumpy(array))

@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import pytest
 
+from dosecalc.errors import ResourceError
 from dosecalc.kernels import cuda_kernels, numpy_kernels
 from dosecalc.kernels.cuda_source import entry_points
 
@@ -237,10 +238,19 @@ def test_names_and_arguments_are_those_of_the_numpy_twins():
     assert [name for name in entry_points() if f'"{name}"' not in launched] == []
 
 
+def test_a_full_gpu_is_told_in_words(shim, monkeypatch):
+    """CuPy's error is a MemoryError; it becomes one of ours, with what to do."""
+
+    def full(shape, dtype):
+        raise MemoryError("Out of memory allocating 8,589,934,592 bytes")
+
+    monkeypatch.setattr(shim.device.xp, "empty", full)
+    with pytest.raises(ResourceError, match=r"8,589,934,592 bytes.*coarser dose grid"):
+        shim.room_for(np.zeros(3))
+
+
 def test_more_shared_memory_than_a_block_has_is_refused(shim):
     """A lattice of 2,000 x 2,000 beamlets has no place in a block: said before the launch."""
-    from dosecalc.errors import ResourceError
-
     taps = components_case(14, 1, 24, np.float64)[2]
     tables = [np.zeros((n, 24, 2000)) for n in (19, 23)]
     with pytest.raises(ResourceError, match="shared memory"):
