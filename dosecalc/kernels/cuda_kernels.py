@@ -6,20 +6,17 @@ Arrays that are given on the device stay there; others are sent. What a kernel r
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ResourceError
+from .cuda_device import Derived, Device, Size, blocks_of, memory_of_the_gpu, profile_bytes, stride_of
 
 Array = Any
 Axis = tuple[Array, Array, Array]
-Size = int | tuple[int, ...]
 
 THREADS = 128
 """Of a block, where each thread works on its own."""
@@ -38,38 +35,6 @@ SLAB = 64
 PROFILE_BYTES = 32 * 1024
 """Shared memory for the profiles of a block's voxels, if one voxel's need no more."""
 PROFILE_VOXELS = 8
-LANES = 4
-"""As LINES_PER_THREAD in common.cuh: profiles are padded to whole multiples."""
-
-
-class Device(Protocol):
-    """Where the kernels run: CuPy on a GPU, or what the tests put in its place.
-
-    Attributes
-    ----------
-    xp : module
-        NumPy's functions for arrays on the device.
-    most_shared : int
-        Bytes of shared memory that a block may ask for.
-    """
-
-    xp: Any
-    most_shared: int
-
-    def launch(
-        self,
-        kernel: str,
-        real: npt.DTypeLike,
-        components: int,
-        blocks: Size,
-        threads: Size,
-        arguments: Any,
-        shared: int,
-    ) -> None:
-        """Run a kernel of the module that was compiled for a real type and a number of components."""
-
-    def to_host(self, array: Array) -> npt.NDArray[Any]:
-        """A NumPy array of the same numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,17 +42,17 @@ class CudaKernels:
     """The kernel functions on one device."""
 
     device: Device
-    _derived: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict, repr=False)
+    _derived: Derived = field(default_factory=Derived, repr=False)
 
     def to_device(self, array: Array) -> Array:
-        with _memory_of_the_gpu():
+        with memory_of_the_gpu():
             return self.device.xp.asarray(array)
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         return self.device.to_host(array)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        with _memory_of_the_gpu():
+        with memory_of_the_gpu():
             return self.device.xp.zeros(shape, dtype)
 
     def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
@@ -135,7 +100,7 @@ class CudaKernels:
         lines = nodes_v * components
         given = self._in(table_v, real), self._in(field, real), lines, rows, columns
         self._each("field_lines", lines * columns, (*given, half), real, components)
-        blocks = _blocks(nodes_u, TILE), _blocks(nodes_v, TILE)
+        blocks = blocks_of(nodes_u, TILE), blocks_of(nodes_v, TILE)
         arguments = half, self._in(table_u, real), nodes_v, nodes_u, columns, maps
         self._launch("field_maps", blocks, (TILE, TILE), arguments, real, components)
         return maps
@@ -146,7 +111,7 @@ class CudaKernels:
         half, result = self._empty((nodes_v, components, columns)), self._empty((rows, columns), real)
         given = self._in(planes, real), self._in(table_u, real), nodes_v, nodes_u, columns
         self._each("collect_lines", lines * columns, (*given, half), real, components)
-        blocks = _blocks(columns, COLLECT[0]), rows
+        blocks = blocks_of(columns, COLLECT[0]), rows
         arguments = self._in(table_v, real), half, lines, rows, columns, result
         self._launch("collect_field", blocks, COLLECT, arguments, real, components)
         return result
@@ -164,10 +129,10 @@ class CudaKernels:
     ) -> Array:
         real, components = weights.dtype, weights.shape[1]
         planes = self._empty((components, *shape), real)
-        order, starts = self._kept_with((iv, iu), tuple(shape), lambda: self._by_node(iv, iu, shape))
+        order, starts = self._derived.get((iv, iu), tuple(shape), lambda: self._by_node(iv, iu, shape))
         offsets = (self._in(a, real) for a in (fv, fu, weights))
         arguments = self._in(values, real), order, starts, *offsets, *shape, planes
-        blocks = _blocks(shape[0] * shape[1], NODES_PER_BLOCK)
+        blocks = blocks_of(shape[0] * shape[1], NODES_PER_BLOCK)
         self._launch("scatter", blocks, (components, NODES_PER_BLOCK), arguments, real, components)
         return planes
 
@@ -191,7 +156,7 @@ class CudaKernels:
         given = self._in(table_v, real), self._in(table_u, real), *self._taps(iv, iu, fv, fu, weights)
         given = *given, first, following, self._in(output, real), lines, columns
         name = "spline_rows" if result.dtype == real else "spline_rows_wide"
-        self._rows(name, given, count, result, real, components, _profile_bytes(components, lines, columns, real))
+        self._rows(name, given, count, result, real, components, profile_bytes(components, lines, columns, real))
 
     def direct_rows(
         self,
@@ -208,7 +173,7 @@ class CudaKernels:
         (count, components), sizes = weights.shape, (len(rows[0]), len(columns[0]))
         given = tuple(self._in(a) for a in (u_mm, v_mm, weights, *columns, *rows))
         given = *given, *self._cells(row, column, *sizes), self._in(output), *sizes
-        size = _profile_bytes(components, *sizes, np.float64)
+        size = profile_bytes(components, *sizes, np.float64)
         self._rows("direct_rows", given, count, result, np.float64, components, size)
 
     def direct_dose(self, u_mm: Array, v_mm: Array, weights: Array, field: Array, columns: Axis, rows: Axis) -> Array:
@@ -217,7 +182,9 @@ class CudaKernels:
         given = tuple(self._in(a) for a in (u_mm, v_mm, weights, field, *columns, *rows))
         shared = 8 * (components * (width | 1) + components * lines + THREADS)
         arguments = *given, lines, width, PROFILE_VOXELS, count, dose
-        self._launch("direct_dose", _blocks(count, PROFILE_VOXELS), THREADS, arguments, np.float64, components, shared)
+        self._launch(
+            "direct_dose", blocks_of(count, PROFILE_VOXELS), THREADS, arguments, np.float64, components, shared
+        )
         return dose
 
     def count_kept(
@@ -233,10 +200,10 @@ class CudaKernels:
         # One zero seen as a whole array (`repeated_zero`) has no step from one entry to the next.
         step = np.int64(0), np.int64(0)
         if values.size and values.strides[1]:
-            step = _stride(values), np.int64(1)
+            step = stride_of(values), np.int64(1)
         given = *self._places(values, position, centre, first, cutoff_mm), self._in(least)
         arguments = *given, len(first) - 1, *step, len(values), counts
-        blocks = _blocks(len(values), ROWS_PER_BLOCK)
+        blocks = blocks_of(len(values), ROWS_PER_BLOCK)
         self._launch("count_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
         return counts
 
@@ -253,8 +220,8 @@ class CudaKernels:
         indices: Array,
     ) -> None:
         given = *self._places(values, position, centre, first, cutoff_mm), self._in(least), self._in(start, np.int64)
-        arguments = *given, len(first) - 1, _stride(values), len(values), data, indices
-        blocks = _blocks(len(values), ROWS_PER_BLOCK)
+        arguments = *given, len(first) - 1, stride_of(values), len(values), data, indices
+        blocks = blocks_of(len(values), ROWS_PER_BLOCK)
         self._launch("fill_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
 
     def largest_near(
@@ -268,17 +235,17 @@ class CudaKernels:
     ) -> None:
         count, beamlets = values.shape
         given = self._places(values, position, centre, first, cutoff_mm)
-        arguments = *given, len(first) - 1, _stride(values), SLAB, count, largest
-        blocks = _blocks(beamlets, THREADS), _blocks(count, SLAB)
+        arguments = *given, len(first) - 1, stride_of(values), SLAB, count, largest
+        blocks = blocks_of(beamlets, THREADS), blocks_of(count, SLAB)
         self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
 
     def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
         """The array on the device, contiguous: itself if it is so already."""
-        with _memory_of_the_gpu():
+        with memory_of_the_gpu():
             return self.device.xp.ascontiguousarray(self.device.xp.asarray(array, dtype))
 
     def _empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
-        with _memory_of_the_gpu():
+        with memory_of_the_gpu():
             return self.device.xp.empty(shape, dtype)
 
     def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:
@@ -312,18 +279,8 @@ class CudaKernels:
             first[cells] = order[begin]
             return self.to_device(first), self.to_device(following)
 
-        made: tuple[Array, Array] = self._kept_with((row, column), (lines, columns), make)
+        made: tuple[Array, Array] = self._derived.get((row, column), (lines, columns), make)
         return made
-
-    def _kept_with(self, arrays: tuple[Array, ...], sizes: tuple[int, ...], make: Callable[[], Any]) -> Any:
-        """What follows from some arrays that nobody changes: made once, and kept as long as the first of them lives."""
-        key = (*map(id, arrays), *sizes)
-        held = self._derived.get(key)
-        if held is None or any(ref() is not array for ref, array in zip(held[0], arrays, strict=True)):
-            drop = weakref.ref(arrays[0], lambda _: self._derived.pop(key, None))
-            held = (drop, *map(weakref.ref, arrays[1:])), make()
-            self._derived[key] = held
-        return held[1]
 
     def _rows(
         self,
@@ -337,14 +294,14 @@ class CudaKernels:
     ) -> None:
         """Launch a kernel whose blocks hold the profiles of a group of voxels, `size` bytes each, in shared memory."""
         group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
-        arguments = *given, group, count, _stride(result), result
-        self._launch(name, _blocks(count, group), THREADS, arguments, real, components, group * size)
+        arguments = *given, group, count, stride_of(result), result
+        self._launch(name, blocks_of(count, group), THREADS, arguments, real, components, group * size)
 
     def _each(
         self, name: str, count: int, arguments: tuple[Any, ...], real: npt.DTypeLike = np.float64, components: int = 12
     ) -> None:
         """Launch one thread per result."""
-        self._launch(name, _blocks(count, THREADS), THREADS, arguments, real, components)
+        self._launch(name, blocks_of(count, THREADS), THREADS, arguments, real, components)
 
     def _launch(
         self,
@@ -369,31 +326,3 @@ class CudaKernels:
                 np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments
             )
             self.device.launch(name, np.dtype(real), components, blocks, threads, typed, shared)
-
-
-@contextmanager
-def _memory_of_the_gpu() -> Iterator[None]:
-    """CuPy says how many bytes it was asked for; what to do about it is said here."""
-    try:
-        yield
-    except MemoryError as error:
-        raise ResourceError(
-            f"the GPU's memory is full: {error}",
-            remedy="Use a coarser dose grid, fewer voxels or beamlets, another GPU, or --backend numba.",
-        ) from error
-
-
-def _blocks(count: int, size: int) -> int:
-    return -(-count // size)
-
-
-def _stride(rows: Array) -> np.int64:
-    """Numbers from one row to the next; rows may be part of longer ones, but their entries lie side by side."""
-    if rows.size and rows.strides[1] != rows.itemsize:
-        raise ValueError(f"entries of a row must lie side by side, got strides of {rows.strides} bytes.")
-    return np.int64(rows.strides[0] // rows.itemsize)
-
-
-def _profile_bytes(components: int, lines: int, columns: int, real: npt.DTypeLike) -> int:
-    padded = sum(_blocks(length, LANES) * LANES for length in (lines, columns))
-    return components * padded * np.dtype(real).itemsize

@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from .cuda_kernels import Size
+from .cuda_device import Size
 from .cuda_source import options, source
 
 PLAIN_SHARED = 48 * 1024
