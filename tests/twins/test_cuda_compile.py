@@ -12,8 +12,7 @@ from dosecalc.kernels.cuda_source import entry_points, options, source
 
 from ..backends import absent
 
-ARCHITECTURES = ("sm_80", "sm_90")
-CASES = [("float32", 12), ("float64", 24)]
+CASES = [("sm_80", "float32", 12), ("sm_90", "float32", 12), ("sm_90", "float64", 24)]
 
 
 def with_nvcc(folder, architecture, real, components) -> bytes:
@@ -37,8 +36,7 @@ def with_nvrtc(architecture, real, components) -> bytes:
     return nvrtc.getCUBIN(program)
 
 
-@pytest.mark.parametrize(("real", "components"), CASES)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "real", "components"), CASES)
 def test_every_kernel_compiles(tmp_path, architecture, real, components):
     if importlib.util.find_spec("cupy"):
         code = with_nvrtc(architecture, real, components)
