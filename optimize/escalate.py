@@ -11,6 +11,7 @@ Levels, each keeping what the ones before it reached (protocol rules, "order of 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from scipy import sparse
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
-from .goals import PlanGoals, Region
+from .goals import PlanGoals
 from .infeasible import infeasible
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .matrix import as_operator
@@ -30,6 +31,7 @@ from .problem import RESERVE_GY, Master, StageResult
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
 from .smoothness import roughness
+from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
 
 Array = npt.NDArray[Any]
@@ -38,6 +40,8 @@ SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
+MAX_STARTS, NEARLY_REACHED = 3, 0.05
+"""Doses to sort by, at most; one that asks for less than this share more than was reached is not worth a start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +97,7 @@ def escalate(
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
         Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
-        np.isin(goals.target.positions, _mostly_inside(goals.gtv, goals.voxel_cc)), {}, [], [],
+        _never_cold(goals), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
@@ -120,17 +124,36 @@ def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Esc
     return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
 
 
-def _raise_prescription(run: Run, start_dose_gy: Array) -> StageResult:
-    """Level 1: sort and fix, from the dose of an open field on, until re-sorting gains nothing."""
-    goals = run.goals
-    last = StageResult.start(start_dose_gy, {"D95": goals.target_gy})
+def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
+    """Level 1: sort and fix from a dose that asks for the target's; if that is out of reach, from one that asks less.
+
+    What is asked for halves the distance to the best that was reached, but not below the floor; the best is kept.
+    """
+    asked = run.goals.target_gy
+    best = _raise_from(run, asked, open_dose_gy)
+    for _ in range(MAX_STARTS - 1):
+        reached = best.scalars["D95"]
+        if asked == run.goals.floor_gy or asked - reached < NEARLY_REACHED * asked:
+            break
+        asked = (asked + reached) / 2 if reached >= run.goals.floor_gy else run.goals.floor_gy
+        again = _raise_from(run, asked, open_dose_gy)
+        if again.scalars["D95"] > reached:
+            best = again
+    # The certificate and the prices are of the last level that was raised.
+    run.raised.append(next(level for level in run.raised if level.result is best))
+    return best
+
+
+def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
+    """D95 from the dose that asks for so much, re-sorted until that gains nothing."""
+    goals, sorted_by = run.goals, sorting_dose(run, asked_gy)
+    last = StageResult.start(open_dose_gy, {"D95": asked_gy})
+    if sorted_by is not None:
+        last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
     reached = 0.0
-    for attempt in range(1 + MAX_RESORTS):
+    for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
-        rounds = None if attempt else SORTING_ROUNDS
-        last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy, rounds=rounds)
-        if not last.settled:
-            continue
+        last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
         gained = last.scalars["D95"] - reached
         reached = last.scalars["D95"]
         if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:
@@ -179,6 +202,12 @@ def _normalisation(run: Run, final: StageResult) -> float:
     return float(highest / reached)
 
 
-def _mostly_inside(region: Region, voxel_cc: float) -> npt.NDArray[np.int64]:
-    """Voxels of which the region holds half or more: a sliver of GTV does not make a voxel of bowel tumour."""
-    return region.positions[region.cc >= 0.5 * voxel_cc]
+def _never_cold(goals: PlanGoals) -> npt.NDArray[np.bool_]:
+    """Voxels of the target (n,) that are never let go: those that are mostly tumour.
+
+    A sliver of GTV does not make a voxel of bowel tumour. Nor does one of the prescribed structure: a GTV voxel that
+    the PRV of an organ takes nearly all of would have to reach the full dose beside, or inside, that organ.
+    """
+    half_cc = 0.5 * goals.voxel_cc
+    tumour = goals.gtv.positions[goals.gtv.cc >= half_cc]
+    return np.isin(goals.target.positions, tumour) & (goals.target.cc >= half_cc)

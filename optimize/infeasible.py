@@ -10,6 +10,7 @@ import numpy as np
 from dosecalc.errors import InfeasibleError
 
 from .bounds import mean_bound, prescribed
+from .goals import DoseVolumeLimit
 from .levels import LEVEL_TOLERANCE, Run, solve_level
 from .problem import Bound, Stage, StageResult
 from .released import target_kept
@@ -36,23 +37,23 @@ def infeasible(run: Run, last: StageResult) -> InfeasibleError:
     bounds.append(Bound("hot_spot", goals.ptv.positions, hottest, "hot_spot", float(hottest[0])))
     for limit in limits:
         voxels = kept_below(limit, last.dose_gy)
-        bounds.append(Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy))
+        bounds.append(Bound(_key(limit), voxels, np.full(voxels.size, limit.limit_gy), _key(limit), limit.limit_gy))
     soft_means = [mean_bound(run, m.id, m.region, m.limit_gy, scalar=m.id) for m in means]
     stage = Stage(
         "conflicts (sum of relative excess)",
         lambda x, s: cp.sum(cp.hstack(list(s.values()))),
         tuple(bounds),
         tuple(soft_means),
-        dict.fromkeys(["hot_spot", *(m.id for m in limits), *(m.id for m in means)], (0.0, np.inf)),
+        dict.fromkeys(["hot_spot", *map(_key, limits), *(m.id for m in means)], (0.0, np.inf)),
     )
     relaxed = solve_level(run, stage, last)
-    asked = [("hot_spot", goals.ptv.name, float(hottest[0]))]
-    asked += [(limit.id, limit.region.name, limit.limit_gy) for limit in limits]
-    asked += [(mean.id, mean.region.name, mean.limit_gy) for mean in means]
+    asked = [("hot_spot", "hot_spot", goals.ptv.name, float(hottest[0]))]
+    asked += [(_key(limit), limit.id, limit.region.name, limit.limit_gy) for limit in limits]
+    asked += [(mean.id, mean.id, mean.region.name, mean.limit_gy) for mean in means]
     conflicts = tuple(
-        Conflict(name, structure, limit_gy, limit_gy * (1 + relaxed.scalars[name]))
-        for name, structure, limit_gy in asked
-        if relaxed.scalars[name] > LEVEL_TOLERANCE
+        Conflict(name, structure, limit_gy, limit_gy * (1 + relaxed.scalars[key]))
+        for key, name, structure, limit_gy in asked
+        if relaxed.scalars[key] > LEVEL_TOLERANCE
     )
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
@@ -61,6 +62,11 @@ def infeasible(run: Run, last: StageResult) -> InfeasibleError:
         conflicts=conflicts,
         reached_gy=last.scalars["D95"],
     )
+
+
+def _key(limit: DoseVolumeLimit) -> str:
+    """A limit that is stated on two grids has one id and two regions."""
+    return f"{limit.id} of {limit.region.name}"
 
 
 def _list(conflicts: tuple[Conflict, ...]) -> str:

@@ -32,12 +32,18 @@ from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
-from .goals import resolve_goals
+from .fine_limits import with_fine_limits
+from .goals import PlanGoals, resolve_goals
 from .limiting import priced
+from .operator import Operator
+from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
-from .second_opinion import FinerDose, with_second_opinion
+from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
+from .second_opinion import FinerDose, same_model, with_second_opinion
+from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
+from .verification import fine_voxels
 
 Progress = Callable[[str], None]
 
@@ -97,6 +103,7 @@ def plan(
     aliases: names.Table | None = None,
     input_sha256: dict[str, str] | None = None,
     reading_overrides: tuple[str, ...] = (),
+    prior: PriorTreatment | None = None,
     progress: Progress = lambda text: None,
 ) -> Plan:
     """Optimise and judge a plan.
@@ -133,6 +140,8 @@ def plan(
         Hashes of the input files, for the run record.
     reading_overrides : tuple of str
         What the user asked the readers to accept, in words, for the run record.
+    prior : PriorTreatment, optional
+        An earlier treatment: the finished plan is judged on the sum as well. The optimiser does not know of it.
     progress : callable, optional
         Told in a line what is being done.
 
@@ -145,7 +154,7 @@ def plan(
     InputError
         A CT, structures or targets that cannot be used.
     InfeasibleError
-        The floor dose cannot be reached within the mandatory limits.
+        The floor dose cannot be reached within the mandatory limits, or an earlier treatment alone breaks one.
     OptimisationError
         No solver succeeded.
     """
@@ -162,7 +171,11 @@ def plan(
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         # Judging an empty dose refuses what cannot be judged before any time is spent on it.
-        _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
+        empty = Volume(grid, np.zeros(grid.shape))
+        undosed = _judge(empty, anatomy, protocol, accept_missing, None)
+        _refuse_hopeless(undosed)
+        if prior is not None:
+            refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
@@ -182,7 +195,8 @@ def plan(
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
         goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
-        result = escalate(influence, goals, progress=progress)
+        operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
+        result = escalate(operator, goals, progress=progress)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
@@ -192,11 +206,14 @@ def plan(
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
         evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
+    if prior is not None:
+        evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
     grid_mm = influence.grid.spacing_mm[0]
     stated = (*densities.departures, *map(str, made.applied))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     recorded = densities.record(machine, made)
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
+    record = dataclasses.replace(record, prior_treatment=prior.record if prior else None)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
@@ -266,6 +283,26 @@ def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArra
     return np.flatnonzero(covered)
 
 
+def _with_fine_voxels(
+    influence: DoseInfluence,
+    goals: PlanGoals,
+    anatomy: Anatomy,
+    protocol: Protocol,
+    density: Volume,
+    skipped: frozenset[str],
+    progress: Progress,
+) -> tuple[Operator, PlanGoals]:
+    """The operator and the goals with the fine voxels beside the target, on which the second opinion will judge."""
+    fine = fine_voxels(anatomy.structures, protocol, influence.grid, skip=skipped)
+    if fine is None:
+        return influence, goals
+    progress(
+        f"fine voxels: {fine.voxels.size} of {fine.grid.spacing_mm[0]:.2g} mm near the PTV in {', '.join(fine.parts)}"
+    )
+    below = same_model(influence, density, fine.grid, fine.voxels, influence.precision)
+    return StackedInfluence(influence, below), with_fine_limits(goals, protocol, fine, influence.voxels)
+
+
 def _on_grid(dose: npt.NDArray[np.float64], voxels: npt.NDArray[np.int64], grid: Grid) -> Volume:
     values = np.zeros(grid.size)
     # The kernel mixture is non-negative; only rounding can leave -1e-17 here.
@@ -301,6 +338,27 @@ def _judge(
     return dataclasses.replace(
         judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told
     )
+
+
+def _with_sum(
+    judged: PlanEvaluation,
+    dose: Volume,
+    anatomy: Anatomy,
+    protocol: Protocol,
+    accept_missing: tuple[str, ...],
+    prior: PriorTreatment,
+) -> PlanEvaluation:
+    """The evaluation with organ goals on the sum with an earlier treatment, and that nobody planned for it."""
+    summed = with_prior(
+        judged,
+        dose,
+        anatomy.structures.without(anatomy.report_only),
+        protocol,
+        prior,
+        accepted_missing=(*accept_missing, *anatomy.report_only),
+        cut_structures=anatomy.cut,
+    )
+    return dataclasses.replace(summed, warnings=(NOT_OPTIMISED, *summed.warnings))
 
 
 def _doubted(
@@ -370,7 +428,7 @@ def _record(
         overrides=accepted,
         derived=anatomy.derived,
         warnings=evaluation.warnings,
-        exit_code=0 if evaluation.status == "ok" else 22,
+        exit_code=0 if evaluation.accepted else 22,
     )
 
 

@@ -60,6 +60,7 @@ def what_stopped(run: Run) -> Stop:
     goals = run.goals
     names = ["hot_spot", *(m.id for m in goals.limits if m.mandatory), *(m.id for m in goals.means if m.mandatory)]
     names += ["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else []
+    names = list(dict.fromkeys(names))  # a limit may be stated on two grids
     if level is None:
         return Stop(says, "", dict.fromkeys(names, 0.0), ())
     per_gy, size = shadow_prices(run, level), _sizes(run, level)

@@ -40,7 +40,7 @@ def dear_target_kept(run: Run, last: StageResult, bounds: list[Bound]) -> npt.ND
     beside capped organs go.
     """
     region = run.goals.target
-    if not last.prices:
+    if not last.rounds:
         return _coldest_released(run, _room(run, bounds))
     score = last.dose_gy[region.positions].copy()
     families = [found for name, found in last.prices.items() if name.split(",")[0] == "target"]

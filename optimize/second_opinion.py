@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosecalc.grid import Grid, Volume
-from dosecalc.influence import DoseInfluence, dose_influence
+from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.structures import StructureSet
 from protocols import Protocol
 
@@ -29,18 +29,34 @@ class FinerDose:
 
     def on(self, grid: Grid, voxels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Reference dose in Gy of voxels of another grid."""
-        coarse = self.influence
-        finer = dose_influence(
-            self.density,
-            grid,
-            coarse.beamlets,
-            coarse.machine,
-            voxels=voxels,
-            backend=coarse.backend,
-            precision="reference",
-            heterogeneity=coarse.heterogeneity,
-        )
-        return finer.dose(self.fluence)
+        return same_model(self.influence, self.density, grid, voxels, "reference").dose(self.fluence)
+
+
+def same_model(
+    influence: DoseInfluence, density: Volume, grid: Grid, voxels: npt.NDArray[np.int64], precision: Precision
+) -> DoseInfluence:
+    """The operator of the same beamlets by the same dose model on voxels of another grid.
+
+    Parameters
+    ----------
+    influence : DoseInfluence
+    density : Volume
+        What `influence` was traced through.
+    grid : Grid
+    voxels : (n,) int64
+        C-order flat indices of `grid`.
+    precision : str
+    """
+    return dose_influence(
+        density,
+        grid,
+        influence.beamlets,
+        influence.machine,
+        voxels=voxels,
+        backend=influence.backend,
+        precision=precision,
+        heterogeneity=influence.heterogeneity,
+    )
 
 
 def with_second_opinion(

@@ -1,8 +1,8 @@
 """The second opinion: small-volume limits beside the target, judged again on the dose of a finer grid.
 
 On the dose grid a limit such as D0.035cc is that of one or two voxels, and beside a target the dose climbs by several
-Gy from one voxel centre to the next. The optimiser holds the limit at those centres; what lies between them only a
-finer grid shows.
+Gy from one voxel centre to the next: a limit that holds at those centres is broken between them, which only a finer
+grid shows. The optimiser holds the limits on both (`fine_limits`); a dose that was read is only judged on both.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ DUODENUM_CENTRE, DUODENUM_DIAMETER = (6.0, -6.0, 1.0), 18.0
 BEAMS: tuple[Angles, ...] = parse_beams("4")
 ACCEPTED = ("Stomach",)
 """A mandatory structure that the phantom does not have."""
-DUODENUM_GY, FLOOR_GY = 25.0, 40.0
+DUODENUM_GY, FLOOR_GY = 18.0, 40.0
 
 _GOAL = """
 [[goals]]

@@ -36,7 +36,7 @@ def dose_at(points: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def protocol(tmp_path_factory):
     """Duodenum D0.035cc <= 25 Gy; verified on 2 mm or finer."""
-    return load_protocol(tmp_path_factory.mktemp("protocol"))
+    return load_protocol(tmp_path_factory.mktemp("protocol"), duodenum_gy=25.0)
 
 
 @pytest.fixture(scope="module")
