@@ -170,27 +170,16 @@ def plan(
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
-        # Judging an empty dose refuses what cannot be judged before any time is spent on it.
-        empty = Volume(grid, np.zeros(grid.shape))
-        undosed = _judge(empty, anatomy, protocol, accept_missing, None)
-        _refuse_hopeless(undosed)
-        if prior is not None:
-            refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
+        _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         made, anatomy = with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
         influence = dose_influence(
-            made.density,
-            grid,
-            beamlets,
-            machine,
-            voxels=voxels,
-            backend=backend,
-            precision=precision,
-            heterogeneity=heterogeneity,
-        )
+            made.density, grid, beamlets, machine,
+            voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
+        )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
@@ -215,6 +204,17 @@ def plan(
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
     record = dataclasses.replace(record, prior_treatment=prior.record if prior else None)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
+
+
+def _refuse_undosed(
+    grid: Grid, anatomy: Anatomy, protocol: Protocol, accept_missing: tuple[str, ...], prior: PriorTreatment | None
+) -> None:
+    """Judge an empty dose: refuses what cannot be judged, or kept, before any time is spent on it."""
+    empty = Volume(grid, np.zeros(grid.shape))
+    undosed = _judge(empty, anatomy, protocol, accept_missing, None)
+    _refuse_hopeless(undosed)
+    if prior is not None:
+        refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
 
 
 def _refuse_hopeless(undosed: PlanEvaluation) -> None:
