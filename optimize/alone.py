@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dosecalc.errors import InfeasibleError, OptimisationError
+from dosecalc.errors import OptimisationError
 
 from .bounds import hard_bounds, mean_bound
 from .goals import DoseVolumeLimit, PlanGoals
@@ -28,6 +28,8 @@ SECONDS = 60.0
 """Wall time after which no further limit is tried."""
 CLOSE = 0.15
 """Share of the room between a limit on a volume and one that surely suffices, to which the least one is sought."""
+ROUNDING = 1e-6
+"""A volume is let go below its limit, not at it."""
 MOST_PAIRS = 6
 
 
@@ -156,7 +158,7 @@ def _least_dose(run: Run, eased: Run, name: str, sorted_by: tuple[StageResult, S
     first, otherwise = sorted_by
     try:
         found = _eased_least(run, eased, name, first)
-    except InfeasibleError:
+    except OptimisationError:
         found = _eased_least(run, eased, name, otherwise)
     _, _, limit_gy = soft_bounds(run, name, first)
     again = _eased_least(run, eased, name, found)
@@ -191,7 +193,7 @@ def _least_volume(
     spared = solve_level(eased, stage, reached)
     best = dataclasses.replace(spared, scalars=reached.scalars)
     above = spared.dose_gy[limit.region.positions] > limit.limit_gy
-    low, high = limit.spare_cc, max(limit.spare_cc, float(limit.region.cc[above].sum()))
+    low, high = limit.spare_cc, max(limit.spare_cc, float(limit.region.cc[above].sum()) * (1 + ROUNDING))
     close, tried, starts = (high - low) * CLOSE, low, [best]
     while high - low > close and time.monotonic() < deadline:
         name = f"{limit.id} with {tried / limit.unit_cc:.1f}"

@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from dosecalc.errors import DosecalcError, InfeasibleError, UsageError, VerificationError
+from dosecalc.errors import DosecalcError, DoseError, InfeasibleError, UsageError, VerificationError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
@@ -351,6 +351,20 @@ def inspect_command(
         print_json(found)
     else:
         (print_survey if path is not None else print_inspection)(out_console, found)
+
+
+@app.command("doctor")
+def doctor_command(as_json: AsJson = False) -> None:
+    """What this machine can compute with: GPU, driver, CuPy wheel, backends, and a dose by each of them."""
+    from .doctor import examine, health_record, print_health
+
+    health = examine()
+    print_json(health_record(health)) if as_json else print_health(out_console, health)
+    if health.wrong:
+        raise DoseError(
+            f"the self-test dose of {', '.join(health.wrong)} is off by more than tables in float32 explain.",
+            remedy="Plan with another --backend, and report what dosecalc doctor --json prints.",
+        )
 
 
 @machines_app.command("list")

@@ -173,23 +173,17 @@ def plan(
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
-        skipped = frozenset((*anatomy.report_only, *accept_missing))
-        voxels = _dose_voxels(anatomy, protocol, grid)
-        goals = _goals(anatomy, protocol, grid, voxels, accept_missing, prior)
+        _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
+        voxels, skipped = _dose_voxels(anatomy, protocol, grid), frozenset((*anatomy.report_only, *accept_missing))
+        goals = _goals(anatomy, protocol, grid, voxels, skipped)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         made, anatomy = with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
         influence = dose_influence(
-            made.density,
-            grid,
-            beamlets,
-            machine,
-            voxels=voxels,
-            backend=backend,
-            precision=precision,
-            heterogeneity=heterogeneity,
-        )
+            made.density, grid, beamlets, machine,
+            voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
+        )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
     with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
         refuse_below_scatter(influence, goals, protocol)
@@ -221,21 +215,24 @@ def _goals(
     protocol: Protocol,
     grid: Grid,
     voxels: npt.NDArray[np.int64],
-    accept_missing: tuple[str, ...],
-    prior: PriorTreatment | None,
+    skipped: frozenset[str],
 ) -> PlanGoals:
-    """The goals on voxels, unless anatomy or an earlier treatment alone show that they cannot be judged or kept."""
-    # Judging an empty dose refuses what cannot be judged before any time is spent on it.
+    """The goals on voxels, unless the anatomy alone shows that they cannot be kept."""
+    goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
+    with explained(protocol, anatomy.structures, grid):
+        refuse_target_in_organ(goals, protocol)
+    return goals
+
+
+def _refuse_undosed(
+    grid: Grid, anatomy: Anatomy, protocol: Protocol, accept_missing: tuple[str, ...], prior: PriorTreatment | None
+) -> None:
+    """Judge an empty dose: refuses what cannot be judged, or kept, before any time is spent on it."""
     empty = Volume(grid, np.zeros(grid.shape))
     undosed = _judge(empty, anatomy, protocol, accept_missing, None)
     _refuse_hopeless(undosed, protocol)
     if prior is not None:
         refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
-    skipped = frozenset((*anatomy.report_only, *accept_missing))
-    goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
-    with explained(protocol, anatomy.structures, grid):
-        refuse_target_in_organ(goals, protocol)
-    return goals
 
 
 def _refuse_hopeless(undosed: PlanEvaluation, protocol: Protocol) -> None:

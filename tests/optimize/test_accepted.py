@@ -20,12 +20,12 @@ from protocols.errors import ProtocolError
 
 from .small_case import DUODENUM_GY, load_protocol
 
-STATED_GY = 20.0
+STATED_GY = 12.0
 
 
 @pytest.fixture
 def accepted(tmp_path: Path) -> Protocol:
-    """20 Gy stated for the duodenum, and the 25 Gy of `planned` accepted."""
+    """12 Gy stated for the duodenum, and the 18 Gy of `planned` accepted."""
     return relaxed(load_protocol(tmp_path, duodenum_gy=STATED_GY), {"duodenum_max": DUODENUM_GY})
 
 
@@ -49,18 +49,18 @@ def test_it_is_planned_at_the_accepted_limit_and_judged_at_the_stated_one(planne
 def test_scorecard_report_and_record_say_it_aloud(planned: Plan, accepted: Protocol) -> None:
     told = overrides(accepted, (), accepted.planning.dose_grid_mm)
     assert told == (
-        "ACCEPTED RELAXATION of duodenum_max: Duodenum D0.035cc is planned at <= 25 Gy instead of the protocol's 20 Gy",
+        "ACCEPTED RELAXATION of duodenum_max: Duodenum D0.035cc is planned at <= 18 Gy instead of the protocol's 12 Gy",
     )
     shown = against_the_protocol(planned.evaluation, accepted)
     console = Console(width=200, record=True, file=io.StringIO())
     print_scorecard(console, shown)
     text = console.export_text()
     assert "plan ok under ACCEPTED RELAXATION of duodenum_max" in text
-    assert "NOT MET (accepted 25)" in text
+    assert "NOT MET (accepted 18)" in text
     record = dataclasses.replace(planned.provenance, overrides=told)
     page = render_report(dataclasses.replace(planned, evaluation=shown, protocol=accepted, provenance=record))
     assert "under ACCEPTED RELAXATION of duodenum_max; every other mandatory goal" in page
-    assert "planned at &lt;= 25 Gy instead of the protocol" in page
+    assert "planned at &lt;= 18 Gy instead of the protocol" in page
     assert "<h2>Mandatory goals NOT MET</h2>" in page
 
 
