@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
 
 from .errors import DeviceError, UsageError
+from .gpu import ADVICE, gpu_report
 
 log = logging.getLogger(__name__)
 
 BackendName = Literal["auto", "numpy", "numba", "cupy"]
 NAMES: tuple[str, ...] = ("auto", "numpy", "numba", "cupy")
+GPU_BLOCK_PAIRS = 64_000_000
+"""256 MB in float32."""
+GPU_BYTES_PER_PAIR = 64
+"""A block takes a sixteenth of the free memory at most: the rest is for the operator and the matrix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +29,40 @@ class Backend:
     Attributes
     ----------
     name : str
-        "numpy" or "numba".
+        "numpy", "numba" or "cupy".
     reason : str
         For the run record.
-    kernels : module
-        Has every kernel function of `dosecalc.kernels`, with the same arguments.
+    kernels : module or object
+        Has every kernel function of `dosecalc.kernels`, with the same arguments, and the functions of
+        `dosecalc.kernels.host_arrays`, which say where the arrays are.
+    block_pairs : int
+        Voxel x beamlet pairs of the stored matrix that are made at once: few enough for a processor's cache, or enough
+        to keep a GPU busy.
     """
 
     name: str
     reason: str
-    kernels: ModuleType
+    kernels: Any
+    block_pairs: int = 500_000
 
 
 def select_backend(name: str = "auto") -> Backend:
-    """The backend of that name; "auto" takes numba where it works and NumPy elsewhere.
+    """The backend of that name; "auto" takes numba where it works and NumPy elsewhere, and says so.
+
+    "auto" leaves a GPU alone: the CUDA kernels have been tested on a CPU only (docs/gpu.md), so that a GPU is for who
+    asks for it by name.
 
     Raises
     ------
     UsageError
         Unknown name.
     DeviceError
-        "cupy" was asked for: this version has no CUDA kernels.
+        A backend asked for by name cannot be used; for "cupy" it says whether driver, GPU or CuPy is missing.
     """
     if name not in NAMES:
         raise UsageError(f"unknown backend {name!r}; there are {', '.join(NAMES)}.")
     if name == "cupy":
-        raise DeviceError(
-            "backend 'cupy' was asked for, but this version ships no CUDA kernels.",
-            remedy="Use --backend auto, numba or numpy.",
-        )
+        return _cupy()
     if name == "numpy":
         return _numpy("asked for by name")
     try:
@@ -61,7 +72,7 @@ def select_backend(name: str = "auto") -> Backend:
             raise DeviceError(f"backend 'numba' cannot be loaded: {error}", remedy="Use --backend numpy.") from error
         log.warning("numba cannot be loaded (%s): falling back to the slower NumPy kernels", error)
         return _numpy(f"fallback: numba cannot be loaded ({type(error).__name__})")
-    reason = "asked for by name" if name == "numba" else "auto: the default on a CPU"
+    reason = "asked for by name" if name == "numba" else "auto: the default; a GPU is used when asked for by name"
     return Backend("numba", f"{reason}; {numba_kernels.threads()} threads", numba_kernels)
 
 
@@ -71,12 +82,33 @@ def _numpy(reason: str) -> Backend:
     return Backend("numpy", reason, numpy_kernels)
 
 
+@cache
+def _cupy() -> Backend:
+    """The CUDA kernels on the current GPU, tried once: a wheel that does not fit the driver fails here, not later."""
+    found = gpu_report()
+    if found.missing:
+        raise DeviceError(f"backend 'cupy' cannot be used: {found.missing}.", remedy=found.remedy)
+    try:
+        from .kernels.cuda_kernels import CudaKernels
+        from .kernels.cupy_device import CupyDevice
+
+        device = CupyDevice()
+        kernels = CudaKernels(device)
+        kernels.to_host(
+            kernels.field_maps(*(kernels.zeros(shape, np.float32) for shape in ((1, 12, 1), (1, 1), (1, 12, 1))))
+        )
+        pairs = min(GPU_BLOCK_PAIRS, device.free_bytes() // GPU_BYTES_PER_PAIR)
+        return Backend("cupy", f"asked for by name; {device.describe()}", kernels, pairs)
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        raise DeviceError(
+            f"backend 'cupy' cannot be used: CuPy is installed but fails on this GPU ({type(error).__name__}"
+            f"{': ' + said[0] if said else ''}).",
+            remedy=f"Does the wheel fit the driver? dosecalc doctor names the right one. Or: {ADVICE}",
+        ) from error
+
+
 def compiled_here(backend: Backend) -> bool:
     """Whether this process had to compile a kernel (a cold start) or found all it used in numba's cache."""
-    stats = (getattr(kernel, "stats", None) for kernel in vars(backend.kernels).values())
+    stats = (getattr(getattr(backend.kernels, name), "stats", None) for name in dir(backend.kernels))
     return any(getattr(found, "cache_misses", None) for found in stats)
-
-
-def cupy_installed() -> bool:
-    """Whether a CuPy wheel is installed; says nothing about a usable GPU."""
-    return importlib.util.find_spec("cupy") is not None

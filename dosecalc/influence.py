@@ -100,12 +100,13 @@ class DoseInfluence:
         x = _vector("fluence", fluence, self.beamlets.count, "beamlets")
         if self.precision == "reference":
             return self._reference_dose(x)
-        dose = np.zeros(self.voxels.size)
+        kernels = self.backend.kernels
+        dose = kernels.zeros(self.voxels.size, np.float64)
         for index, beam in enumerate(self._prepared):
             field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
-            maps = self.backend.kernels.field_maps(beam.table_v.coefficients, field, beam.table_u.coefficients)
-            dose += self.backend.kernels.gather(maps, *beam.taps)
-        return dose
+            maps = kernels.field_maps(beam.table_v.coefficients, field, beam.table_u.coefficients)
+            dose += kernels.gather(maps, *beam.taps)
+        return kernels.to_host(dose)
 
     def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Transpose of `dose`: sum over voxels of weight times dose per unit fluence.
@@ -122,13 +123,15 @@ class DoseInfluence:
         w = _vector("weights", weights, self.voxels.size, "voxels")
         if self.precision == "reference":
             return sum((w[part] @ self._rows(part) for part in self._chunks()), start=np.zeros(self.beamlets.count))
-        kernels, result = self.backend.kernels, np.empty(self.beamlets.count)
-        for index, beam in enumerate(self._prepared):
+        kernels, result, fields = self.backend.kernels, np.empty(self.beamlets.count), []
+        values = kernels.to_device(w.astype(self.precision))
+        for beam in self._prepared:
             shape = (len(beam.table_v.coefficients), len(beam.table_u.coefficients))
-            values = w.astype(beam.weights.dtype)
             planes = kernels.scatter(values, shape, *beam.taps)
-            field = kernels.collect_field(beam.table_v.coefficients, planes, beam.table_u.coefficients)
-            result[self.beamlets.of_beam(index)] = beam.lattice.collect(field)
+            fields.append(kernels.collect_field(beam.table_v.coefficients, planes, beam.table_u.coefficients))
+        # Fetched when all are under way: a GPU does not wait between beams.
+        for index, (beam, field) in enumerate(zip(self._prepared, fields, strict=True)):
+            result[self.beamlets.of_beam(index)] = beam.lattice.collect(kernels.to_host(field))
         return result
 
     def rows(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -179,7 +182,7 @@ class DoseInfluence:
             self,
             voxels=self.voxels[index],
             arguments=tuple(each.at(index) for each in self.arguments),
-            _prepared=tuple(beam.at(index) for beam in self._prepared),
+            _prepared=tuple(beam.at(self.backend.kernels.to_device(index)) for beam in self._prepared),
         )
 
     def _positions(self, voxels: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -194,15 +197,19 @@ class DoseInfluence:
         return component_weights(self.machine, self.arguments[beam].at(index), magnification, self.backend)
 
     def _rows(self, index: Array | slice) -> npt.NDArray[np.float64]:
-        result = np.empty((self.voxels[index].size, self.beamlets.count))
-        self._fill_rows(index, result)
+        result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
+        positions = np.arange(self.voxels.size)[index] if isinstance(index, slice) else index
+        for part in _blocks(len(result), self._chunk_rows):
+            made = kernels.room_for(result[part])
+            self._fill_rows(positions[part], made)
+            result[part] = kernels.to_host(made)
         return result
 
-    def _fill_rows(self, index: Array | slice, result: Array) -> None:
+    def _fill_rows(self, index: Array, result: Array) -> None:
         for b in range(len(self.beamlets.beams)):
             self._fill_beam_rows(b, index, result[:, self.beamlets.of_beam(b)])
 
-    def _fill_beam_rows(self, b: int, index: Array | slice, result: Array) -> None:
+    def _fill_beam_rows(self, b: int, index: Array, result: Array) -> None:
         kernels = self.backend.kernels
         if self.precision == "reference":
             lattice, columns, lines = self._direct_axes(b)
@@ -210,7 +217,7 @@ class DoseInfluence:
             weights = self._component_weights(b, index, magnification)
             kernels.direct_rows(u, v, weights, columns, lines, lattice.row, lattice.column, lattice.output, result)
         else:
-            beam = self._prepared[b].at(index)
+            beam = self._prepared[b].at(kernels.to_device(index))
             tables = beam.table_v.coefficients, beam.table_u.coefficients
             output = beam.lattice.output.astype(beam.weights.dtype)
             kernels.spline_rows(*tables, *beam.taps, beam.lattice.row, beam.lattice.column, output, result)
@@ -238,11 +245,16 @@ class DoseInfluence:
             for part in _blocks(self.voxels.size, CHUNK_VOXELS):
                 u, v, magnification = self._projected(b, part)
                 weights = self._component_weights(b, part, magnification)
-                dose[part] += self.backend.kernels.direct_dose(u, v, weights, field, columns, lines)
+                kernels = self.backend.kernels
+                dose[part] += kernels.to_host(kernels.direct_dose(u, v, weights, field, columns, lines))
         return dose
 
     def _chunks(self) -> Iterator[slice]:
-        return _blocks(self.voxels.size, max(1, CHUNK_PAIRS // max(1, self.beamlets.count)))
+        return _blocks(self.voxels.size, self._chunk_rows)
+
+    @property
+    def _chunk_rows(self) -> int:
+        return max(1, CHUNK_PAIRS // max(1, self.beamlets.count))
 
 
 def dose_influence(

@@ -14,7 +14,6 @@ hold dose to water in water; s carries the density of other media.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,7 @@ class GaussianMixture:
         scale_scatter: npt.ArrayLike,
         *,
         factor: npt.ArrayLike = 1.0,
-        kernels: ModuleType = numpy_kernels,
+        kernels: Any = numpy_kernels,
     ) -> npt.NDArray[Any]:
         """Weights a_p(d, s_p) + a_s(d, s_s), linear in d and in log s.
 
@@ -140,6 +139,7 @@ class GaussianMixture:
         Returns
         -------
         (n, C) of the dtype of `factor`
+            Where the kernels run.
 
         Raises
         ------

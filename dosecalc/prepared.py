@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedBeam:
-    """What one beam's voxels need to read the spline tables.
+    """What one beam's voxels need to read the spline tables; but for the lattice, where the kernels run.
 
     Attributes
     ----------
@@ -87,8 +87,10 @@ def prepare_beam(
     sigma_u, sigma_v = component_sigmas_mm(machine)
     table_u = spline_table(*_span(u), lattice.u_mm, lattice.width_u_mm, sigma_u, np.dtype(dtype))
     table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, np.dtype(dtype))
-    (iu, fu), (iv, fv) = table_u.locate(u), table_v.locate(v)
+    send = backend.kernels.to_device
+    (iu, fu), (iv, fv) = (tuple(map(send, found)) for found in (table_u.locate(u), table_v.locate(v)))
     weights = component_weights(machine, arguments, magnification, backend, dtype)
+    table_u, table_v = (replace(t, coefficients=send(t.coefficients)) for t in (table_u, table_v))
     return PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
 
 

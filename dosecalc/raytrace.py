@@ -62,7 +62,7 @@ def trace(
     """
     kernels = (backend or select_backend()).kernels
     grid = density.grid
-    depth_mm, average = kernels.trace(
+    made = kernels.trace(
         np.ascontiguousarray(density.values, dtype=np.float32),
         grid.index_coordinates(source_mm)[0],
         grid.index_coordinates(points_mm),
@@ -70,6 +70,7 @@ def trace(
         np.asarray(range_mm, dtype=np.float64),
         AIR_DENSITY,
     )
+    depth_mm, average = (kernels.to_host(each) for each in made)
     return depth_mm, average
 
 

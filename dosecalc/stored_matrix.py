@@ -20,9 +20,6 @@ Array = npt.NDArray[Any]
 Rows = Callable[[int, Array, Array], None]
 Place = Callable[[int], tuple[Array, Array]]
 
-BLOCK_PAIRS = 500_000
-"""Voxel x beamlet pairs that are in memory at once: few enough to stay in the processor's cache."""
-
 
 def stored_matrix(
     rows: Rows,
@@ -69,24 +66,24 @@ def stored_matrix(
     """
     if not cutoff_mm > 0 or not 0 <= threshold < 1:
         raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
-    work = _Work(rows, place, beamlets, backend, np.empty((_block_rows(beamlets), beamlets.count), dtype), cutoff_mm)
-    least = np.full(beamlets.count, -np.inf)
-    if threshold > 0:
-        least = threshold * work.largest()
+    kernels, at_once = backend.kernels, max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
+    work = _Work(rows, place, beamlets, kernels, kernels.zeros((at_once, beamlets.count), dtype), cutoff_mm)
+    least = threshold * work.largest() if threshold > 0 else kernels.to_device(np.full(beamlets.count, -np.inf))
     counts = [work.counted(b, least, by_value=threshold > 0) for b in range(len(beamlets.beams))]
     starts = np.zeros(voxels + 1, np.int64)
     for near, count in counts:
         starts[1 + near] += count
     np.cumsum(starts, out=starts)
-    data, indices = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.int32)
+    data, indices = (kernels.room_for(np.empty(starts[-1], kind)) for kind in (np.float32, np.int32))
     at = starts[:-1].copy()
     for b, (near, count) in enumerate(counts):
         for part, values, position in work.blocks(b):
             chosen = near[part]
-            work.kernels.fill_kept(values, position, *work.kept(b), least, at[chosen], data, indices)
+            kernels.fill_kept(values, position, *work.kept(b), least, at[chosen], data, indices)
             at[chosen] += count[part]
     pointers = starts if starts[-1] > np.iinfo(np.int32).max else starts.astype(np.int32)
-    return sparse.csr_array((data, indices, pointers), shape=(voxels, beamlets.count))
+    filled = kernels.to_host(data), kernels.to_host(indices), pointers
+    return sparse.csr_array(filled, shape=(voxels, beamlets.count))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,13 +93,9 @@ class _Work:
     rows: Rows
     place: Place
     beamlets: Beamlets
-    backend: Backend
+    kernels: Any
     buffer: Array
     cutoff_mm: float
-
-    @property
-    def kernels(self) -> Any:
-        return self.backend.kernels
 
     def kept(self, b: int) -> tuple[tuple[Array, Array], Array, float]:
         """Arguments of the kernels for one beam: centres, range of beamlets, cut-off."""
@@ -128,7 +121,7 @@ class _Work:
 
     def largest(self) -> Array:
         """(B,) largest entry of each beamlet within the cut-off."""
-        largest = np.zeros(self.beamlets.count)
+        largest = self.kernels.zeros(self.beamlets.count, np.float64)
         for b in range(len(self.beamlets.beams)):
             for _, values, position in self.blocks(b):
                 self.kernels.largest_near(values, position, *self.kept(b), largest)
@@ -138,9 +131,10 @@ class _Work:
         """Voxels near a beam, and how many entries each keeps; what the cut-off alone decides needs no dose."""
         found, position = self.near(b)
         if not by_value:
-            anything = np.broadcast_to(np.zeros(1, self.buffer.dtype), (found.size, self.beamlets.count))
-            return found, self.kernels.count_kept(anything, position, *self.kept(b), least)
-        counts = [self.kernels.count_kept(v, at, *self.kept(b), least) for _, v, at in self.blocks(b)]
+            anything = self.kernels.repeated_zero((found.size, self.beamlets.count), self.buffer.dtype)
+            return found, self.kernels.to_host(self.kernels.count_kept(anything, position, *self.kept(b), least))
+        blocks = self.blocks(b)
+        counts = [self.kernels.to_host(self.kernels.count_kept(v, at, *self.kept(b), least)) for _, v, at in blocks]
         return found, np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
 
@@ -151,10 +145,6 @@ def log_truncation(matrix: sparse.csr_array, whole_gy: float, cutoff_mm: float, 
         "stored matrix: %d entries; cut-off %g mm and threshold %g drop %.3f %% of the dose of uniform fluence",
         matrix.nnz, cutoff_mm, threshold, 100 * (1 - stored / whole_gy) if whole_gy else 0.0,
     )  # fmt: skip
-
-
-def _block_rows(beamlets: Beamlets) -> int:
-    return max(1, BLOCK_PAIRS // max(1, beamlets.count))
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from .peer_matrices import load_matrad_dij, load_pyradplan_dij, matrad_positions
     from .plain_goals import goals_from_limits
     from .planning import Plan, plan
+    from .prior_treatment import PriorTreatment
     from .provenance import Provenance
     from .results import Certificate, GoalResult, PlanEvaluation
-    from .retreatment import PriorTreatment, with_prior
+    from .retreatment import with_prior
     from .saving import save_plan
     from .targets import Target
 
@@ -78,7 +79,8 @@ _NAMES_OF = {
     "planning": ("Plan", "plan"),
     "provenance": ("Provenance",),
     "results": ("Certificate", "GoalResult", "PlanEvaluation"),
-    "retreatment": ("PriorTreatment", "with_prior"),
+    "prior_treatment": ("PriorTreatment",),
+    "retreatment": ("with_prior",),
     "saving": ("save_plan",),
     "targets": ("Target",),
 }

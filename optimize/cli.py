@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from dosecalc.errors import DosecalcError, UsageError, VerificationError
+from dosecalc.errors import DosecalcError, DoseError, UsageError, VerificationError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
@@ -23,6 +23,8 @@ from .options import (
     AcceptMissing,
     AfterChemotherapy,
     AliasesArg,
+    AlphaBetaArg,
+    AlsoArg,
     AskEligibility,
     BackendArg,
     BeamsArg,
@@ -147,6 +149,10 @@ def plan_command(
     leave_out: LeaveOut = None,
     repair: Repair = None,
     end_caps: EndCapsArg = "half_slice",
+    alpha_beta: AlphaBetaArg = None,
+    prior_dose: PriorDose = None,
+    prior_fractions: PriorFractions = None,
+    recovery: Recovery = 0.0,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -183,6 +189,10 @@ def plan_command(
             leave_out=tuple(leave_out or ()),
             repair=tuple(repair or ()),
             end_caps=_end_caps(end_caps),
+            prior_dose=prior_dose,
+            prior_fractions=prior_fractions,
+            recovery=recovery,
+            alpha_beta=_alpha_beta(alpha_beta),
         )
     )
 
@@ -209,10 +219,16 @@ def _plan(job: Job) -> None:
     out_console.print(
         f"written: {folder} ({seconds:.0f} s from reading to report, {start})", highlight=False, soft_wrap=True
     )
-    if plan.provenance.exit_code:
+    if plan.evaluation.status != "ok":
         raise VerificationError(
             f"the plan breaks a mandatory limit on the reference dose; it is saved as {folder.name} only.",
             remedy="Look at the scorecard; report this case.",
+        )
+    if not plan.evaluation.accepted:
+        raise VerificationError(
+            "the sum with the earlier treatment breaks a mandatory limit, which the optimiser does not plan for; the "
+            f"plan is saved as {folder.name} only.",
+            remedy="Lower these limits in the protocol to what would suffice (see the scorecard), and plan again.",
         )
 
 
@@ -228,6 +244,7 @@ def evaluate_command(
         list[str] | None,
         typer.Option("--lesion", help="A part of the prescribed structure to be judged for itself; repeatable."),
     ] = None,
+    also: AlsoArg = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
     aliases: AliasesArg = None,
@@ -238,6 +255,7 @@ def evaluate_command(
     ask_eligibility: AskEligibility = False,
     after_chemotherapy: AfterChemotherapy = None,
     liver_function: LiverFunction = None,
+    alpha_beta: AlphaBetaArg = None,
     prior_dose: PriorDose = None,
     prior_fractions: PriorFractions = None,
     recovery: Recovery = 0.0,
@@ -253,16 +271,20 @@ def evaluate_command(
     from .eligibility import PatientFacts
     from .evaluate import evaluate
     from .findings import with_findings
+    from .prior_treatment import read_prior
     from .results import to_json
-    from .retreatment import read_prior, with_prior
+    from .retreatment import with_prior
     from .scorecard import print_scorecard
+    from .side_by_side import limits_of, of_protocol, with_others
 
     facts = PatientFacts(after_chemotherapy, liver_function)
     if facts != PatientFacts() and not ask_eligibility:
         raise UsageError(
             "chemotherapy and liver function are used by selection rules only.", remedy="Add --eligibility."
         )
-    chosen = protocols.load(protocol, accept_limits=tuple(accept_limit or ()))
+    limits = tuple(accept_limit or ())
+    chosen = protocols.load(protocol, accept_limits=limits, alpha_beta=_alpha_beta(alpha_beta))
+    others = [limits_of(name, chosen) for name in also or ()]
     read = read_structures(
         structures,
         structure_names,
@@ -273,7 +295,8 @@ def evaluate_command(
     given = read_rtdose(dose, frame_of_reference_uid=read.frame_of_reference_uid)
     prior = read_prior(prior_dose, prior_fractions, recovery, read.frame_of_reference_uid)
     table = None if aliases is None else names.read_table(aliases)
-    matched = names.match(read, needed_names(chosen), given.grid, table=table).structures
+    needed = (*needed_names(chosen), *(name for limits in others for name in limits.structures))
+    matched = names.match(read, needed, given.grid, table=table).structures
     missing = tuple(accept_missing or ())
     judged = evaluate(given, matched, chosen, accepted_missing=missing, lesions=tuple(lesion or ()))
     judged = with_findings(
@@ -281,6 +304,8 @@ def evaluate_command(
     )
     if prior is not None:
         judged = with_prior(judged, given, matched, chosen, prior, accepted_missing=missing)
+    if others:
+        judged = with_others(judged, given, matched, of_protocol(chosen), others)
     if as_json:
         print_json(to_json(judged))
     else:
@@ -319,6 +344,20 @@ def inspect_command(
         print_json(found)
     else:
         (print_survey if path is not None else print_inspection)(out_console, found)
+
+
+@app.command("doctor")
+def doctor_command(as_json: AsJson = False) -> None:
+    """What this machine can compute with: GPU, driver, CuPy wheel, backends, and a dose by each of them."""
+    from .doctor import examine, health_record, print_health
+
+    health = examine()
+    print_json(health_record(health)) if as_json else print_health(out_console, health)
+    if health.wrong:
+        raise DoseError(
+            f"the self-test dose of {', '.join(health.wrong)} is off by more than tables in float32 explain.",
+            remedy="Plan with another --backend, and report what dosecalc doctor --json prints.",
+        )
 
 
 @machines_app.command("list")
@@ -399,6 +438,23 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UsageError(f"{option} {value!r} is unknown; there are {', '.join(allowed)}.")
     return value
+
+
+def _alpha_beta(texts: list[str] | None) -> dict[str, float]:
+    """Values by name; whether they make sense is the protocol's to say."""
+    found: dict[str, float] = {}
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        try:
+            ratio = float(value)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise UsageError(f"--alpha-beta {text!r} is not NAME=GY, such as Liver=2.5.")
+        if name in found:
+            raise UsageError(f"--alpha-beta gives {name!r} twice.", remedy="State one value for each organ.")
+        found[name] = ratio
+    return found
 
 
 def _end_caps(value: str) -> EndCaps:

@@ -14,6 +14,7 @@ from dosecalc.regions import shares
 from dosecalc.structures import Structure, StructureSet
 from protocols import bed, dose_of_bed
 from protocols.eligibility import UNITS, EligibilityRule, eligibility_rules
+from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .eligibility_results import Eligibility, RuleResult
 from .metrics import mean_dose, volume_below
@@ -22,7 +23,6 @@ from .regions import Region, regions_on
 GUT = ("Stomach", "Duodenum", "Bowel_Small", "Colon", "Esophagus")
 LIVER, CENTRAL_TRACT = "Liver-GTV", "cHBT_15mm"
 _USED = (*GUT, LIVER, CENTRAL_TRACT)
-LIVER_ALPHA_BETA_GY = 2.5
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _ORDER = ("eligible", "caution", "excluded")
 
@@ -59,6 +59,7 @@ def eligibility(
     *,
     cut_structures: tuple[str, ...] = (),
     facts: PatientFacts | None = None,
+    alpha_beta: tuple[AlphaBeta, ...] = (),
 ) -> Eligibility:
     """Every rule that speaks of this number of fractions, and the worst verdict.
 
@@ -73,6 +74,8 @@ def eligibility(
         As for `evaluate`.
     facts : PatientFacts, optional
         What the images do not show.
+    alpha_beta : tuple of AlphaBeta
+        Stated in the place of shipped ones.
     """
     known = facts or PatientFacts()
     asked = [
@@ -84,7 +87,8 @@ def eligibility(
     regions = regions_on(dose, used, cut_structures)
     measured = _of_tumour(dose, used, regions) | _of_liver(regions.get(LIVER))
     stricter = any(rule.after_chemotherapy for rule in asked)
-    results = tuple(_apply(rule, known, measured, regions.get(LIVER), fractions, stricter) for rule in asked)
+    spared = _Spared(regions.get(LIVER), fractions, alpha_beta_of(LIVER, alpha_beta).alpha_beta_gy)
+    results = tuple(_apply(rule, known, measured, spared, stricter) for rule in asked)
     assessed = [result.verdict for result in results if result.verdict in _ORDER]
     worst = max(assessed, key=_ORDER.index, default="not assessed")
     return Eligibility(worst, len(results) - len(assessed), results)
@@ -147,29 +151,36 @@ def _of_liver(liver: Region | None) -> dict[str, _Answer]:
     return {"liver_cc": _Answer(liver.total_cc), "liver_mean_gy": _Answer(mean_dose(liver.dose_gy, liver.cc))}
 
 
-def _spared(rule: EligibilityRule, liver: Region | None, fractions: int) -> _Answer:
+@dataclass(frozen=True, slots=True)
+class _Spared:
     """Liver below a dose that was stated for another number of fractions, by equal BED."""
-    if liver is None:
-        return _Answer(None, f"{LIVER} is not there")
-    equal = bed(rule.dose_gy or 0.0, rule.dose_fractions or 1, LIVER_ALPHA_BETA_GY)
-    below_gy = dose_of_bed(equal, fractions, LIVER_ALPHA_BETA_GY)
-    note = f"below {below_gy:.1f} Gy in {fractions} fractions"
-    if liver.cut_by:
-        note += f"; {liver.cut_by} cuts the liver: a lower bound"
-    return _Answer(volume_below(liver.dose_gy, liver.cc, below_gy), note, lower_bound=bool(liver.cut_by))
+
+    liver: Region | None
+    fractions: int
+    alpha_beta_gy: float
+
+    def __call__(self, rule: EligibilityRule) -> _Answer:
+        liver = self.liver
+        if liver is None:
+            return _Answer(None, f"{LIVER} is not there")
+        equal = bed(rule.dose_gy or 0.0, rule.dose_fractions or 1, self.alpha_beta_gy)
+        below_gy = dose_of_bed(equal, self.fractions, self.alpha_beta_gy)
+        note = f"below {below_gy:.1f} Gy in {self.fractions} fractions"
+        if liver.cut_by:
+            note += f"; {liver.cut_by} cuts the liver: a lower bound"
+        return _Answer(volume_below(liver.dose_gy, liver.cc, below_gy), note, lower_bound=bool(liver.cut_by))
 
 
 def _apply(
     rule: EligibilityRule,
     known: PatientFacts,
     measured: dict[str, _Answer],
-    liver: Region | None,
-    fractions: int,
+    spared: _Spared,
     stricter: bool,
 ) -> RuleResult:
     if rule.fact is not None:
         return _stated(rule, known, stricter)
-    answer = _spared(rule, liver, fractions) if rule.dose_gy is not None else measured[rule.measure or ""]
+    answer = spared(rule) if rule.dose_gy is not None else measured[rule.measure or ""]
     if answer.value is None:
         return _result(rule, "not assessed", answer)
     kept = _COMPARE[rule.comparator or ""](answer.value, rule.limit or 0.0)

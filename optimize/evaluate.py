@@ -15,6 +15,7 @@ from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Protocol, lq_validity
 from protocols.metrics import DoseAtVolume, MeanDose, Metric, StructureVolume
+from protocols.tissues import alpha_beta_of
 
 from .bridging import bridging_lines
 from .judging import judge_goal
@@ -83,8 +84,10 @@ def evaluate(
         goals=goals,
         structures=tuple(_summary(name, regions.get(name)) for name in structures.names),
         certificate=certificate or Certificate(),
+        alpha_beta=protocol.stated_alpha_beta,
         warnings=(
             *protocol.warnings,
+            *_stated_alpha_beta(protocol),
             *dose_doubts(dose),
             *_warnings(regions, structures, protocol, reached, dose.grid, accepted_missing),
             *steep_goals(dose, structures, regions, protocol.goals, goals),
@@ -168,6 +171,16 @@ def _warnings(
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
     return tuple(told + _dose_warnings(protocol, reached, grid))
+
+
+def _stated_alpha_beta(protocol: Protocol) -> list[str]:
+    """Which alpha/beta take the place of shipped ones."""
+    return [
+        f"alpha/beta of {name} is {stated.alpha_beta_gy:g} Gy instead of {alpha_beta_of(name).alpha_beta_gy:g} Gy: "
+        f"{stated.source} ({stated.origin})."
+        for stated in protocol.stated_alpha_beta
+        for name in stated.structures
+    ]
 
 
 def _dose_warnings(protocol: Protocol, reached: PrescriptionReached, grid: Grid) -> list[str]:

@@ -40,5 +40,7 @@ def with_findings(
     told = with_outcome(judged, dose, structures, cut_structures=cut_structures, scenarios=scenarios)
     if facts is None:
         return told
-    rules = eligibility(dose, structures, judged.fractions, cut_structures=cut_structures, facts=facts)
+    rules = eligibility(
+        dose, structures, judged.fractions, cut_structures=cut_structures, facts=facts, alpha_beta=judged.alpha_beta
+    )
     return dataclasses.replace(told, eligibility=rules)

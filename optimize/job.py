@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,7 @@ from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
 from .densities import Densities
 from .planning import Plan, plan
+from .prior_treatment import PriorTreatment, read_prior
 from .problem import BLAS_THREADS
 from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
 from .results import SCHEMA_VERSION
@@ -63,6 +64,10 @@ class Job:
     leave_out: tuple[str, ...] = ()
     repair: tuple[str, ...] = ()
     end_caps: str = "half_slice"
+    prior_dose: Path | None = None
+    prior_fractions: int | None = None
+    recovery: float = 0.0
+    alpha_beta: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reading_overrides(self) -> tuple[str, ...]:
@@ -95,7 +100,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         Whatever the steps refuse; an infeasible problem leaves evaluation.json and run.json behind.
     """
     begin = time.perf_counter()
-    protocol = protocols.load(job.protocol, accept_limits=job.accept_limit)
+    protocol = protocols.load(job.protocol, accept_limits=job.accept_limit, alpha_beta=job.alpha_beta)
     beams = job.beams or protocol.planning.beams
     parse_beams(beams)
     machine = load_machine(job.machine)
@@ -114,6 +119,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         repair=job.repair,
         end_caps=cast(EndCaps, job.end_caps),
     )
+    prior = read_prior(job.prior_dose, job.prior_fractions, job.recovery, found.frame_of_reference_uid)
     hashes = _input_hashes(job)
     try:
         made = plan(
@@ -133,11 +139,12 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
             aliases=None if job.aliases is None else read_table(job.aliases),
             input_sha256=hashes,
             reading_overrides=job.reading_overrides,
+            prior=prior,
             progress=progress,
         )
     except InfeasibleError as error:
         seconds = time.perf_counter() - begin
-        _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, error, seconds)
+        _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, prior, error, seconds)
         raise
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
@@ -185,6 +192,7 @@ def _save_infeasible(
     densities: Densities,
     arrangement: tuple[str, tuple[Angles, ...]],
     hashes: dict[str, str],
+    prior: PriorTreatment | None,
     error: InfeasibleError,
     seconds: float,
 ) -> None:
@@ -229,13 +237,14 @@ def _save_infeasible(
         ],
         "warnings": [],
         "exit_code": error.exit_code,
+        "prior_treatment": prior.record if prior else None,
     }
     save_infeasible(job.out, evaluation, record, overwrite=job.overwrite)
 
 
 def _input_hashes(job: Job) -> dict[str, str]:
     named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
-    named["hu_table"] = job.hu_table
+    named |= {"hu_table": job.hu_table, "prior_dose": job.prior_dose}
     return {name: file_sha256(path) for name, path in named.items() if path is not None}
 
 

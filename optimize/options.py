@@ -53,6 +53,14 @@ DensityArg = Annotated[
         "recorded.",
     ),
 ]
+AlsoArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        help="A constraint set or protocol for the same number of fractions, or a TOML file of one: its verdicts are "
+        "shown beside those of the protocol; repeatable.",
+    ),
+]
 AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
@@ -115,6 +123,14 @@ PriorDose = Annotated[
     typer.Option("--prior-dose", help="RTDOSE of an earlier treatment, registered to this frame of reference."),
 ]
 PriorFractions = Annotated[int | None, typer.Option("--prior-fractions", help="Its number of fractions.")]
+AlphaBetaArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alpha-beta",
+        help="NAME=GY: alpha/beta of an organ for sums with an earlier treatment, selection rules and complication "
+        "models, in the place of the protocol's or the shipped value; repeatable, recorded.",
+    ),
+]
 Recovery = Annotated[
     float, typer.Option("--recovery", help="Share of its EQD2 that counts as recovered: 0 (none) to below 1.")
 ]

@@ -100,7 +100,8 @@ def organ_values(model: object, region: Region, fractions: int, reached_gy: floa
 def _(model: Lyman, region: Region, fractions: int, reached_gy: float) -> tuple[ModelValue, ...] | str:
     if region.cut_by:
         return f"{region.cut_by} cuts the organ"
-    pairs = [(c, model.alpha_beta_gy) for c in CONVERSIONS] + [(LQ, other) for other in model.also_alpha_beta_gy]
+    others = [(LQ, other) for other in model.also_alpha_beta_gy if other != model.alpha_beta_gy]
+    pairs = dict.fromkeys([(c, model.alpha_beta_gy) for c in CONVERSIONS] + others)
     return tuple(_lyman_value(model, region, fractions, conversion, ratio) for conversion, ratio in pairs)
 
 

@@ -24,12 +24,13 @@ from protocols.outcome_models import (
     Scenario,
     TumourModel,
 )
+from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .organ_risk import liver_room, organ_values
-from .outcome_results import ModelResult, ModelValue, Outcome
+from .outcome_results import LesionControl, ModelResult, ModelValue, Outcome
 from .regions import Region, regions_on
 from .results import PlanEvaluation
-from .tumour_control import biological, control_ranges, control_values, target_doses
+from .tumour_control import biological, control_ranges, control_values, gtv_doses, target_doses
 
 LIVER = "Liver-GTV"
 _TUMOUR = (ControlCurve, ControlStrata, ControlThreshold)
@@ -67,12 +68,26 @@ def with_outcome(
     unused = tuple(s.name for s in structures if s.name not in named and s.role != "GTV" and s.name != "GTV")
     regions = regions_on(dose, structures.without(unused), cut_structures)
     return dataclasses.replace(
-        judged, outcome=outcome(regions, judged.prescription.dose_gy, judged.fractions, scenarios=scenarios)
+        judged,
+        outcome=outcome(
+            regions,
+            judged.prescription.dose_gy,
+            judged.fractions,
+            scenarios=scenarios,
+            alpha_beta=judged.alpha_beta,
+            lesions=tuple(s.name for s in structures if s.role == "GTV"),
+        ),
     )
 
 
 def outcome(
-    regions: dict[str, Region], reached_gy: float, fractions: int, *, scenarios: tuple[str, ...] = ()
+    regions: dict[str, Region],
+    reached_gy: float,
+    fractions: int,
+    *,
+    scenarios: tuple[str, ...] = (),
+    alpha_beta: tuple[AlphaBeta, ...] = (),
+    lesions: tuple[str, ...] = (),
 ) -> Outcome:
     """What published models say.
 
@@ -85,8 +100,13 @@ def outcome(
     fractions : int
     scenarios : tuple of str
         Ids of named scenarios (factors on the hazard of local failure).
+    alpha_beta : tuple of AlphaBeta
+        Stated in the place of shipped ones: models of Lyman's kind are told for them as well. A model's own value
+        stays, as its parameters were fitted with it, and so does that of a threshold that was published as BED.
+    lesions : tuple of str
+        GTVs of the lesions: where there are several, control is told for each as well.
     """
-    models = outcome_models()
+    models = _also_for(outcome_models(), alpha_beta)
     asked = _scenarios(models, scenarios)
     doses = target_doses(reached_gy, regions.get("GTV")) if reached_gy > 0 else ()
     organs = [_organ_result(m, regions, fractions, reached_gy) for m in models.models if not isinstance(m, _TUMOUR)]
@@ -100,7 +120,38 @@ def outcome(
         control=control_ranges(control, asked),
         liver_room=liver_room(liver, fractions, curves, limits) if liver else (),
         scenarios=tuple(_scenario_line(scenario) for scenario in asked),
+        lesions=tuple(_lesion(gtv, models, fractions, asked) for gtv in _separate(regions, lesions)),
     )
+
+
+def _separate(regions: dict[str, Region], lesions: tuple[str, ...]) -> list[Region]:
+    """The GTVs of several lesions; none where one of them bears the name of their union, which took its place."""
+    found = [regions[name] for name in lesions if name != "GTV" and name in regions]
+    whole = regions["GTV"].total_cc if "GTV" in regions else 0.0
+    return found if len(found) > 1 and sum(gtv.total_cc for gtv in found) >= 0.99 * whole else []
+
+
+def _lesion(gtv: Region, models: OutcomeModels, fractions: int, asked: tuple[Scenario, ...]) -> LesionControl:
+    """Control of one of several lesions by its own dose: that of the union is led by the coldest and averages all."""
+    doses = gtv_doses(gtv)
+    control = tuple((m, control_values(m, doses, fractions)) for m in models.models if isinstance(m, _TUMOUR))
+    note = f"{gtv.cut_by} cuts it" if gtv.cut_by else ""
+    return LesionControl(gtv.name, control_ranges(control, asked), note)
+
+
+def _also_for(models: OutcomeModels, stated: tuple[AlphaBeta, ...]) -> OutcomeModels:
+    """The models with a stated alpha/beta among those that a complication probability is told for."""
+    if not stated:
+        return models
+
+    def told(model: OrganModel | TumourModel) -> OrganModel | TumourModel:
+        found = alpha_beta_of(model.structure, stated) if isinstance(model, Lyman) else None
+        if not isinstance(model, Lyman) or found not in stated:
+            return model
+        other = (found.alpha_beta_gy,)
+        return model.model_copy(update={"also_alpha_beta_gy": (*model.also_alpha_beta_gy, *other)})
+
+    return models.model_copy(update={"models": tuple(map(told, models.models))})
 
 
 def _scenarios(models: OutcomeModels, asked: tuple[str, ...]) -> tuple[Scenario, ...]:

@@ -112,6 +112,15 @@ class ControlRange:
 
 
 @dataclass(frozen=True, slots=True)
+class LesionControl:
+    """Local control of one of several lesions by its own dose; nothing, and the reason in `note`, where it is cut."""
+
+    name: str
+    control: tuple[ControlRange, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LiverRoom:
     """By what factor all doses could be multiplied until the liver reaches what a model asks for; under 1: beyond."""
 
@@ -133,6 +142,8 @@ class Outcome:
         The tightest first.
     scenarios : tuple of str
         What the named scenarios rest on, one sentence each.
+    lesions : tuple of LesionControl
+        Where there are several; `control` then speaks of their union.
     statement : str
     """
 
@@ -141,6 +152,7 @@ class Outcome:
     control: tuple[ControlRange, ...]
     liver_room: tuple[LiverRoom, ...]
     scenarios: tuple[str, ...]
+    lesions: tuple[LesionControl, ...] = ()
     statement: str = STATEMENT
 
 

@@ -36,8 +36,10 @@ from .fine_limits import with_fine_limits
 from .goals import PlanGoals, resolve_goals
 from .limiting import priced
 from .operator import Operator
+from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
+from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
 from .second_opinion import FinerDose, same_model, with_second_opinion
 from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
@@ -101,6 +103,7 @@ def plan(
     aliases: names.Table | None = None,
     input_sha256: dict[str, str] | None = None,
     reading_overrides: tuple[str, ...] = (),
+    prior: PriorTreatment | None = None,
     progress: Progress = lambda text: None,
 ) -> Plan:
     """Optimise and judge a plan.
@@ -137,6 +140,8 @@ def plan(
         Hashes of the input files, for the run record.
     reading_overrides : tuple of str
         What the user asked the readers to accept, in words, for the run record.
+    prior : PriorTreatment, optional
+        An earlier treatment: the finished plan is judged on the sum as well. The optimiser does not know of it.
     progress : callable, optional
         Told in a line what is being done.
 
@@ -149,7 +154,7 @@ def plan(
     InputError
         A CT, structures or targets that cannot be used.
     InfeasibleError
-        The floor dose cannot be reached within the mandatory limits.
+        The floor dose cannot be reached within the mandatory limits, or an earlier treatment alone breaks one.
     OptimisationError
         No solver succeeded.
     """
@@ -165,23 +170,16 @@ def plan(
         anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
-        # Judging an empty dose refuses what cannot be judged before any time is spent on it.
-        _refuse_hopeless(_judge(Volume(grid, np.zeros(grid.shape)), anatomy, protocol, accept_missing, None))
+        _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
         voxels = _dose_voxels(anatomy, protocol, grid)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         made, anatomy = with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
         influence = dose_influence(
-            made.density,
-            grid,
-            beamlets,
-            machine,
-            voxels=voxels,
-            backend=backend,
-            precision=precision,
-            heterogeneity=heterogeneity,
-        )
+            made.density, grid, beamlets, machine,
+            voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
+        )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
     with watch.step("optimisation"):
         skipped = frozenset((*anatomy.report_only, *accept_missing))
@@ -197,12 +195,26 @@ def plan(
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
         evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
+    if prior is not None:
+        evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
     grid_mm = influence.grid.spacing_mm[0]
     stated = (*densities.departures, *map(str, made.applied))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     recorded = densities.record(machine, made)
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
+    record = dataclasses.replace(record, prior_treatment=prior.record if prior else None)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
+
+
+def _refuse_undosed(
+    grid: Grid, anatomy: Anatomy, protocol: Protocol, accept_missing: tuple[str, ...], prior: PriorTreatment | None
+) -> None:
+    """Judge an empty dose: refuses what cannot be judged, or kept, before any time is spent on it."""
+    empty = Volume(grid, np.zeros(grid.shape))
+    undosed = _judge(empty, anatomy, protocol, accept_missing, None)
+    _refuse_hopeless(undosed)
+    if prior is not None:
+        refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
 
 
 def _refuse_hopeless(undosed: PlanEvaluation) -> None:
@@ -328,6 +340,27 @@ def _judge(
     )
 
 
+def _with_sum(
+    judged: PlanEvaluation,
+    dose: Volume,
+    anatomy: Anatomy,
+    protocol: Protocol,
+    accept_missing: tuple[str, ...],
+    prior: PriorTreatment,
+) -> PlanEvaluation:
+    """The evaluation with organ goals on the sum with an earlier treatment, and that nobody planned for it."""
+    summed = with_prior(
+        judged,
+        dose,
+        anatomy.structures.without(anatomy.report_only),
+        protocol,
+        prior,
+        accepted_missing=(*accept_missing, *anatomy.report_only),
+        cut_structures=anatomy.cut,
+    )
+    return dataclasses.replace(summed, warnings=(NOT_OPTIMISED, *summed.warnings))
+
+
 def _doubted(
     judged: PlanEvaluation,
     protocol: Protocol,
@@ -395,7 +428,7 @@ def _record(
         overrides=accepted,
         derived=anatomy.derived,
         warnings=evaluation.warnings,
-        exit_code=0 if evaluation.status == "ok" else 22,
+        exit_code=0 if evaluation.accepted else 22,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from dosecalc.errors import UsageError
+
 from .console import AcceptLimit, AsJson, out_console, print_json
 from .tables import print_record, print_table
 
@@ -25,8 +27,9 @@ AssumeIsodose = Annotated[
 
 @protocols_app.command("list")
 def protocols_list(as_json: AsJson = False) -> None:
-    """The shipped protocols."""
+    """The shipped protocols, and the prescriptions that none can be made of."""
     import protocols
+    from protocols.loading import unplannable
 
     loaded = [protocols.load(name) for name in protocols.available()]
     rows = [
@@ -41,7 +44,12 @@ def protocols_list(as_json: AsJson = False) -> None:
         }
         for p in loaded
     ]
-    print_json(rows) if as_json else print_table(out_console, "Protocols", rows)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(out_console, "Protocols", rows)
+    for name, why in unplannable().items():
+        out_console.print(f"prescription {name} cannot be planned: {why}", highlight=False, soft_wrap=True)
 
 
 @protocols_app.command("show")
@@ -101,7 +109,8 @@ def protocols_check(path: Annotated[str, typer.Argument(help="TOML file.")], acc
     import protocols
 
     chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()))
-    out_console.print(f"{chosen.name}: {len(chosen.goals)} goals, no fault found.", highlight=False)
+    count = f"{len(chosen.goals)} goal{'' if len(chosen.goals) == 1 else 's'}"
+    out_console.print(f"{chosen.name}: {count}, no fault found.", highlight=False)
     _print_lines(chosen)
 
 
@@ -143,6 +152,8 @@ def protocols_limits(
 ) -> None:
     """Every published limit by structure, fraction number and source."""
     import protocols
+    from protocols.faults import nearest
+    from protocols.fraction_numbers import no_organ_limits
     from protocols.limits import published_limits
     from protocols.limits_page import limits_page
 
@@ -151,6 +162,12 @@ def protocols_limits(
         return
     chosen = None if from_set is None else protocols.load_set(from_set)
     found = published_limits() if chosen is None else tuple((chosen, limit) for limit in chosen.limits)
+    known = sorted({limit.structure for _, limit in found})
+    if structure is not None and structure not in known:
+        raise UsageError(
+            f"no limit is on a structure {structure!r}.{nearest(structure, known)}",
+            remedy=f"There are {', '.join(known)}.",
+        )
     rows = [
         {"set": a_set.name} | limit.model_dump(mode="json")
         for a_set, limit in found
@@ -172,6 +189,8 @@ def protocols_limits(
         for row in rows
     ]
     print_table(out_console, f"{len(rows)} limits (doses are totals of the course)", shown)
+    if fractions is not None and (why := no_organ_limits(fractions)):
+        out_console.print(why, highlight=False, markup=False, soft_wrap=True)
 
 
 def _said(row: dict[str, Any]) -> str:
@@ -209,6 +228,7 @@ def regimens_list(as_json: AsJson = False) -> None:
 @regimens_app.command("show")
 def regimens_show(name: RegimenArg, assume_isodose: AssumeIsodose = None, as_json: AsJson = False) -> None:
     """A regimen in the words of its sources, its dose on every basis, and where the sources disagree."""
+    from protocols.fraction_numbers import no_organ_limits
     from protocols.regimens import disagreements, express, find_regimen
 
     regimen = find_regimen(name)
@@ -216,10 +236,13 @@ def regimens_show(name: RegimenArg, assume_isodose: AssumeIsodose = None, as_jso
     if regimen.dose_gy is not None:
         record["expressed"] = dataclasses.asdict(express(regimen, assume_isodose))
     record["disagreements"] = list(disagreements(regimen.id))
+    if regimen.fractions is not None and (why := no_organ_limits(regimen.fractions[0])):
+        record["not_plannable"] = why
     if as_json:
         print_json(record)
         return
-    print_record(out_console, {key: value for key, value in record.items() if key != "expressed"})
+    spans = {"fractions": _range(regimen.fractions), "dose_gy": _range(regimen.dose_gy)}
+    print_record(out_console, {key: spans.get(key, value) for key, value in record.items() if key != "expressed"})
     if regimen.dose_gy is not None:
         _print_compared([express(regimen, assume_isodose)])
 

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from protocols import Protocol
+from protocols.tissues import ON_THE_COMMAND_LINE
 
 
 def file_sha256(path: str | Path) -> str:
@@ -67,8 +68,13 @@ def overrides(
     )
     missing = (f"missing structure accepted by name: {name}" for name in accept_missing)
     limits = (f"limit accepted by name: {limit}" for limit in sorted(protocol.accepted_limits))
+    ratios = (
+        f"alpha/beta of {', '.join(stated.structures)} set to {stated.alpha_beta_gy:g} Gy"
+        for stated in protocol.stated_alpha_beta
+        if stated.origin == ON_THE_COMMAND_LINE
+    )
     ct = ("a CT that looks implausible is accepted",) if accept_ct else ()
-    return (*ct, *grid, *missing, *limits)
+    return (*ct, *grid, *missing, *limits, *ratios)
 
 
 @dataclass(slots=True)
@@ -117,6 +123,8 @@ class Provenance:
     peak_rss_mb : float
     overrides, derived, warnings : tuple of str
     exit_code : int
+    prior_treatment : dict or None
+        Fractions, recovery and largest dose of an earlier treatment whose sum was judged.
     """
 
     version: str
@@ -146,3 +154,4 @@ class Provenance:
     derived: tuple[str, ...]
     warnings: tuple[str, ...]
     exit_code: int
+    prior_treatment: dict[str, float] | None = None

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from protocols.tissues import AlphaBeta
+
 from .eligibility_results import Eligibility
 from .outcome_results import Outcome
 
@@ -265,6 +267,9 @@ class SummedGoal:
         The value without the earlier treatment.
     value_eqd2_gy, limit_eqd2_gy : float or None
         Value and limit converted to EQD2 (of a mean dose: after the averaging); None where the metric is no dose.
+    suffices_gy : float or None
+        Of an upper limit on D(V) or the maximum: the dose that the voxel with the highest earlier dose may still get.
+        With this limit on the present dose alone the sum keeps its limit, whatever the plan; a weaker one may do.
     """
 
     goal: GoalResult
@@ -272,6 +277,7 @@ class SummedGoal:
     present: float | None
     value_eqd2_gy: float | None
     limit_eqd2_gy: float | None
+    suffices_gy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +305,57 @@ class SumWithPrior:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One protocol or constraint set that a dose was judged under, and how many of its limits are met.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        Whom it holds for, and which limits are not judged.
+    """
+
+    name: str
+    title: str
+    met: int
+    not_met: int
+    not_assessed: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """What every column says of one structure and metric.
+
+    Attributes
+    ----------
+    value : float or None
+        In `unit`; None where it cannot be said.
+    verdicts : tuple of tuple of GoalResult
+        For each column its limits, mandatory and optimal; empty where it has none. The level may be "report".
+    """
+
+    structure: str
+    metric: str
+    value: float | None
+    unit: str
+    verdicts: tuple[tuple[GoalResult, ...], ...]
+
+    @property
+    def disputed(self) -> bool:
+        """Whether one column's limits are met and another's are not."""
+        said = [all(goal.met for goal in goals) for goals in self.verdicts if goals and goals[0].assessed]
+        return len(set(said)) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """One dose under several protocols or constraint sets; the first column is the protocol of the evaluation."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[VerdictRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanEvaluation:
     """A dose distribution judged against a protocol; all doses are course totals in Gy.
 
@@ -322,6 +379,10 @@ class PlanEvaluation:
         Limits applied to the sum with an earlier treatment; `status` speaks of the present one alone.
     escalation : EscalationEnd, optional
         What limited the dose; None for a dose that was not optimised here.
+    side_by_side : SideBySide, optional
+        The same dose under other limits; no verdict on the plan rests on it.
+    alpha_beta : tuple of AlphaBeta
+        Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
     """
@@ -338,8 +399,15 @@ class PlanEvaluation:
     eligibility: Eligibility | None = None
     with_prior: SumWithPrior | None = None
     escalation: EscalationEnd | None = None
+    side_by_side: SideBySide | None = None
+    alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def accepted(self) -> bool:
+        """Whether mandatory goals are met by the present treatment, and by the sum with an earlier one where given."""
+        return self.status == "ok" and (self.with_prior is None or self.with_prior.status == "ok")
 
 
 def to_json(evaluation: PlanEvaluation) -> dict[str, Any]:

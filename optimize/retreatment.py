@@ -10,101 +10,31 @@ is not known for most organs (Nieder et al., Semin Radiat Oncol 10:200, 2000).
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
-from dosecalc.dicom import read_rtdose
-from dosecalc.errors import InputError, UsageError
+from dosecalc.errors import InfeasibleError, InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Goal, Protocol, dose_of_eqd2, eqd2, lq_validity
-from protocols.metrics import StructureVolume
-from protocols.tissues import tissues
+from protocols.metrics import DoseAtVolume, MaxDose, StructureVolume
+from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .judging import judge_goal
+from .prior_treatment import PriorTreatment
 from .regions import TARGET_ROLES, Region, checked_dose, regions_on
 from .results import PlanEvaluation, SummedGoal, SumWithPrior
 
+NOT_OPTIMISED = (
+    "the optimiser does not know of the earlier dose: limits on the sum are judged on the finished plan, and nothing "
+    "was held back for them."
+)
 EDGE = 1e-6
 """In voxels: what rounding may put a voxel centre beyond the earlier dose grid."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PriorTreatment:
-    """An earlier treatment.
-
-    Attributes
-    ----------
-    dose : Volume
-        Course-total physical dose in Gy.
-    fractions : int
-    recovery : float
-        Share of its EQD2 that counts as recovered, 0 (none) up to but not including 1.
-
-    Raises
-    ------
-    UsageError
-        The number of fractions or the recovery is out of range.
-    """
-
-    dose: Volume
-    fractions: int
-    recovery: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.fractions < 1:
-            raise UsageError(f"the earlier treatment has {self.fractions} fractions, at least 1 is needed.")
-        if not (math.isfinite(self.recovery) and 0.0 <= self.recovery < 1.0):
-            raise UsageError(
-                f"the recovery is {self.recovery:g}, expected a share from 0 (none) to below 1.",
-                remedy="Give a quarter as 0.25.",
-            )
-
-
-def read_prior(
-    path: Path | None, fractions: int | None, recovery: float, frame_of_reference_uid: str | None
-) -> PriorTreatment | None:
-    """The earlier treatment that a command names, or None.
-
-    Parameters
-    ----------
-    path : Path, optional
-        RTDOSE file.
-    fractions : int, optional
-    recovery : float
-    frame_of_reference_uid : str or None
-        Of the structures; the dose must share it.
-
-    Raises
-    ------
-    UsageError
-        A dose without its fractions, or fractions or recovery without a dose.
-    InputError
-        The file cannot be used, or the structures state no frame of reference.
-    """
-    if path is None:
-        if fractions is not None or recovery:
-            raise UsageError(
-                "fractions or recovery of an earlier treatment without its dose.", remedy="Add --prior-dose."
-            )
-        return None
-    if fractions is None:
-        raise UsageError(
-            "an earlier dose without its number of fractions cannot be converted.", remedy="Add --prior-fractions."
-        )
-    if frame_of_reference_uid is None:
-        raise InputError(
-            "the structures state no frame of reference, so an earlier dose cannot be placed.",
-            where=str(path),
-            remedy="Use an RTSTRUCT or a DICOM SEG.",
-        )
-    return PriorTreatment(read_rtdose(path, frame_of_reference_uid=frame_of_reference_uid), fractions, recovery)
 
 
 def with_prior(
@@ -141,25 +71,63 @@ def with_prior(
     present = regions_on(dose, structures, cut_structures)
     goals = [goal for goal in protocol.goals if not _on_target(goal, structures)]
     wanted = dict.fromkeys(goal.structure for goal in goals)
-    sums = {name: _summed(present[name], dose.grid, prior, protocol.fractions) for name in wanted if name in present}
-    if sums and all(region is None for region in sums.values()):
+    tissues = {name: alpha_beta_of(name, protocol.stated_alpha_beta) for name in wanted}
+    sums = {
+        name: _summed(present[name], dose.grid, prior, protocol.fractions, tissues[name].alpha_beta_gy)
+        for name in wanted
+        if name in present
+    }
+    if sums and all(part is None for part in sums.values()):
         raise InputError(
             "the earlier dose covers no voxel of any organ that is judged.",
             where="earlier dose",
             remedy="Register it to this scan first, and export it in this frame of reference.",
         )
-    found = {name: region for name, region in sums.items() if region is not None}
-    rows = tuple(_judged(goal, present, found, protocol.fractions, accepted_missing) for goal in goals)
+    found = {name: part.region for name, part in sums.items() if part is not None}
+    rows = []
+    for goal in goals:
+        ratio = tissues[goal.structure].alpha_beta_gy
+        row = _judged(goal, present, found, protocol.fractions, ratio, accepted_missing)
+        left = _suffices(goal, sums.get(goal.structure), protocol.fractions, ratio)
+        rows.append(dataclasses.replace(row, suffices_gy=left))
     broken = any(r.goal.level == "mandatory" and r.goal.assessed and not r.goal.met for r in rows)
     summed = SumWithPrior(
         "rejected" if broken else "ok",
         prior.fractions,
         prior.recovery,
-        rows,
-        _assumptions(prior, tuple(wanted)),
+        tuple(rows),
+        _assumptions(prior, tissues),
         _warnings(prior, dose, judged.fractions, sums),
     )
     return dataclasses.replace(judged, with_prior=summed)
+
+
+def refuse_spent(undosed: PlanEvaluation) -> None:
+    """Refuse to plan where the earlier treatment alone breaks a mandatory limit.
+
+    Parameters
+    ----------
+    undosed : PlanEvaluation
+        Of an empty dose, from `with_prior`.
+
+    Raises
+    ------
+    InfeasibleError
+        With the goals that are broken.
+    """
+    summed = undosed.with_prior
+    rows = () if summed is None else tuple(r.goal for r in summed.goals if r.goal.level == "mandatory")
+    spent = tuple(goal for goal in rows if goal.assessed and not goal.met)
+    if spent:
+        told = (f"{g.structure} {g.metric} ({g.id}) has {g.value:.1f} {g.unit} of {g.limit:g}" for g in spent)
+        raise InfeasibleError(
+            "the earlier treatment alone breaks mandatory limits, in the present fractionation: "
+            + "; ".join(told)
+            + ".",
+            remedy="State a recovery if one is justified, or plan without --prior-dose and judge the sum by evaluate.",
+            conflicts=spent,
+            reached_gy=0.0,
+        )
 
 
 def _on_target(goal: Goal, structures: StructureSet) -> bool:
@@ -169,12 +137,19 @@ def _on_target(goal: Goal, structures: StructureSet) -> bool:
     return is_target or isinstance(goal.metric, StructureVolume)
 
 
-def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int) -> Region | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """An organ with the dose of the sum, and the highest EQD2 of the earlier treatment in it."""
+
+    region: Region
+    highest_before_gy: float
+
+
+def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int, ratio: float) -> _Sum | None:
     """The region with the present-fractionation dose of the summed EQD2, hottest first; None outside the earlier grid.
 
     Voxels beyond the earlier dose grid are left out: what was given there is not known, so the organ counts as cut.
     """
-    ratio = tissues().of(region.name).alpha_beta_gy
     earlier, known = _sampled(prior.dose, grid.centres_mm(region.indices))
     if not known.any():
         return None
@@ -182,7 +157,17 @@ def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int) -
     total = dose_of_eqd2(before + eqd2(region.dose_gy[known], fractions, ratio), fractions, ratio)
     order = np.argsort(-total, kind="stable")
     cut_by = region.cut_by or ("" if known.all() else "the earlier dose grid")
-    return Region(region.name, region.indices[known][order], total[order], region.cc[known][order], cut_by)
+    summed = Region(region.name, region.indices[known][order], total[order], region.cc[known][order], cut_by)
+    return _Sum(summed, float(before.max()))
+
+
+def _suffices(goal: Goal, part: _Sum | None, fractions: int, ratio: float) -> float | None:
+    """The dose still allowed, in the present fractions, where the earlier one was highest; EQD2 inverted exactly."""
+    per_voxel = isinstance(goal.metric, DoseAtVolume | MaxDose) and goal.comparator in ("<", "<=")
+    if part is None or part.region.cut_by or not per_voxel:
+        return None
+    left = eqd2(goal.limit, fractions, ratio) - part.highest_before_gy
+    return dose_of_eqd2(left, fractions, ratio) if left > 0 else 0.0
 
 
 def _sampled(dose: Volume, points_mm: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -194,9 +179,13 @@ def _sampled(dose: Volume, points_mm: npt.NDArray[np.float64]) -> tuple[npt.NDAr
 
 
 def _judged(
-    goal: Goal, present: dict[str, Region], found: dict[str, Region], fractions: int, accepted: tuple[str, ...]
+    goal: Goal,
+    present: dict[str, Region],
+    found: dict[str, Region],
+    fractions: int,
+    ratio: float,
+    accepted: tuple[str, ...],
 ) -> SummedGoal:
-    ratio = tissues().of(goal.structure).alpha_beta_gy
     alone, row = judge_goal(goal, present, accepted), judge_goal(goal, found, accepted)
     if goal.structure in present and goal.structure not in found:
         row = dataclasses.replace(row, note="NOT ASSESSED: outside the earlier dose grid")
@@ -206,10 +195,10 @@ def _judged(
     return SummedGoal(row, ratio, alone.value, value, limit)
 
 
-def _assumptions(prior: PriorTreatment, names: tuple[str, ...]) -> tuple[str, ...]:
-    ratios: dict[float, list[str]] = {}
-    for name in names:
-        ratios.setdefault(tissues().of(name).alpha_beta_gy, []).append(name)
+def _assumptions(prior: PriorTreatment, tissues: dict[str, AlphaBeta]) -> tuple[str, ...]:
+    ratios: dict[tuple[float, str], list[str]] = {}
+    for name, tissue in tissues.items():
+        ratios.setdefault((tissue.alpha_beta_gy, tissue.source), []).append(name)
     recovered = (
         f"{100 * prior.recovery:g} % of the earlier EQD2 counts as recovered, by the user's word"
         if prior.recovery
@@ -220,12 +209,12 @@ def _assumptions(prior: PriorTreatment, names: tuple[str, ...]) -> tuple[str, ..
         recovered,
         "both doses lie in one frame of reference: a rigid registration was made before, and no organ moved or changed",
         "doses add voxel by voxel as EQD2 of the linear-quadratic model; values are told in the present fractionation",
-        *(f"alpha/beta {ratio:g} Gy: {', '.join(found)}" for ratio, found in sorted(ratios.items())),
+        *(f"alpha/beta {ratio:g} Gy: {', '.join(found)} ({said})" for (ratio, said), found in sorted(ratios.items())),
         "goals of targets are judged on the present dose alone",
     )
 
 
-def _warnings(prior: PriorTreatment, dose: Volume, fractions: int, sums: dict[str, Region | None]) -> tuple[str, ...]:
+def _warnings(prior: PriorTreatment, dose: Volume, fractions: int, sums: dict[str, _Sum | None]) -> tuple[str, ...]:
     told = [f"earlier dose: {doubt}" for doubt in dose_doubts(prior.dose)]
     for name, volume, count in (("earlier", prior.dose, prior.fractions), ("present", dose, fractions)):
         gy = float(np.max(volume.values))
@@ -234,6 +223,6 @@ def _warnings(prior: PriorTreatment, dose: Volume, fractions: int, sums: dict[st
                 f"{name} dose: up to {gy / count:.1f} Gy per fraction, where the linear-quadratic model "
                 "overstates the effect."
             )
-    if cut := [n for n, region in sums.items() if region is None or region.cut_by == "the earlier dose grid"]:
+    if cut := [n for n, part in sums.items() if part is None or part.region.cut_by == "the earlier dose grid"]:
         told.append(f"the earlier dose grid ends inside or before {', '.join(cut)}: sums are lower bounds or missing.")
     return tuple(told)

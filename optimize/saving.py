@@ -74,7 +74,8 @@ def refuse_outputs(out: str | Path, *, overwrite: bool) -> None:
 def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
     """Write every output of the contract.
 
-    A plan that breaks a mandatory limit on the reference dose is written to ``OUT.rejected`` only.
+    A plan that breaks a mandatory limit on the reference dose, or on the sum with an earlier one, is written to
+    ``OUT.rejected`` only.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
         ``OUT.incomplete``.
     """
     path = Path(out)
-    if plan.evaluation.status != "ok":
+    if not plan.evaluation.accepted:
         path = _rejected(path)
     with _staging(refuse_existing(path, overwrite=overwrite)) as folder:
         write_json(folder / "evaluation.json", to_json(plan.evaluation))

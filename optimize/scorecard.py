@@ -11,9 +11,9 @@ from protocols.schema import Protocol
 
 from .eligibility_results import Eligibility
 from .limiting import limiting, price_text
-from .outcome_results import ModelValue, Outcome
+from .outcome_results import ControlRange, ModelValue, Outcome
 from .provenance import Provenance
-from .results import GoalResult, PlanEvaluation, SumWithPrior
+from .results import GoalResult, PlanEvaluation, SideBySide, SumWithPrior
 
 
 def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
@@ -50,6 +50,8 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         console.print(f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}", highlight=False)
     if evaluation.with_prior is not None:
         _print_sum(console, evaluation.with_prior)
+    if evaluation.side_by_side is not None:
+        _print_side_by_side(console, evaluation.side_by_side)
     if evaluation.eligibility is not None:
         _print_eligibility(console, evaluation.eligibility)
     if evaluation.outcome is not None:
@@ -89,6 +91,38 @@ def _print_sum(console: Console, summed: SumWithPrior) -> None:
             name, metric, limit, alone, value, "" if row.value_eqd2_gy is None else f"{row.value_eqd2_gy:.1f}", result
         )
     console.print(table)
+    told = [
+        f"{row.goal.structure} {row.goal.metric} {row.suffices_gy:.1f} Gy"
+        for row in summed.goals
+        if row.suffices_gy is not None
+    ]
+    if told:
+        line = f"limits on the present dose alone that would suffice: {', '.join(told)}"
+        console.print(line, highlight=False, markup=False)
+
+
+def _print_side_by_side(console: Console, found: SideBySide) -> None:
+    """Every structure and metric, with what each protocol or set says of it."""
+    disputed = [f"{row.structure} {row.metric}" for row in found.rows if row.disputed]
+    console.print(f"\n[bold]Side by side[/bold]; verdicts differ on: {', '.join(disputed) or 'nothing'}")
+    for column in found.columns:
+        told = f"{column.met} met, {column.not_met} NOT MET, {column.not_assessed} not assessed"
+        lines = (f"{column.name} ({column.title}): {told}", *(f"  {note}" for note in column.notes))
+        for line in lines:
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    table = _table("Limit, verdict, level, status and id of each limit")
+    for name in ("structure", "metric", "value", *(column.name for column in found.columns)):
+        table.add_column(name, overflow="fold", no_wrap=name in ("metric", "value"))
+    for row in found.rows:
+        value = "" if row.value is None else f"{row.value:.1f} {row.unit}"
+        cells = ["\n".join(map(_verdict_cell, goals)) for goals in row.verdicts]
+        table.add_row(escape(row.structure), row.metric, value, *cells)
+    console.print(table)
+
+
+def _verdict_cell(goal: GoalResult) -> str:
+    _, _, limit, _, _, level, result = _cells(goal)
+    return f"{result} {limit}\n{level} {goal.status} {escape(goal.id)}"
 
 
 def _print_eligibility(console: Console, found: Eligibility) -> None:
@@ -113,12 +147,20 @@ def _print_outcome(console: Console, found: Outcome) -> None:
             f"({len(row.models)} models, {row.earliest_years:g} to {row.latest_years:g} years)",
             highlight=False, markup=False,
         )  # fmt: skip
+    for lesion in found.lesions:
+        ranges = [f"{row.low_pct} to {row.high_pct} % by {_by(row)}" for row in lesion.control]
+        line = f"  {lesion.name}: {', '.join(ranges) or lesion.note}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for model in found.models:
         told = [f"{v.says} ({_conversion(v)})" for v in model.values if v.percent is not None]
         if model.group == "liver" and told:
             console.print(f"  {model.title}: {', '.join(told)}", highlight=False, markup=False, soft_wrap=True)
     for line in found.scenarios:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _by(row: ControlRange) -> str:
+    return f"{row.basis}, {row.conversion}{', scenario ' + row.scenario if row.scenario else ''}"
 
 
 def _conversion(value: ModelValue) -> str:
@@ -171,5 +213,5 @@ def _cells(goal: GoalResult) -> tuple[str, ...]:
     limit = f"{goal.comparator} {goal.limit:.1f} {goal.unit}"
     value = "" if goal.value is None else f"{goal.value:.1f}"
     slack = "" if goal.slack is None else f"{goal.slack:+.1f}"
-    level = "mand." if goal.level == "mandatory" else "opt."
+    level = {"mandatory": "mand.", "optimal": "opt."}.get(goal.level, goal.level)
     return escape(goal.structure), goal.metric, limit, value, slack, level, f"[{colour}]{result}[/{colour}]"

@@ -14,7 +14,8 @@ def print_table(console: Console, title: str, rows: Sequence[Mapping[str, Any]])
     """A table with one column per key of the first row."""
     table = Table(title=title, title_justify="left")
     for key in rows[0] if rows else ():
-        table.add_column(key.replace("_", " "), overflow="fold")
+        # An id inside a heading keeps its underscores: "MEN21_12 Gy" is no dose of 12 Gy.
+        table.add_column(key.replace("_", " ") if key.isidentifier() else key, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))
     console.print(table)

@@ -43,10 +43,15 @@ class TargetDose:
 def target_doses(reached_gy: float, gtv: Region | None) -> tuple[TargetDose, ...]:
     """The reached prescription, and minimum and mean of the GTV where there is one that is not cut."""
     edge = TargetDose("edge", np.array([reached_gy]), np.ones(1))
-    if gtv is None or gtv.cut_by:
-        return (edge,)
+    return (edge, *(gtv_doses(gtv) if gtv else ()))
+
+
+def gtv_doses(gtv: Region) -> tuple[TargetDose, ...]:
+    """Minimum and mean of a GTV; nothing where it is cut."""
+    if gtv.cut_by:
+        return ()
     minimum = TargetDose("GTV minimum", gtv.dose_gy.min(keepdims=True), np.ones(1))
-    return (edge, minimum, TargetDose("GTV mean", gtv.dose_gy, gtv.cc))
+    return (minimum, TargetDose("GTV mean", gtv.dose_gy, gtv.cc))
 
 
 def biological(dose: TargetDose, fractions: int) -> BiologicalDose:

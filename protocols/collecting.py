@@ -9,7 +9,8 @@ from .composition import Composed, Override, SetUse, population_of
 from .errors import ProtocolError
 from .faults import nearest
 from .fields import Level
-from .limits import ConstraintSet, PublishedLimit, read_set
+from .fraction_numbers import no_organ_limits
+from .limits import MOST_FRACTIONS, ConstraintSet, PublishedLimit, read_set
 from .schema import Part
 
 POPULATIONS = {"liver_metastases": "liver metastases", "primary_liver": "primary liver cancer"}
@@ -18,16 +19,19 @@ POPULATIONS = {"liver_metastases": "liver metastases", "primary_liver": "primary
 def collect(composed: Composed) -> None:
     """Append the goals of the constraint sets to the goals of the file; faults and warnings go into `composed`."""
     uses = composed.composition.constraints
-    if not uses:
-        _unused_overrides(composed, set())
-        return
     fractions = composed.raw.get("fractions")
+    if not uses:
+        _unused_overrides(composed, set(), all_read=True)
+        if "goals" not in composed.raw:
+            _unpublished(composed, fractions)
+        return
     if not isinstance(fractions, int) or isinstance(fractions, bool):
         composed.faults.append(f"fractions: the constraint sets need a number of fractions, got {fractions!r}.")
         return
     goals = composed.raw.get("goals", [])
     taken: list[dict[str, Any]] = []
     touched: set[str] = set()
+    before_sets = len(composed.faults)
     for index, use in enumerate(uses):
         where = f"constraints[{index}]"
         try:
@@ -48,10 +52,19 @@ def collect(composed: Composed) -> None:
                 composed.origins[limit.id] = origin
         if len(taken) == before:
             composed.faults.append(f"{where}.set: {_nothing(chosen, fractions)}")
-    _unused_overrides(composed, touched)
+    all_read = len(composed.faults) == before_sets
+    if not all_read:
+        _unpublished(composed, fractions)
+    _unused_overrides(composed, touched, all_read=all_read)
     if isinstance(goals, list):
         composed.own_goals = len(goals)
         composed.raw["goals"] = [*goals, *taken]
+
+
+def _unpublished(composed: Composed, fractions: object) -> None:
+    """Say where sets cannot help with this number of fractions."""
+    if isinstance(fractions, int) and 1 <= fractions <= MOST_FRACTIONS and (why := no_organ_limits(fractions)):
+        composed.faults.append(f"fractions: {why}")
 
 
 def _refusal(use: SetUse, chosen: ConstraintSet, composed: Composed) -> str | None:
@@ -147,14 +160,14 @@ def _own_number(limit: PublishedLimit, override: Override) -> dict[str, Any]:
     return {key: value for key, value in changed.items() if value is not None}
 
 
-def _unused_overrides(composed: Composed, touched: set[str]) -> None:
-    """A typing error in an id must not pass as a change of something else."""
+def _unused_overrides(composed: Composed, touched: set[str], *, all_read: bool) -> None:
+    """A typing error in an id must not pass as a change of something else; ids of a set with a fault are not known."""
     seen: set[str] = set()
     for index, override in enumerate(composed.composition.overrides):
         for limit_id in override.ids:
             if limit_id in seen:
                 composed.faults.append(f"overrides[{index}].ids: {limit_id} is overridden more than once.")
-            elif limit_id not in touched:
+            elif all_read and limit_id not in touched:
                 hint = nearest(limit_id, sorted(touched))
                 composed.faults.append(
                     f"overrides[{index}].ids: no constraint set of this protocol gives a limit {limit_id!r}.{hint}"

@@ -92,11 +92,18 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
         return f"this key is missing.{unit}"
     if kind == "float_type" and isinstance(got, str):
         return f"Input should be a valid number without quotes and unit, got {_got(got)}."
+    if kind == "model_type" and isinstance(got, str | int | float):
+        return f"expected a table with {_keys_of(detail, model)}, got {_got(got)}: no number stands without its source."
     if kind == "literal_error":
         return _not_among(detail)
     if kind == "protocol":
         return detail["msg"]
     return f"{detail['msg']}, got {_got(got)}."
+
+
+def _keys_of(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
+    """The keys that a table must have which was written as a single value."""
+    return ", ".join(_known_keys(detail["loc"], model)[:3]) if model else "keys"
 
 
 def _got(value: object) -> str:

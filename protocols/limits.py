@@ -30,7 +30,8 @@ from .files import CONSTRAINT_SET, invalid, parsed
 from .goals import Goal
 from .metrics import CriticalVolume, Unit
 
-Fraction = Annotated[StrictInt, Field(ge=1, le=60)]
+MOST_FRACTIONS = 60
+Fraction = Annotated[StrictInt, Field(ge=1, le=MOST_FRACTIONS)]
 Fractions: TypeAlias = Literal["any"] | Annotated[tuple[Fraction, ...], Field(min_length=1)]
 PublishedLevel: TypeAlias = Level | Literal["report"]
 

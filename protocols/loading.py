@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,10 +15,13 @@ from pydantic import ValidationError
 
 from .collecting import collect
 from .composition import Composed, compose
+from .errors import ProtocolError
 from .faults import faults_of, nearest
-from .files import PROTOCOL, invalid, parsed
-from .plausibility import faults_in, warnings_in
+from .files import CONSTRAINT_SET, PRESCRIPTION, PROTOCOL, invalid, parsed
+from .fraction_numbers import no_organ_limits
+from .plausibility import faults_in, unknown_organ, warnings_in
 from .schema import Protocol, Provenance
+from .tissues import ON_THE_COMMAND_LINE, AlphaBeta
 
 
 def available() -> tuple[str, ...]:
@@ -25,7 +29,12 @@ def available() -> tuple[str, ...]:
     return PROTOCOL.shipped
 
 
-def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str] = ()) -> Protocol:
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    accept_limits: Collection[str] = (),
+    alpha_beta: Mapping[str, float] | None = None,
+) -> Protocol:
     """Read and check a protocol.
 
     Parameters
@@ -37,6 +46,8 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         Ids of mandatory limits of status COMPUTED or REMEMBERED that the user accepts by name; for numbers of
         the prescription ``prescription.floor``, ``prescription.cap`` or ``prescription.hot_spot``. Those that
         were needed are listed in `Protocol.accepted_limits`.
+    alpha_beta : dict of str to float, optional
+        Alpha/beta in Gy by structure, before those of the file and the shipped ones.
 
     Returns
     -------
@@ -48,6 +59,7 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         The name is unknown, the file cannot be read, or the protocol has faults: all of them are listed in
         `faults`.
     """
+    _refuse_parts(os.fspath(name_or_path))
     origin, data = PROTOCOL.read(name_or_path)
     raw = parsed(data, origin)
     accepted = frozenset([accept_limits] if isinstance(accept_limits, str) else accept_limits)
@@ -61,8 +73,49 @@ def load(name_or_path: str | os.PathLike[str], *, accept_limits: Collection[str]
         raise invalid(PROTOCOL, origin, [*composed.faults, *_in_the_file(error, composed)]) from error
     if faults := [*composed.faults, *faults_in(protocol), *_unknown_acceptances(protocol, accepted)]:
         raise invalid(PROTOCOL, origin, faults)
-    provenance = dataclasses.replace(protocol.provenance, warnings=(*composed.warnings, *warnings_in(protocol)))
-    return protocol.with_provenance(provenance)
+    stated = _stated(alpha_beta or {}, protocol)
+    warnings = (*composed.warnings, *warnings_in(protocol))
+    return protocol.with_provenance(dataclasses.replace(protocol.provenance, warnings=warnings, alpha_beta=stated))
+
+
+def _stated(alpha_beta: Mapping[str, float], protocol: Protocol) -> tuple[AlphaBeta, ...]:
+    """What the user states of alpha/beta, refused where no organ of the protocol or of a model has the name."""
+    where, source = ON_THE_COMMAND_LINE, "stated by the user"
+    for name, value in alpha_beta.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ProtocolError(f"alpha/beta of {name} is {value:g} Gy, expected a number above 0.", where=where)
+        if said := unknown_organ(name, protocol):
+            raise ProtocolError(said, where=where)
+    return tuple(AlphaBeta((name,), value, source, "REMEMBERED", where) for name, value in alpha_beta.items())
+
+
+def unplannable() -> dict[str, str]:
+    """The shipped prescriptions that no organ limits were published for, by name, each with a sentence that says so."""
+    told = {name: no_organ_limits(_fractions_of(name)) for name in PRESCRIPTION.shipped}
+    return {name: why for name, why in told.items() if why}
+
+
+def _fractions_of(prescription: str) -> int:
+    origin, data = PRESCRIPTION.read(prescription)
+    return int(parsed(data, origin)["fractions"])
+
+
+def _refuse_parts(name: str) -> None:
+    """Refuse the name of a part, which is no protocol by itself."""
+    stem = name.removeprefix("crlm_")
+    rest = {known.replace("gy_", "_"): known for known in PRESCRIPTION.shipped} | {p: p for p in PRESCRIPTION.shipped}
+    if name not in PROTOCOL.shipped and stem in rest:
+        why = unplannable().get(rest[stem])
+        raise ProtocolError(
+            f"{rest[stem]} is a prescription, no protocol" + (f", and cannot be planned: {why}" if why else "."),
+            remedy="A protocol names a prescription, constraint sets and planning rules: docs/writing_a_protocol.md.",
+        )
+    if name in CONSTRAINT_SET.shipped:
+        raise ProtocolError(
+            "this is a constraint set, no protocol.",
+            where=name,
+            remedy=f"See it with `dosecalc protocols limits --set {name}`; a protocol names it under [[constraints]].",
+        )
 
 
 def _provenance(composed: Composed, origin: str, data: bytes) -> Provenance:

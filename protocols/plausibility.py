@@ -10,12 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 
+from .faults import nearest
+from .fraction_numbers import TARGETS, no_organ_limits
 from .goals import Goal, SourcedDose
 from .limits import PublishedLimit, published_limits
-from .metrics import CriticalVolume
+from .metrics import CriticalVolume, StructureVolume
+from .outcome_models import Lyman, outcome_models
 from .radiobiology import bed
 from .regimens import TUMOUR_ALPHA_BETA_GY
 from .schema import Protocol
+from .tissues import organ_of, shipped_tissues
 
 LEAST_BED_GY = 23.0
 """Below every published regimen: the least is 23.7 Gy BED10, the edge at 14 Gy in one fraction (Herfarth 2001)."""
@@ -29,12 +33,18 @@ SUSPICIOUS_BED_GY = 60.0
 
 def faults_in(protocol: Protocol) -> tuple[str, ...]:
     """What makes a protocol unusable although every key can be read."""
-    return (*_dose_faults(protocol), *_duplicates(protocol), *_misprints(protocol))
+    return (
+        *_dose_faults(protocol),
+        *_unlimited(protocol),
+        *_duplicates(protocol),
+        *_misprints(protocol),
+        *_strange_tissues(protocol),
+    )
 
 
 def warnings_in(protocol: Protocol) -> tuple[str, ...]:
     """What a physicist should look at, one sentence each."""
-    return (*_per_fraction_doses(protocol), *_unusual_limits(protocol), *_mixed_sets(protocol))
+    return (*_unpublished(protocol), *_per_fraction_doses(protocol), *_unusual_limits(protocol), *_mixed_sets(protocol))
 
 
 def _doses(protocol: Protocol) -> Iterator[tuple[str, SourcedDose]]:
@@ -56,6 +66,44 @@ def _dose_faults(protocol: Protocol) -> Iterator[str]:
             yield f"{what}, below every published regimen. Doses are totals of the course.{total}"
         elif reached > LARGEST_BED_GY:
             yield f"{what}, above every published regimen (up to {LARGEST_PUBLISHED_BED_GY:g}); check dose and unit."
+
+
+def _unlimited(protocol: Protocol) -> Iterator[str]:
+    """A protocol that would let every organ have any dose."""
+    if all(isinstance(g.metric, StructureVolume) or g.structure in TARGETS for g in protocol.goals):
+        yield " ".join(("goals: no organ has a dose limit.", no_organ_limits(protocol.fractions))).strip()
+
+
+def _unpublished(protocol: Protocol) -> Iterator[str]:
+    """Limits of a user's own for fractions that nobody published limits for."""
+    if why := no_organ_limits(protocol.fractions):
+        yield f"the limits on organs are this protocol's own: {why}"
+
+
+def unknown_organ(name: str, protocol: Protocol) -> str:
+    """Why no alpha/beta can be stated for this name; empty for an organ of the protocol, a table or a model."""
+    if name in TARGETS:
+        return (
+            f"alpha/beta can be stated for organs, got {name}: BED10 and EQD2 of targets are at "
+            f"{TUMOUR_ALPHA_BETA_GY:g} Gy, and each model of local control states its own."
+        )
+    organs = [goal.structure for goal in protocol.goals if goal.structure not in TARGETS]
+    organs += [structure for tissue in shipped_tissues() for structure in tissue.structures]
+    organs += [model.structure for model in outcome_models().models if isinstance(model, Lyman)]
+    known = sorted({*organs, *map(organ_of, organs)})
+    return "" if name in known else f"no goal and no model has an organ {name!r}.{nearest(name, known)}"
+
+
+def _strange_tissues(protocol: Protocol) -> Iterator[str]:
+    """Alpha/beta of what nothing uses, and of one structure twice."""
+    seen: set[str] = set()
+    for index, tissue in enumerate(protocol.alpha_beta):
+        for name in tissue.structures:
+            if said := unknown_organ(name, protocol):
+                yield f"alpha_beta[{index}].structures: {said}"
+            elif name in seen:
+                yield f"alpha_beta[{index}].structures: {name} has an alpha/beta already."
+            seen.add(name)
 
 
 def _per_fraction_doses(protocol: Protocol) -> Iterator[str]:
@@ -105,9 +153,9 @@ def _misprints(protocol: Protocol) -> Iterator[str]:
 
 
 def _unusual_limits(protocol: Protocol) -> Iterator[str]:
-    """The protocol's own limits that only a dose per fraction, or a total times fractions, would bring near others."""
+    """Limits below half or above twice all published ones, and whether a slip of the fraction number explains it."""
     n = protocol.fractions
-    for goal in protocol.goals if n > 1 else ():
+    for goal in protocol.goals:
         known = [
             limit.limit
             for limit in _published().get((n, goal.structure), ())
@@ -115,12 +163,16 @@ def _unusual_limits(protocol: Protocol) -> Iterator[str]:
         ]
         if not known or min(known) / 2 <= goal.limit <= 2 * max(known):
             continue
-        for dose, how in ((n * goal.limit, "per fraction"), (goal.limit / n, "times the number of fractions")):
-            if 0.9 * min(known) <= dose <= 1.1 * max(known):
-                yield (
-                    f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
-                    f"published {min(known):g}-{max(known):g} Gy; was it meant {how} ({dose:g} Gy in total)?"
-                )
+        slips = ((n * goal.limit, "per fraction"), (goal.limit / n, "times the number of fractions"))
+        meant = [
+            f"; was it meant {how} ({dose:g} Gy in total)?"
+            for dose, how in slips
+            if n > 1 and 0.9 * min(known) <= dose <= 1.1 * max(known)
+        ]
+        yield (
+            f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
+            f"published {min(known):g}-{max(known):g} Gy{meant[0] if meant else '.'}"
+        )
 
 
 def _mixed_sets(protocol: Protocol) -> Iterator[str]:

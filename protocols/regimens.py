@@ -7,6 +7,7 @@ guessed here: a dose is then known to lie between bounds, and a bound that nothi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -124,18 +125,37 @@ def regimens() -> tuple[Regimen, ...]:
 
 
 def find_regimen(name: str) -> Regimen:
-    """The regimen with this id, whatever its case.
+    """The regimen with this id, whatever its case, or the only one with this dose and number of fractions ("60/12").
 
     Raises
     ------
     ProtocolError
-        There is none; the nearest id is named.
+        There is none, and the nearest id is named; or there are several.
     """
+    if written := re.fullmatch(r"(\d+(?:\.\d+)?)/(\d+)", name):
+        return _only_regimen(float(written[1]), int(written[2]))
     known = {regimen.id.lower(): regimen for regimen in regimens()}
     if name.lower() in known:
         return known[name.lower()]
     hint = nearest(name, [regimen.id for regimen in regimens()])
     raise ProtocolError(f"unknown regimen {name[:64]!r}.{hint}", remedy="`dosecalc regimens list` shows them all.")
+
+
+def _only_regimen(dose_gy: float, fractions: int) -> Regimen:
+    """The regimen that gives this total in this number of fractions; those whose fractions vary do not count."""
+    found = [
+        r
+        for r in regimens()
+        if r.fractions == (fractions, fractions) and r.dose_gy is not None and r.dose_gy[0] <= dose_gy <= r.dose_gy[1]
+    ]
+    if len(found) == 1:
+        return found[0]
+    what = f"{dose_gy:g} Gy in {fractions} fraction{'' if fractions == 1 else 's'}"
+    if not found:
+        raise ProtocolError(f"no published regimen gives {what}.", remedy="`dosecalc regimens list` shows them all.")
+    raise ProtocolError(
+        f"{len(found)} published regimens give {what}: {', '.join(r.id for r in found)}.", remedy="Name one of them."
+    )
 
 
 def disagreements(*names: str) -> tuple[str, ...]:

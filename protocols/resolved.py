@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .fraction_numbers import TARGETS
 from .goals import Goal, SourcedDose
 from .metrics import CriticalVolume
 from .schema import Protocol
+from .tissues import alpha_beta_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def resolved(protocol: Protocol) -> tuple[ResolvedRow, ...]:
     """Every number of the protocol with its origin: fractions, prescription, goals, planning, structures."""
     own = ResolvedRow("fractions", str(protocol.fractions), "", "", "", protocol.origin, "this protocol")
     goals = tuple(_goal(f"goals[{goal.id}]", goal, protocol.origin_of(goal.id)) for goal in protocol.goals)
-    return (own, *_prescription(protocol), *goals, *_planning(protocol))
+    return (own, *_prescription(protocol), *goals, *_planning(protocol), *_alpha_beta(protocol))
 
 
 def _prescription(protocol: Protocol) -> tuple[ResolvedRow, ...]:
@@ -96,6 +98,16 @@ def _planning(protocol: Protocol) -> tuple[ResolvedRow, ...]:
         for entry in protocol.structures
     ]
     return (*rows, *rules, *structures)
+
+
+def _alpha_beta(protocol: Protocol) -> tuple[ResolvedRow, ...]:
+    """Alpha/beta of every organ with a goal, whoever states it."""
+    organs = dict.fromkeys(g.structure for g in protocol.goals if g.structure not in TARGETS)
+    found = [(name, alpha_beta_of(name, protocol.stated_alpha_beta)) for name in organs]
+    return tuple(
+        ResolvedRow(f"alpha_beta[{name}]", f"{a.alpha_beta_gy:g} Gy", "", "", a.status, a.origin, a.source)
+        for name, a in found
+    )
 
 
 def _margins(value: object) -> str:

@@ -15,6 +15,7 @@ from .errors import ProtocolError
 from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Population, Positive, Strict, Text, fault
 from .goals import Goal
 from .prescription import Prescription
+from .tissues import AlphaBeta, Tissue
 
 SCHEMA_VERSION = 1
 MADE_BY_THE_PLANNER = ("Body", "GTV", "CTV", "ITV", "PTV", "PTV_opt", "Liver-GTV", "Liver-PTV")
@@ -43,7 +44,8 @@ class Provenance:
     """Where a protocol and its parts were read, what was left out and what is worth a warning.
 
     `sha256` is that of the file's bytes; for a protocol of parts, of its own hash followed by those of the parts.
-    `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from.
+    `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from. `alpha_beta` is what
+    the user stated beside the file.
     """
 
     origin: str = ""
@@ -52,6 +54,7 @@ class Provenance:
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    alpha_beta: tuple[AlphaBeta, ...] = ()
 
 
 class Choice(Strict):
@@ -179,6 +182,7 @@ class Protocol(Strict):
     goals: tuple[Goal, ...] = Field(json_schema_extra={"minItems": 1})
     planning: Planning
     structures: tuple[DerivedStructure, ...] = ()
+    alpha_beta: tuple[Tissue, ...] = ()
 
     _provenance: Provenance = PrivateAttr(default_factory=Provenance)
 
@@ -247,6 +251,11 @@ class Protocol(Strict):
     def warnings(self) -> tuple[str, ...]:
         """What a physicist should look at before using this protocol, one sentence each."""
         return self._provenance.warnings
+
+    @property
+    def stated_alpha_beta(self) -> tuple[AlphaBeta, ...]:
+        """Alpha/beta that take the place of the shipped ones: the user's first, then those of the file."""
+        return (*self._provenance.alpha_beta, *(tissue.stated_in(self.origin) for tissue in self.alpha_beta))
 
     def origin_of(self, name: str) -> str:
         """The file that a goal (by its id), "prescription", "planning" or "beams" comes from."""

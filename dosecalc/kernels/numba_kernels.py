@@ -2,6 +2,7 @@
 
 from numba import get_num_threads as threads
 
+from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
 from .numba_maps import gather, scatter
 from .numba_pairs import count_kept, direct_dose, direct_rows, fill_kept, largest_near, spline_rows
 from .numba_rays import component_weights, trace
@@ -19,8 +20,13 @@ __all__ = [
     "fill_kept",
     "gather",
     "largest_near",
+    "repeated_zero",
+    "room_for",
     "scatter",
     "spline_rows",
     "threads",
+    "to_device",
+    "to_host",
     "trace",
+    "zeros",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from protocols import Goal, Protocol
 
-from ..results import GoalResult, PlanEvaluation
+from ..results import GoalResult, PlanEvaluation, SummedGoal
 from .words import STATUS_WORDS, limit_text, note_text, slack_text, uncertain_text, value_text, verdict
 
 _CLASSES = {"met": "met", "NOT MET": "notmet", "NOT ASSESSED": "notassessed"}
@@ -83,6 +83,15 @@ def second_opinion(judged: PlanEvaluation, protocol: Protocol) -> list[tuple[Row
     again, _ = scorecard(judged.verification.goals, protocol)
     on_dose_grid = {row.id: row for group in groups for row in group.rows}
     return [(on_dose_grid[row.id], row) for group in again for row in group.rows]
+
+
+def sum_rows(judged: PlanEvaluation) -> list[tuple[Row, SummedGoal]]:
+    """The goals on the sum with an earlier treatment, if there is one, with what the sum adds to them."""
+    if judged.with_prior is None:
+        return []
+    goals = judged.with_prior.goals
+    sources = tuple(dict.fromkeys(summed.goal.source for summed in goals))
+    return [(_row(summed.goal, None, sources), summed) for summed in goals]
 
 
 def _row(goal: GoalResult, declared: Goal | None, sources: tuple[str, ...]) -> Row:

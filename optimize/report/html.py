@@ -20,7 +20,7 @@ from ..results import PlanEvaluation
 from . import summary, words
 from .dvh_figure import BIN_GY, dvh_picture
 from .figures import ISODOSE_PCT, WASH_FROM_PCT, Outline, Scene, Shot, sections
-from .goal_rows import scorecard, second_opinion
+from .goal_rows import scorecard, second_opinion, sum_rows
 from .palette import colours
 from .planes import View, frame_around, plane_through
 from .stacks import Stack, stack
@@ -95,6 +95,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "groups": groups,
         "sources": sources,
         "second_opinion": second_opinion(judged, plan.protocol),
+        "sum_rows": sum_rows(judged),
         "status_key": words.STATUS_KEY,
         "status_words": words.STATUS_WORDS,
         "failed": [row for row in groups[0].rows if row.verdict == "NOT MET"],

@@ -11,7 +11,7 @@ import pytest
 from .source_tree import PACKAGES, imports, modules
 
 MAY_IMPORT = {"protocols": set(), "dosecalc": set(), "optimize": {"protocols", "dosecalc"}}
-CUPY_HOME = "dosecalc/backend.py"
+CUPY_HOME = "dosecalc/kernels/cupy_device.py"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

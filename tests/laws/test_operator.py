@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from dosecalc.beams import Beam, open_field
-from dosecalc.errors import DeviceError, DoseError, InputError, UsageError
+from dosecalc.errors import DoseError, InputError, UsageError
 from dosecalc.grid import Grid, Volume
 from dosecalc.heterogeneity import HETEROGENEITIES
 from dosecalc.influence import dose_influence
 
+from ..backends import ALL, backend_named
+
 ISO = (3.0, -2.0, 5.0)
-BACKENDS = ("numpy", "numba")
 PRECISIONS = ("float32", "float64", "reference")
 
 
@@ -24,13 +25,26 @@ def two_beams():
     return first + open_field(Beam(250, isocentre_mm=ISO), x_mm=(-10, 20), y_mm=(-20, 10), width_mm=5)
 
 
-@pytest.fixture(scope="module", params=[(b, p) for b in BACKENDS for p in PRECISIONS], ids="-".join)
+@pytest.fixture(scope="module", params=[(b, p) for b in ALL for p in PRECISIONS], ids="-".join)
 def operator(request, machine, marker_phantom):
-    backend, precision = request.param
-    voxels = np.arange(0, marker_phantom.grid.size, 7)
+    name, precision = request.param
+    backend = backend_named(name, request)
+    voxels = every(7, marker_phantom, backend)
     return dose_influence(
         marker_phantom, marker_phantom.grid, two_beams(), machine, voxels=voxels, backend=backend, precision=precision
     )
+
+
+def every(nth, phantom, backend) -> np.ndarray:
+    """Every nth voxel of a phantom; of a small part of it where a CPU stands in for a GPU, thread by thread."""
+    voxels = np.arange(phantom.grid.size).reshape(phantom.grid.shape)
+    return (voxels[12:20, 14:26, 26:34] if backend.name == "cuda-shim" else voxels).ravel()[::nth]
+
+
+@pytest.fixture(params=[name for name in ALL if name != "numpy"])
+def other_backend(request):
+    """Every backend but NumPy's, which the others are compared with."""
+    return backend_named(request.param, request)
 
 
 def tolerance(operator) -> float:
@@ -103,27 +117,29 @@ def test_tables_against_the_direct_sum(machine, marker_phantom, precision):
 
 
 @pytest.mark.parametrize("heterogeneity", HETEROGENEITIES)
-def test_backends_agree(machine, marker_phantom, heterogeneity):
+def test_backends_agree(machine, marker_phantom, heterogeneity, other_backend):
     args = (marker_phantom, marker_phantom.grid, two_beams(), machine)
-    made = {b: dose_influence(*args, backend=b, precision="float64", heterogeneity=heterogeneity) for b in BACKENDS}
-    x = random_fluence(made["numpy"])
-    dose = made["numpy"].dose(x)
-    assert np.abs(made["numba"].dose(x) - dose).max() <= 1e-12 * dose.max()
-    for a, b in zip(made["numpy"].arguments, made["numba"].arguments, strict=True):
+    kwargs = {"precision": "float64", "heterogeneity": heterogeneity, "voxels": every(3, marker_phantom, other_backend)}
+    one, other = (dose_influence(*args, backend=b, **kwargs) for b in ("numpy", other_backend))
+    x = random_fluence(one)
+    dose = one.dose(x)
+    assert np.abs(other.dose(x) - dose).max() <= 1e-12 * dose.max()
+    for a, b in zip(one.arguments, other.arguments, strict=True):
         assert np.abs(a.depth_mm - b.depth_mm).max() <= 1e-9
         assert np.abs(a.scale_primary - b.scale_primary).max() <= 1e-12 * a.scale_primary.max()
         assert np.abs(a.scale_scatter - b.scale_scatter).max() <= 1e-12 * a.scale_scatter.max()
 
 
 @pytest.mark.parametrize(("precision", "rounding"), [("float32", 2e-6), ("float64", 1e-12), ("reference", 1e-12)])
-def test_backends_agree_in_every_verb(machine, marker_phantom, precision, rounding):
+def test_backends_agree_in_every_verb(machine, marker_phantom, precision, rounding, other_backend):
     """Dose, adjoint, rows and the stored matrix, with a cut-off and a threshold."""
-    voxels = np.arange(0, marker_phantom.grid.size, 31)
+    voxels = every(31, marker_phantom, other_backend)
     args = (marker_phantom, marker_phantom.grid, two_beams(), machine)
-    one, other = (dose_influence(*args, voxels=voxels, backend=b, precision=precision) for b in BACKENDS)
+    backends = "numpy", other_backend
+    one, other = (dose_influence(*args, voxels=voxels, backend=b, precision=precision) for b in backends)
     x, w = np.random.default_rng(4).random(one.shape[1]), np.random.default_rng(5).normal(size=one.shape[0])
     cut = {"cutoff_mm": 12.0, "threshold": 1e-2}
-    results = [(o.dose(x), o.adjoint(w), o.rows(np.arange(50)), o.tocsr(**cut).toarray()) for o in (one, other)]
+    results = [(o.dose(x), o.adjoint(w), o.rows(np.arange(20)), o.tocsr(**cut).toarray()) for o in (one, other)]
     for a, b in zip(*results, strict=True):
         # An entry within rounding of the threshold may be kept by one and dropped by the other.
         difference = np.abs(a - b)[(a != 0) & (b != 0)]
@@ -131,8 +147,11 @@ def test_backends_agree_in_every_verb(machine, marker_phantom, precision, roundi
         assert np.count_nonzero((a != 0) != (b != 0)) <= 1e-4 * a.size
 
 
-def test_same_bits_again(machine, marker_phantom):
-    operator = dose_influence(marker_phantom, marker_phantom.grid, two_beams(), machine, backend="numba")
+def test_same_bits_again(machine, marker_phantom, other_backend):
+    voxels = every(1, marker_phantom, other_backend)
+    operator = dose_influence(
+        marker_phantom, marker_phantom.grid, two_beams(), machine, voxels=voxels, backend=other_backend
+    )
     x, w = random_fluence(operator), np.random.default_rng(6).normal(size=operator.shape[0])
     assert np.array_equal(operator.dose(x), operator.dose(x))
     assert np.array_equal(operator.adjoint(w), operator.adjoint(w))
@@ -238,8 +257,6 @@ def test_bad_arguments_are_named(machine, marker_phantom):
         dose_influence(marker_phantom, grid, field, machine, heterogeneity="convolution")
     with pytest.raises(UsageError, match="opencl"):
         dose_influence(marker_phantom, grid, field, machine, backend="opencl")
-    with pytest.raises(DeviceError, match="cupy"):
-        dose_influence(marker_phantom, grid, field, machine, backend="cupy")
     with pytest.raises(InputError, match="electron density"):
         dose_influence(Volume(grid, marker_phantom.values - 2.0), grid, field, machine)
     with pytest.raises(InputError, match="voxels must lie"):
@@ -257,20 +274,21 @@ def test_an_oblong_source_does_not_rotate_silently(machine, marker_phantom):
         dose_influence(marker_phantom, marker_phantom.grid, two_beams(), oblong)
 
 
-def test_direct_sums_agree_between_backends(machine, marker_phantom):
+def test_direct_sums_agree_between_backends(machine, marker_phantom, other_backend):
     args = (marker_phantom, marker_phantom.grid, two_beams(), machine)
     x = np.random.default_rng(7).random(two_beams().count)
-    numpy_dose = dose_influence(*args, backend="numpy", precision="reference").dose(x)
-    numba_dose = dose_influence(*args, backend="numba", precision="reference").dose(x)
-    assert np.abs(numba_dose - numpy_dose).max() <= 1e-12 * numpy_dose.max()
+    kwargs = {"voxels": every(5, marker_phantom, other_backend), "precision": "reference"}
+    stated, dose = (dose_influence(*args, backend=b, **kwargs).dose(x) for b in ("numpy", other_backend))
+    assert np.abs(dose - stated).max() <= 1e-12 * stated.max()
 
 
-def test_a_point_source_needs_the_reference(machine, marker_phantom):
+def test_a_point_source_needs_the_reference(machine, marker_phantom, other_backend):
     point = dataclasses.replace(machine, source_sigma_mm=(0.0, 0.0))
     with pytest.raises(DoseError, match="reference"):
         dose_influence(marker_phantom, marker_phantom.grid, two_beams(), point)
     args = (marker_phantom, marker_phantom.grid, two_beams(), point)
     x = np.random.default_rng(8).random(two_beams().count)
-    doses = [dose_influence(*args, backend=b, precision="reference").dose(x) for b in BACKENDS]
+    kwargs = {"voxels": every(5, marker_phantom, other_backend), "precision": "reference"}
+    doses = [dose_influence(*args, backend=b, **kwargs).dose(x) for b in ("numpy", other_backend)]
     assert doses[0].max() > 0
     assert np.abs(doses[0] - doses[1]).max() <= 1e-12 * doses[0].max()

@@ -11,14 +11,16 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.heterogeneity import RANGE_MM
 from dosecalc.raytrace import AIR_DENSITY, radiological_depth, trace
 
+from ..backends import ALL, backend_named
+
 SAD = 1000.0
 SLABS = ((50.0, 1.0), (30.0, 0.26), (20.0, 1.6), (50.0, 0.001), (40.0, 1.04))
 """Thickness in mm and density: water, lung, bone, a gap of air, muscle."""
 
 
-@pytest.fixture(params=["numpy", "numba"])
+@pytest.fixture(params=ALL)
 def backend(request):
-    return select_backend(request.param)
+    return backend_named(request.param, request)
 
 
 def box(density=1.7, spacing=(3.0, 4.0, 5.0)) -> Volume:
@@ -168,11 +170,11 @@ def test_an_axis_parallel_ray_beside_the_scan_meets_nothing(backend):
         assert (depth[0] > 0) == hit
 
 
-def test_backends_agree_on_the_averages(marker_phantom):
+def test_backends_agree_on_the_averages(backend, marker_phantom):
     points = marker_phantom.grid.centres_mm()[::3]
     args = (marker_phantom, Beam(250, 12).source_mm(SAD), points, RANGE_MM)
     depth, average = trace(*args, backend=select_backend("numpy"))
-    again, averages = trace(*args, backend=select_backend("numba"))
+    again, averages = trace(*args, backend=backend)
     print(f"largest differences: {np.abs(again - depth).max():.1e} mm, {np.abs(averages - average).max():.1e}")
     assert np.abs(again - depth).max() < 1e-9
     assert np.abs(averages - average).max() < 1e-12 * 4.0

@@ -8,10 +8,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
 import optimize.job
+from dosecalc.dicom import write_rtdose
+from dosecalc.grid import Volume
+from dosecalc.reading import read_ct_series
 from optimize.arrangements import parse_beams
 from optimize.job import Job
 
@@ -77,8 +81,10 @@ def error_line(ended: Finished) -> str:
     return lines[0]
 
 
-def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path: Path) -> None:
-    ended = plan()
+def test_a_patient_is_planned_from_files_to_files(plan, patient: Patient, dosecalc: Run, tmp_path: Path) -> None:
+    ct = read_ct_series(patient.ct)
+    write_rtdose(tmp_path / "prior.dcm", Volume(ct.volume.grid, np.zeros(ct.volume.grid.shape)), ct)
+    ended = plan(prior_dose=tmp_path / "prior.dcm", prior_fractions=3, alpha_beta="Liver=4")
     assert ended.code == 0, ended.err
     out = tmp_path / "out"
     assert "Scorecard" in ended.out
@@ -86,9 +92,11 @@ def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path:
     assert re.search(r"binding: Duodenum D0.035cc <= 25.0 Gy, slack .* Gy, \d.* Gy of D95 per Gy", ended.out)
     assert "written: " in ended.out
     assert "reference dose" in ended.err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "small.toml"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "prior.dcm", "small.toml"]
     record = json.loads((out / "run.json").read_text())
-    assert set(record["input_sha256"]) == {"ct", "structures"}
+    assert set(record["input_sha256"]) == {"ct", "structures", "prior_dose"}
+    assert record["prior_treatment"] == {"fractions": 3, "recovery": 0.0, "largest_gy": 0.0}
+    assert "alpha/beta of Liver set to 4 Gy" in record["overrides"]
     assert all(re.fullmatch("[0-9a-f]{64}", v) for v in record["input_sha256"].values())
     assert re.fullmatch("[0-9a-f]{64}", record["protocol_sha256"])
     evaluate = (
@@ -101,6 +109,9 @@ def test_a_patient_is_planned_from_files_to_files(plan, dosecalc: Run, tmp_path:
     cc = [{k: v["volume_cc"] for k, v in e["structures"].items()} for e in (again, json.loads(shorter.out))]
     assert cc[1]["Liver"] < cc[0]["Liver"]  # drawn; the PTV is an outline of voxels, which fill their slices
     assert cc[1]["PTV"] == cc[0]["PTV"]
+    assert saved["with_prior"]["status"] == "ok" and again["with_prior"] is None
+    lyman = next(m for m in saved["outcome"]["models"] if m["values"] and "gEUD" in m["values"][0]["unit"])
+    assert 4.0 in {value["alpha_beta_gy"] for value in lyman["values"]}
     assert [g["id"] for g in again["goals"]] == [g["id"] for g in saved["goals"]]
     # Derived structures are written as outlines, so a D95 in a steep gradient moves a little.
     assert again["prescription"]["dose_gy"] == pytest.approx(saved["prescription"]["dose_gy"], rel=0.02)

@@ -443,6 +443,8 @@ def test_inputs_are_not_changed_and_single_precision_doses_give_the_same_verdict
 # --- what it is written as ---
 
 CONTRACT = {
+    "side_by_side",
+    "alpha_beta",
     "schema_version",
     "status",
     "fractions",

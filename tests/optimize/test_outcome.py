@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -24,6 +25,8 @@ from optimize.outcome_results import ModelResult, Outcome, percent_words, whole_
 from optimize.regions import Region
 from optimize.tumour_control import control_probability
 from protocols import LQ, LQL, bed, dose_of_bed, eqd2, outcome_models
+from protocols.outcome_models import Lyman
+from protocols.tissues import AlphaBeta
 
 MODELS = {model.id: model for model in outcome_models().models}
 METASTASES, PRIMARY = MODELS["liver_lkb_metastases"], MODELS["liver_lkb_primary"]
@@ -258,6 +261,38 @@ def test_control_is_a_range_in_whole_percent() -> None:
     assert mean.lq_gy == pytest.approx((bed(60.0, 3, 10.0) + bed(45.0, 3, 10.0)) / 2)
     texts = [value.says for row in result.models for value in row.values if value.percent is not None]
     assert texts and not any("." in text for text in texts)
+
+
+def test_several_lesions_are_told_one_by_one() -> None:
+    """Each by its own dose, as if it were alone; the union is led by the colder one."""
+    cold, hot = region("cold", (45.0, 5.0)), region("hot", (60.0, 5.0))
+    both = region("GTV", (60.0, 5.0), (45.0, 5.0))
+    result = outcome({"GTV": both, "cold": cold, "hot": hot}, 45.0, 3, lesions=("GTV", "cold", "hot"))
+    assert [lesion.name for lesion in result.lesions] == ["cold", "hot"]
+    for lesion, gtv in zip(result.lesions, (cold, hot), strict=True):
+        alone = outcome({"GTV": dataclasses.replace(gtv, name="GTV")}, 45.0, 3)
+        assert lesion.control == tuple(row for row in alone.control if row.basis != "edge")
+    minimum = {row.conversion: row for row in result.control if row.basis == "GTV minimum"}
+    assert minimum["LQ"] == next(row for row in result.lesions[0].control if row.basis == "GTV minimum")
+    # One lesion says nothing more; nor do parts that leave out a lesion which bears the name of the union.
+    assert outcome({"GTV": hot, "hot": hot}, 45.0, 3, lesions=("GTV", "hot")).lesions == ()
+    third = region("GTV", (60.0, 5.0), (45.0, 5.0), (50.0, 5.0))
+    assert outcome({"GTV": third, "cold": cold, "hot": hot}, 45.0, 3, lesions=("GTV", "cold", "hot")).lesions == ()
+    cut = outcome({"cold": dataclasses.replace(cold, cut_by="the scan"), "hot": hot}, 45.0, 3, lesions=("cold", "hot"))
+    assert (cut.lesions[0].control, cut.lesions[0].note) == ((), "the scan cuts it")
+
+
+def test_a_stated_alpha_beta_is_told_beside_the_published_one() -> None:
+    """16 Gy in 4 fractions to the whole liver: TD50 and dose are both converted at 4 Gy, so the risk hardly moves."""
+    organ = {"Liver-GTV": liver((16.0, 1000.0))}
+    stated = AlphaBeta(("Liver",), 4.0, "a test", "VERIFIED", "a test")
+    before, after = (outcome(organ, 50.0, 4, alpha_beta=given) for given in ((), (stated,)))
+    for old, new in zip(before.models, after.models, strict=True):
+        told = [v for v in new.values if v.alpha_beta_gy == 4.0]
+        assert new.values[: len(old.values)] == old.values
+        assert bool(told) == (isinstance(MODELS[new.id], Lyman) and bool(old.values))
+        for value in told:
+            assert value.value == pytest.approx(16.0 * (4.0 + 4.0) / (2.0 + 4.0))
 
 
 def test_doses_are_told_under_three_curves_with_their_validity() -> None:

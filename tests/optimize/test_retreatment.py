@@ -10,18 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dosecalc.dicom import CtSeries, write_rtdose, write_rtstruct
+from dosecalc.dicom import CtSeries, read_rtdose, write_rtdose, write_rtstruct
 from dosecalc.errors import InputError, UsageError
 from dosecalc.grid import Grid, Volume
 from dosecalc.reading import read_ct_series
 from dosecalc.structures import Occupancy, Structure, StructureSet
 from optimize.evaluate import evaluate
+from optimize.planning import Plan, _with_sum
+from optimize.prior_treatment import PriorTreatment
+from optimize.provenance import overrides
 from optimize.results import PlanEvaluation, SummedGoal, SumWithPrior, to_json
-from optimize.retreatment import PriorTreatment, with_prior
+from optimize.retreatment import NOT_OPTIMISED, with_prior
+from optimize.saving import save_plan
 from protocols import Protocol, eqd2, load
 
 from .conftest import Run
-from .small_case import GTV_CENTRE, Patient, _ball, small_structures, write_protocol
+from .small_case import ACCEPTED, GTV_CENTRE, Patient, _ball, small_structures, write_protocol
 
 GRID = Grid((-20.0, -18.0, -21.0), (2.0, 3.0, 3.5), (13, 13, 21))
 
@@ -106,6 +110,25 @@ def test_two_equal_courses_by_hand(protocol: Protocol) -> None:
     assert judged.status == evaluate(present(), STRUCTURES, protocol, accepted_missing=("Stomach",)).status
 
 
+def test_a_limit_that_suffices_is_the_dose_left_where_the_earlier_one_was_highest(protocol: Protocol) -> None:
+    """Cord, 25 Gy in 5: BED2 87.5 less 20 of 10 Gy in 5 leaves 67.5 = D (1 + D/10), so 21.46 Gy."""
+    prior = PriorTreatment(even(10.0), 5)
+    _, rows = summed(judge(protocol, prior))
+    left = rows["cord_max"].suffices_gy
+    assert left == pytest.approx(5 * (math.sqrt(1 + 4 * 67.5 / 10) - 1))
+    assert rows["liver_mean"].suffices_gy is None
+    at, beyond = (summed(judge(protocol, prior, even(gy)))[1]["cord_max"].goal for gy in (left, left + 0.1))
+    assert at.value == pytest.approx(25.0) and at.met and not beyond.met
+    # Where the earlier dose differs from voxel to voxel, such a plan is met with room to spare.
+    x = GRID.centres_mm()[:, 0].reshape(GRID.shape)
+    uneven = PriorTreatment(Volume(GRID, 12.0 + 0.5 * x), 5)
+    left = summed(judge(protocol, uneven))[1]["duodenum_max"].suffices_gy
+    goal = summed(judge(protocol, uneven, even(left)))[1]["duodenum_max"].goal
+    assert goal.met and 24.0 < goal.value <= 25.0 + 1e-9
+    spent = summed(judge(protocol, PriorTreatment(even(30.0), 5)))[1]
+    assert spent["cord_max"].suffices_gy == 0.0
+
+
 def test_recovery_takes_off_a_share_of_the_earlier_eqd2(protocol: Protocol) -> None:
     """20 fractions of 2 Gy, a quarter recovered: 10 + 0.75 * 40 Gy EQD2."""
     full = summed(judge(protocol, PriorTreatment(even(40.0), 20)))[1]["cord_max"]
@@ -152,6 +175,22 @@ def test_large_fractions_are_flagged_and_everything_is_json(protocol: Protocol) 
     assert any("alpha/beta 2 Gy: SpinalCord" in line for line in record["with_prior"]["assumptions"])
 
 
+def test_a_stated_alpha_beta_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
+    """10 Gy in 5 fractions once more after 10 in 5: at alpha/beta 4 Gy BED 30 = D (1 + D/20) gives 16.46 Gy."""
+    file = write_protocol(tmp_path / "small.toml")
+    tissue = '[[alpha_beta]]\nstructures = ["Liver"]\nalpha_beta_gy = 3.5\nsource = "our own"\nstatus = "REMEMBERED"\n'
+    file.write_text(file.read_text() + tissue)
+    stated = load(file, alpha_beta={"SpinalCord": 4.0})
+    judged = judge(stated, PriorTreatment(even(10.0), 5))
+    found, rows = summed(judged)
+    assert (rows["cord_max"].alpha_beta_gy, rows["liver_mean"].alpha_beta_gy) == (4.0, 3.5)
+    assert rows["cord_max"].goal.value == pytest.approx(10 * (math.sqrt(1 + 4 * 30 / 20) - 1))
+    assert [(a.alpha_beta_gy, a.origin) for a in judged.alpha_beta] == [(4.0, "--alpha-beta"), (3.5, str(file))]
+    assert "alpha/beta 3.5 Gy: Liver-GTV (our own)" in found.assumptions
+    assert any(w.startswith("alpha/beta of SpinalCord is 4 Gy instead of 2 Gy: stated") for w in judged.warnings)
+    assert overrides(stated, (), 5.0) == ("alpha/beta of SpinalCord set to 4 Gy",)
+
+
 @pytest.mark.parametrize(("fractions", "recovery"), [(0, 0.0), (5, 1.0), (5, 25.0), (5, -0.1), (5, math.nan)])
 def test_impossible_earlier_treatments_are_refused(fractions: int, recovery: float) -> None:
     with pytest.raises(UsageError):
@@ -173,7 +212,8 @@ def files(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     inside = targets[0].on(grid)
     values.reshape(-1)[inside.indices] = 55.0
     write_rtdose(folder / "dose.dcm", Volume(grid, values), ct)
-    write_rtdose(folder / "prior.dcm", even(20.0, grid), ct)
+    for name, gy in (("prior", 20.0), ("low", 5.0), ("high", 30.0)):
+        write_rtdose(folder / f"{name}.dcm", even(gy, grid), ct)
     other = CtSeries(ct.volume, "1.2.3", "1.2.4", "1.2.5")
     write_rtdose(folder / "elsewhere.dcm", even(20.0, grid), other)
     write_protocol(folder / "small.toml")
@@ -211,6 +251,12 @@ def test_evaluate_tells_models_rules_and_the_sum(dosecalc: Run, files: dict[str,
         (("--prior-dose", "elsewhere", "--prior-fractions", "5"), 10, "frame of reference"),
         (("--after-chemotherapy",), 2, "--eligibility"),
         (("--scenario", "krass"), 2, "kras_tp53"),
+        (("--alpha-beta", "Liver"), 2, "NAME=GY"),
+        (("--alpha-beta", "Liver=0"), 12, "above 0"),
+        (("--alpha-beta", "Liver=nan"), 12, "above 0"),
+        (("--alpha-beta", "Livver=3"), 12, "'Liver'?"),
+        (("--alpha-beta", "GTV=12"), 12, "10 Gy"),
+        (("--alpha-beta", "Liver=3", "--alpha-beta", "Liver=2"), 2, "twice"),
     ],
 )
 def test_mistakes_are_told_in_one_line(
@@ -219,3 +265,52 @@ def test_mistakes_are_told_in_one_line(
     ended = dosecalc(*arguments(files, *(files.get(word, word) for word in more)))
     assert ended.code == code
     assert said in ended.err and ended.out == "" and "Traceback" not in ended.err
+
+
+# --- planned ---
+
+
+def planning(files: dict[str, Path], patient: Patient, out: Path, prior: str) -> list[object]:
+    return ["plan", "--ct", patient.ct, "--structures", patient.structures, "--target", "GTV", "--target-role", "GTV",
+            "--protocol", files["small"], "--beams", "0:0,90,180,270", "--backend", "numpy", "--accept-missing",
+            "Stomach", "--prior-dose", files[prior], "--prior-fractions", "5", "--out", out]  # fmt: skip
+
+
+def test_a_plan_is_judged_on_the_sum_and_rejected_where_that_breaks_a_limit(
+    dosecalc: Run, files: dict[str, Path], patient: Patient, planned: Plan, tmp_path: Path, monkeypatch
+) -> None:
+    """The duodenum stands at its limit without the earlier dose, so with any it is beyond."""
+    prior = PriorTreatment(read_rtdose(files["low"]), 5)
+    judged = _with_sum(planned.evaluation, planned.dose, planned.anatomy, planned.protocol, ACCEPTED, prior)
+    assert (judged.status, judged.accepted, planned.evaluation.accepted) == ("ok", False, True)
+    found, rows = summed(judged)
+    duodenum = rows["duodenum_max"]
+    assert (found.status, duodenum.goal.met) == ("rejected", False)
+    assert duodenum.present == pytest.approx(25.0, abs=0.1)
+    assert duodenum.value_eqd2_gy == pytest.approx(eqd2(duodenum.present, 5, 3.0) + eqd2(5.0, 5, 3.0), rel=1e-3)
+    assert judged.warnings[0] == NOT_OPTIMISED
+    record = dataclasses.replace(planned.provenance, exit_code=22, prior_treatment=prior.record)
+    plan = dataclasses.replace(planned, evaluation=judged, provenance=record)
+    monkeypatch.setattr("optimize.report.html._stacks", lambda *_: [])  # images that say nothing here
+    folder = save_plan(plan, tmp_path / "out")
+    assert folder.name == "out.rejected" and not (tmp_path / "out").exists()
+    page = (folder / "report.html").read_text()
+    assert "Plan status: REJECTED" in page and 'id="prior"' in page
+    assert json.loads((folder / "run.json").read_text())["prior_treatment"]["largest_gy"] == pytest.approx(5.0)
+    monkeypatch.setattr("optimize.job.run_job", lambda job, progress: (plan, folder))
+    ended = dosecalc(*planning(files, patient, tmp_path / "other", "low"))
+    assert ended.code == 22
+    assert "the sum with the earlier treatment breaks a mandatory limit" in ended.err
+    assert NOT_OPTIMISED in " ".join(ended.out.split())
+
+
+def test_what_the_earlier_treatment_has_used_up_is_not_planned(
+    dosecalc: Run, files: dict[str, Path], patient: Patient, tmp_path: Path
+) -> None:
+    """30 Gy in 5 fractions break the limits of 25 Gy before any dose is given: told before anything is computed."""
+    ended = dosecalc(*planning(files, patient, tmp_path / "out", "high"))
+    assert ended.code == 20
+    assert "Duodenum D0.035cc (duodenum_max) has 30.0 Gy of 25" in ended.err
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert {row["id"] for row in record["conflicts"]} == {"duodenum_max", "cord_max", "liver_mean"}
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["prior_treatment"]["fractions"] == 5

@@ -383,8 +383,9 @@ def test_a_limit_far_from_every_published_one_is_a_warning(tmp_path: Path, limit
 
 def test_the_page_for_physicists_holds_a_protocol_that_works(tmp_path: Path) -> None:
     page = (DOCS / "writing_a_protocol.md").read_text(encoding="utf-8")
-    first, own = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    protocol = load(written(tmp_path, first + own))
+    first, own, ratio = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    protocol = load(written(tmp_path, first + own + ratio))
+    assert [(a.structures, a.alpha_beta_gy) for a in protocol.stated_alpha_beta] == [(("Liver",), 3.0)]
     assert (protocol.name, protocol.fractions, protocol.planning.beams) == ("my_clinic", 5, "liver_central")
     assert goal_of(protocol, "C012") == (30, "mandatory", "editorial", "VERIFIED")
     assert goal_of(protocol, "C057")[1:3] == ("optimal", "editorial")

@@ -1,0 +1,44 @@
+#include "common.cuh"
+
+// Twin of numpy_rays.component_weights. One thread per voxel: it looks up its place in the tables once, reads eight
+// table rows of C numbers (a few megabytes in all, which stay in the second-level cache) and stores its C weights.
+
+// Index of the node below a value and the fraction of the way to the next; both tables hold at least two nodes.
+__device__ inline int bracket(const double* nodes, int count, double value, double& fraction) {
+  int low = 0, high = count - 1; // nodes[low] <= value < nodes[high], or the first or last interval
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (nodes[middle] <= value)
+      low = middle;
+    else
+      high = middle;
+  }
+  fraction = (value - nodes[low]) / (nodes[low + 1] - nodes[low]);
+  return low;
+}
+
+extern "C" __global__ void component_weights(const double* depth_nodes_mm, const double* log_scale_nodes,
+                                             const double* primary, const double* scatter, const double* depth_mm,
+                                             const double* log_scale_primary, const double* log_scale_scatter,
+                                             const REAL* factor, int depths, int scales, int count, REAL* weights) {
+  const int n = blockIdx.x * blockDim.x + threadIdx.x;
+  if (n >= count) return;
+  double t, x, y;
+  const int k = bracket(depth_nodes_mm, depths, depth_mm[n], t);
+  const int p = bracket(log_scale_nodes, scales, log_scale_primary[n], x);
+  const int s = bracket(log_scale_nodes, scales, log_scale_scatter[n], y);
+  const double* above_p = primary + ((long long)k * scales + p) * COMPONENTS;
+  const double* above_s = scatter + ((long long)k * scales + s) * COMPONENTS;
+  const double* below_p = above_p + (long long)scales * COMPONENTS;
+  const double* below_s = above_s + (long long)scales * COMPONENTS;
+  REAL held[COMPONENTS];
+#pragma unroll
+  for (int c = 0; c < COMPONENTS; ++c) {
+    const double above = (1 - x) * above_p[c] + x * above_p[COMPONENTS + c] + (1 - y) * above_s[c] +
+                         y * above_s[COMPONENTS + c];
+    const double below = (1 - x) * below_p[c] + x * below_p[COMPONENTS + c] + (1 - y) * below_s[c] +
+                         y * below_s[COMPONENTS + c];
+    held[c] = REAL(((1 - t) * above + t * below) * factor[n]);
+  }
+  store_components(weights + (long long)n * COMPONENTS, held);
+}

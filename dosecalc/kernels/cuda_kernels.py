@@ -1,0 +1,328 @@
+"""The hot path on a GPU: names and arguments of `numpy_kernels`, which documents them; the kernels stand in *.cu files.
+
+Arrays that are given on the device stay there; others are sent. What a kernel returns stays on the device until
+`to_host`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ResourceError
+from .cuda_device import Derived, Device, Size, blocks_of, memory_of_the_gpu, profile_bytes, stride_of
+
+Array = Any
+Axis = tuple[Array, Array, Array]
+
+THREADS = 128
+"""Of a block, where each thread works on its own."""
+TILE = 16
+"""As in field_maps.cu: nodes of a block along each axis."""
+COLLECT = (32, 16)
+"""As in collect_field.cu: columns of a block, and parts into which their sums are divided."""
+MOST_RANGES = 4
+"""As in trace.cu: averages of one launch."""
+NODES_PER_BLOCK = 16
+"""Map nodes that one block of `scatter` collects; times the components it stays within 1024 threads up to 64."""
+ROWS_PER_BLOCK = 4
+"""Rows of one block of `count_kept` and `fill_kept`: one warp each."""
+SLAB = 64
+"""Rows that one thread of `largest_near` looks through."""
+PROFILE_BYTES = 32 * 1024
+"""Shared memory for the profiles of a block's voxels, if one voxel's need no more."""
+PROFILE_VOXELS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CudaKernels:
+    """The kernel functions on one device."""
+
+    device: Device
+    _derived: Derived = field(default_factory=Derived, repr=False)
+
+    def to_device(self, array: Array) -> Array:
+        with memory_of_the_gpu():
+            return self.device.xp.asarray(array)
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        return self.device.to_host(array)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        with memory_of_the_gpu():
+            return self.device.xp.zeros(shape, dtype)
+
+    def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        return self.device.xp.broadcast_to(self.zeros(1, dtype), shape)
+
+    def room_for(self, array: npt.NDArray[Any]) -> Array:
+        return self._empty(array.shape, array.dtype)
+
+    def trace(
+        self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
+    ) -> tuple[Array, Array]:
+        count, ranges = len(targets), len(range_mm)
+        depth, average = self._empty(count), self._empty((count, ranges))
+        given = self._in(density, np.float32), *(self._in(a) for a in (source, targets, spacing))
+        for start in range(0, max(ranges, 1), MOST_RANGES):
+            part = self._in(range_mm[start : start + MOST_RANGES])
+            sizes = (*density.shape, len(part), ranges, count)
+            arguments = (*given, part, float(air), *sizes, depth, average[:, start:])
+            self._each("trace", count, arguments)
+        return depth, average
+
+    def component_weights(
+        self,
+        depth_nodes_mm: Array,
+        log_scale_nodes: Array,
+        primary: Array,
+        scatter: Array,
+        depth_mm: Array,
+        log_scale: tuple[Array, Array],
+        factor: Array,
+    ) -> Array:
+        count, (depths, scales, components) = len(depth_mm), primary.shape
+        weights = self._empty((count, components), factor.dtype)
+        tables = (self._in(a) for a in (depth_nodes_mm, log_scale_nodes, primary, scatter))
+        places = (self._in(a) for a in (depth_mm, *log_scale))
+        arguments = (*tables, *places, self._in(factor, factor.dtype), depths, scales, count, weights)
+        self._each("component_weights", count, arguments, factor.dtype, components)
+        return weights
+
+    def field_maps(self, table_v: Array, field: Array, table_u: Array) -> Array:
+        (nodes_v, components, rows), (nodes_u, _, columns) = table_v.shape, table_u.shape
+        real = table_v.dtype
+        half = self._empty((nodes_v, components, columns), real)
+        maps = self._empty((nodes_v, nodes_u, components), real)
+        lines = nodes_v * components
+        given = self._in(table_v, real), self._in(field, real), lines, rows, columns
+        self._each("field_lines", lines * columns, (*given, half), real, components)
+        blocks = blocks_of(nodes_u, TILE), blocks_of(nodes_v, TILE)
+        arguments = half, self._in(table_u, real), nodes_v, nodes_u, columns, maps
+        self._launch("field_maps", blocks, (TILE, TILE), arguments, real, components)
+        return maps
+
+    def collect_field(self, table_v: Array, planes: Array, table_u: Array) -> Array:
+        (nodes_v, components, rows), (nodes_u, _, columns) = table_v.shape, table_u.shape
+        real, lines = table_v.dtype, nodes_v * components
+        half, result = self._empty((nodes_v, components, columns)), self._empty((rows, columns), real)
+        given = self._in(planes, real), self._in(table_u, real), nodes_v, nodes_u, columns
+        self._each("collect_lines", lines * columns, (*given, half), real, components)
+        blocks = blocks_of(columns, COLLECT[0]), rows
+        arguments = self._in(table_v, real), half, lines, rows, columns, result
+        self._launch("collect_field", blocks, COLLECT, arguments, real, components)
+        return result
+
+    def gather(self, maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:
+        real, (count, components) = weights.dtype, weights.shape
+        dose = self._empty(count, real)
+        taps = self._taps(iv, iu, fv, fu, weights)
+        arguments = self._in(maps, real), *taps, maps.shape[1], count, dose
+        self._each("gather", count, arguments, real, components)
+        return dose
+
+    def scatter(
+        self, values: Array, shape: tuple[int, int], iv: Array, iu: Array, fv: Array, fu: Array, weights: Array
+    ) -> Array:
+        real, components = weights.dtype, weights.shape[1]
+        planes = self._empty((components, *shape), real)
+        order, starts = self._derived.get((iv, iu), tuple(shape), lambda: self._by_node(iv, iu, shape))
+        offsets = (self._in(a, real) for a in (fv, fu, weights))
+        arguments = self._in(values, real), order, starts, *offsets, *shape, planes
+        blocks = blocks_of(shape[0] * shape[1], NODES_PER_BLOCK)
+        self._launch("scatter", blocks, (components, NODES_PER_BLOCK), arguments, real, components)
+        return planes
+
+    def spline_rows(
+        self,
+        table_v: Array,
+        table_u: Array,
+        iv: Array,
+        iu: Array,
+        fv: Array,
+        fu: Array,
+        weights: Array,
+        row: Array,
+        column: Array,
+        output: Array,
+        result: Array,
+    ) -> None:
+        real, (count, components) = weights.dtype, weights.shape
+        lines, columns = table_v.shape[2], table_u.shape[2]
+        first, following = self._cells(row, column, lines, columns)
+        given = self._in(table_v, real), self._in(table_u, real), *self._taps(iv, iu, fv, fu, weights)
+        given = *given, first, following, self._in(output, real), lines, columns
+        name = "spline_rows" if result.dtype == real else "spline_rows_wide"
+        self._rows(name, given, count, result, real, components, profile_bytes(components, lines, columns, real))
+
+    def direct_rows(
+        self,
+        u_mm: Array,
+        v_mm: Array,
+        weights: Array,
+        columns: Axis,
+        rows: Axis,
+        row: Array,
+        column: Array,
+        output: Array,
+        result: Array,
+    ) -> None:
+        (count, components), sizes = weights.shape, (len(rows[0]), len(columns[0]))
+        given = tuple(self._in(a) for a in (u_mm, v_mm, weights, *columns, *rows))
+        given = *given, *self._cells(row, column, *sizes), self._in(output), *sizes
+        size = profile_bytes(components, *sizes, np.float64)
+        self._rows("direct_rows", given, count, result, np.float64, components, size)
+
+    def direct_dose(self, u_mm: Array, v_mm: Array, weights: Array, field: Array, columns: Axis, rows: Axis) -> Array:
+        (count, components), (lines, width) = weights.shape, field.shape
+        dose = self._empty(count)
+        given = tuple(self._in(a) for a in (u_mm, v_mm, weights, field, *columns, *rows))
+        shared = 8 * (components * (width | 1) + components * lines + THREADS)
+        arguments = *given, lines, width, PROFILE_VOXELS, count, dose
+        self._launch(
+            "direct_dose", blocks_of(count, PROFILE_VOXELS), THREADS, arguments, np.float64, components, shared
+        )
+        return dose
+
+    def count_kept(
+        self,
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        least: Array,
+    ) -> Array:
+        counts = self._empty(len(values), np.int64)
+        # One zero seen as a whole array (`repeated_zero`) has no step from one entry to the next.
+        step = np.int64(0), np.int64(0)
+        if values.size and values.strides[1]:
+            step = stride_of(values), np.int64(1)
+        given = *self._places(values, position, centre, first, cutoff_mm), self._in(least)
+        arguments = *given, len(first) - 1, *step, len(values), counts
+        blocks = blocks_of(len(values), ROWS_PER_BLOCK)
+        self._launch("count_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+        return counts
+
+    def fill_kept(
+        self,
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        least: Array,
+        start: Array,
+        data: Array,
+        indices: Array,
+    ) -> None:
+        given = *self._places(values, position, centre, first, cutoff_mm), self._in(least), self._in(start, np.int64)
+        arguments = *given, len(first) - 1, stride_of(values), len(values), data, indices
+        blocks = blocks_of(len(values), ROWS_PER_BLOCK)
+        self._launch("fill_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+
+    def largest_near(
+        self,
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        largest: Array,
+    ) -> None:
+        count, beamlets = values.shape
+        given = self._places(values, position, centre, first, cutoff_mm)
+        arguments = *given, len(first) - 1, stride_of(values), SLAB, count, largest
+        blocks = blocks_of(beamlets, THREADS), blocks_of(count, SLAB)
+        self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
+
+    def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
+        """The array on the device, contiguous: itself if it is so already."""
+        with memory_of_the_gpu():
+            return self.device.xp.ascontiguousarray(self.device.xp.asarray(array, dtype))
+
+    def _empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
+        with memory_of_the_gpu():
+            return self.device.xp.empty(shape, dtype)
+
+    def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:
+        nodes = (self._in(a, np.int32) for a in (iv, iu))
+        return *nodes, *(self._in(a, weights.dtype) for a in (fv, fu, weights))
+
+    def _places(
+        self, values: Array, position: tuple[Array, Array], centre: tuple[Array, Array], first: Array, cutoff_mm: float
+    ) -> tuple[Any, ...]:
+        places = (self._in(a) for a in (*position, *centre))
+        return values, *places, self._in(first, np.int32), float(cutoff_mm)
+
+    def _by_node(self, iv: Array, iu: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+        """Voxels sorted by nearest node, and where each node's begin: (V,) and (Nv * Nu + 1,) int32."""
+        xp = self.device.xp
+        node = self._in(iv, np.int32) * np.int32(shape[1]) + self._in(iu, np.int32)
+        order = xp.argsort(node, kind="stable")
+        starts = xp.searchsorted(node[order], xp.arange(shape[0] * shape[1] + 1, dtype=np.int32))
+        return order.astype(np.int32), starts.astype(np.int32)
+
+    def _cells(self, row: Array, column: Array, lines: int, columns: int) -> tuple[Array, Array]:
+        """The first beamlet in each cell of the lattice, and the next one in the cell of each beamlet; -1 for none."""
+
+        def make() -> tuple[Array, Array]:
+            cell = np.asarray(row) * columns + np.asarray(column)
+            order = np.argsort(cell, kind="stable")
+            again = np.flatnonzero(cell[order][1:] == cell[order][:-1])
+            first, following = np.full(lines * columns, -1, np.int32), np.full(len(cell), -1, np.int32)
+            following[order[again]] = order[again + 1]
+            cells, begin = np.unique(cell[order], return_index=True)
+            first[cells] = order[begin]
+            return self.to_device(first), self.to_device(following)
+
+        made: tuple[Array, Array] = self._derived.get((row, column), (lines, columns), make)
+        return made
+
+    def _rows(
+        self,
+        name: str,
+        given: tuple[Any, ...],
+        count: int,
+        result: Array,
+        real: npt.DTypeLike,
+        components: int,
+        size: int,
+    ) -> None:
+        """Launch a kernel whose blocks hold the profiles of a group of voxels, `size` bytes each, in shared memory."""
+        group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
+        arguments = *given, group, count, stride_of(result), result
+        self._launch(name, blocks_of(count, group), THREADS, arguments, real, components, group * size)
+
+    def _each(
+        self, name: str, count: int, arguments: tuple[Any, ...], real: npt.DTypeLike = np.float64, components: int = 12
+    ) -> None:
+        """Launch one thread per result."""
+        self._launch(name, blocks_of(count, THREADS), THREADS, arguments, real, components)
+
+    def _launch(
+        self,
+        name: str,
+        blocks: Size,
+        threads: Size,
+        arguments: tuple[Any, ...],
+        real: npt.DTypeLike = np.float64,
+        components: int = 12,
+        shared: int = 0,
+    ) -> None:
+        """Launch a kernel; nothing to do is no launch."""
+        if shared > self.device.most_shared:
+            raise ResourceError(
+                f"kernel {name} needs {shared / 1024:.0f} KiB of a GPU's shared memory for the rows and columns of a "
+                f"beam's beamlets; this one has {self.device.most_shared / 1024:.0f} KiB per block.",
+                remedy="Use larger beamlets, or --backend numba.",
+            )
+        blocks = blocks if isinstance(blocks, tuple) else (blocks,)
+        if min(blocks) > 0:
+            typed = tuple(
+                np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments
+            )
+            self.device.launch(name, np.dtype(real), components, blocks, threads, typed, shared)

@@ -1,0 +1,66 @@
+"""The kernels on an NVIDIA GPU through CuPy: the only file that imports it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+import numpy as np
+import numpy.typing as npt
+
+from .cuda_device import Size
+from .cuda_source import options, source
+
+PLAIN_SHARED = 48 * 1024
+"""Bytes of shared memory that a kernel gets without asking for more."""
+
+
+class CupyDevice:
+    """The current GPU; a module is compiled once per device, real type and number of components, and kept on disk."""
+
+    xp = cupy
+
+    def __init__(self) -> None:
+        self.most_shared: int = cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
+        self._modules: dict[tuple[Any, ...], Any] = {}
+
+    def launch(
+        self,
+        kernel: str,
+        real: npt.DTypeLike,
+        components: int,
+        blocks: Size,
+        threads: Size,
+        arguments: Any,
+        shared: int,
+    ) -> None:
+        """Launch on the current stream; returns before the kernel has run."""
+        function = self._module(np.dtype(real), components).get_function(kernel)
+        if shared > PLAIN_SHARED:
+            function.max_dynamic_shared_size_bytes = shared
+        threads = threads if isinstance(threads, tuple) else (threads,)
+        function(blocks, threads, arguments, shared_mem=shared)
+
+    def free_bytes(self) -> int:
+        """Memory of the GPU that nobody uses."""
+        return int(cupy.cuda.Device().mem_info[0])
+
+    def to_host(self, array: Any) -> npt.NDArray[Any]:
+        """A NumPy array of the same numbers; waits for the kernels that make them."""
+        return np.asarray(cupy.asnumpy(array))
+
+    def describe(self) -> str:
+        """Name, memory and compute capability of the GPU, and the versions of CuPy and CUDA."""
+        facts = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        runtime = cupy.cuda.runtime.runtimeGetVersion()
+        name, memory_gib = facts["name"].decode(), facts["totalGlobalMem"] / 2**30
+        return (
+            f"{name}, {memory_gib:.0f} GiB, sm_{facts['major']}{facts['minor']}; CuPy {cupy.__version__}, "
+            f"CUDA {runtime // 1000}.{runtime % 1000 // 10}"
+        )
+
+    def _module(self, real: npt.DTypeLike, components: int) -> Any:
+        key = cupy.cuda.Device().id, real, components
+        if key not in self._modules:
+            self._modules[key] = cupy.RawModule(code=source(), options=options(real, components))
+        return self._modules[key]

@@ -1,0 +1,35 @@
+"""Where the arrays of the kernels on a CPU live: in the caller's memory. The CUDA kernels have the same functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def to_device(array: Array) -> Array:
+    """The array where kernels can use it again and again: a copy on a GPU, itself on a CPU."""
+    return array
+
+
+def to_host(array: Array) -> Array:
+    """What a kernel returned as a NumPy array: a copy from a GPU, itself on a CPU."""
+    return array
+
+
+def zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Zeros where kernels can use them."""
+    return np.zeros(shape, dtype)
+
+
+def repeated_zero(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """One zero seen as a whole array, which takes no memory and may not be written."""
+    return np.broadcast_to(np.zeros(1, dtype), shape)
+
+
+def room_for(array: Array) -> Array:
+    """Memory in which kernels may write what is to stand in a NumPy array: the array itself on a CPU."""
+    return array
