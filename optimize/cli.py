@@ -14,13 +14,14 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from dosecalc.errors import DosecalcError, DoseError, UsageError, VerificationError
+from dosecalc.errors import DosecalcError, DoseError, InfeasibleError, UsageError, VerificationError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
 from .options import (
     AcceptCt,
     AcceptMissing,
+    AcceptRelaxation,
     AfterChemotherapy,
     AliasesArg,
     AlphaBetaArg,
@@ -141,6 +142,7 @@ def plan_command(
     density: DensityArg = None,
     accept_missing: AcceptMissing = None,
     accept_limit: AcceptLimit = None,
+    accept_relaxation: AcceptRelaxation = None,
     accept_ct: AcceptCt = False,
     aliases: AliasesArg = None,
     patient_position: PatientPosition = None,
@@ -179,6 +181,7 @@ def plan_command(
             density=parse_densities(density or []),
             accept_missing=tuple(accept_missing or ()),
             accept_limit=tuple(accept_limit or ()),
+            accept_relaxation=tuple(accept_relaxation or ()),
             accept_ct=accept_ct,
             out=out,
             overwrite=overwrite,
@@ -205,13 +208,17 @@ def _plan(job: Job) -> None:
     from .arrangements import parse_beams
     from .job import run_job
     from .saving import refuse_outputs
-    from .scorecard import print_scorecard, timing_line
+    from .scorecard import print_conflicts, print_scorecard, timing_line
 
     refuse_outputs(job.out, overwrite=job.overwrite)
     chosen = select_backend(job.backend)
     if job.beams is not None:
         parse_beams(job.beams)
-    plan, folder = run_job(job, _progress)
+    try:
+        plan, folder = run_job(job, _progress)
+    except InfeasibleError as error:
+        print_conflicts(out_console, error.conflicts)
+        raise
     print_scorecard(out_console, plan.evaluation)
     out_console.print(timing_line(plan.provenance), highlight=False)
     start = "cold: kernels compiled" if compiled_here(chosen) else "warm: no kernel compiled"

@@ -22,7 +22,7 @@ from scipy import sparse
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals
-from .infeasible import infeasible
+from .infeasible import reach_or_explain
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .matrix import as_operator
 from .operator import Operator
@@ -102,7 +102,8 @@ def escalate(
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
     if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
-        raise infeasible(run, raised)
+        raised = reach_or_explain(run, raised)
+        reached = raised.scalars["D95"]
     kept = Kept(keep(reached, goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:

@@ -115,20 +115,23 @@ def _require(
             where=", ".join(cut),
             remedy="Use a scan and a dose grid that contain it.",
         )
-    organs = dict.fromkeys(
-        goal.structure
-        for goal in (*prescription.target_goals, *protocol.goals)
-        if goal.level == "mandatory" and not goal.only_if_contoured
-    )
+    organs: dict[str, list[str]] = {}
+    for goal in (*prescription.target_goals, *protocol.goals):
+        if goal.level == "mandatory" and not goal.only_if_contoured:
+            organs.setdefault(goal.structure, []).append(f"{protocol.origin_of(goal.id)}: goals[{goal.id}]")
     missing = [name for name in organs if name not in regions and name not in accepted]
     accept = " ".join(f"--accept-missing {shlex.quote(name)}" for name in missing)
-    _refuse_missing(missing, structures, f"Add or rename them, or accept each by name: {accept}")
+    _refuse_missing(missing, structures, f"Add or rename them, or accept each by name: {accept}", organs)
 
 
-def _refuse_missing(missing: list[str], structures: StructureSet, remedy: str) -> None:
+def _refuse_missing(
+    missing: list[str], structures: StructureSet, remedy: str, asked_by: dict[str, list[str]] | None = None
+) -> None:
+    """Refuse what is missing, with the goals (file and key) that ask for it."""
     if not missing:
         return
-    told = [name + _why_absent(name, structures) for name in missing]
+    goals = {name: f", asked for by {', '.join(keys)}" for name, keys in (asked_by or {}).items()}
+    told = [name + _why_absent(name, structures) + goals.get(name, "") for name in missing]
     raise InputError(f"structures that the protocol requires are missing: {'; '.join(told)}.", remedy=remedy)
 
 

@@ -1,72 +1,113 @@
-"""The floor dose cannot be reached: which limits would have to give, and by how much."""
+"""The floor dose cannot be reached: which limits would have to give, and by how much, together and each alone."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
 
 from dosecalc.errors import InfeasibleError
 
-from .bounds import mean_bound, prescribed
-from .goals import DoseVolumeLimit
-from .levels import LEVEL_TOLERANCE, Run, solve_level
-from .problem import Bound, Stage, StageResult
+from .alone import SECONDS, Alone, soft_bounds, tried_alone
+from .bounds import prescribed
+from .conflicts import Conflict
+from .goals import PlanGoals
+from .levels import LEVEL_TOLERANCE, Kept, Run, raise_dose, solve_level
+from .problem import Stage, StageResult
+from .relaxation import d95_bound
 from .released import target_kept
-from .sparing import kept_below
+from .stages import prescription_stage
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A mandatory limit that would have to give for the floor dose to be reached."""
+def reach_or_explain(run: Run, last: StageResult) -> StageResult:
+    """D95 raised again where a look at single limits shows how the floor is reached within all of them.
 
-    id: str
-    structure: str
-    limit_gy: float
-    needed_gy: float
+    Sorting and fixing may end where another choice of released voxels would have reached the floor.
+
+    Raises
+    ------
+    InfeasibleError
+        No such choice was found; names the limits that would have to give.
+    """
+    goals, alone = run.goals, tried_alone(run, last)
+    if alone.within is not None:
+        stage = prescription_stage(run, alone.within, (0.0, goals.target_gy), None)
+        again = raise_dose(run, stage, alone.within, Kept(0.0, None), goals.target_gy)
+        if again.scalars["D95"] >= goals.floor_gy * (1 - LEVEL_TOLERANCE):
+            return again
+    raise _infeasible(run, last, alone)
 
 
-def infeasible(run: Run, last: StageResult) -> InfeasibleError:
-    """Name the limits that would have to give for the floor, with the least sum of relative excesses."""
+def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
+    """Name the limits that would have to give for the floor: the least sum of relative excesses, and each alone."""
     goals = run.goals
-    limits = [m for m in goals.limits if m.mandatory]
-    means = [m for m in goals.means if m.mandatory]
-    bounds = prescribed(run, target_kept(run, last), goals.floor_gy)
-    hottest = np.full(goals.ptv.positions.size, min(goals.hot_spot_max_gy, goals.floor_gy * goals.hot_spot_ratio))
-    bounds.append(Bound("hot_spot", goals.ptv.positions, hottest, "hot_spot", float(hottest[0])))
-    for limit in limits:
-        voxels = kept_below(limit, last.dose_gy)
-        bounds.append(Bound(_key(limit), voxels, np.full(voxels.size, limit.limit_gy), _key(limit), limit.limit_gy))
-    soft_means = [mean_bound(run, m.id, m.region, m.limit_gy, scalar=m.id) for m in means]
-    stage = Stage(
-        "conflicts (sum of relative excess)",
-        lambda x, s: cp.sum(cp.hstack(list(s.values()))),
-        tuple(bounds),
-        tuple(soft_means),
-        dict.fromkeys(["hot_spot", *map(_key, limits), *(m.id for m in means)], (0.0, np.inf)),
-    )
-    relaxed = solve_level(run, stage, last)
-    asked = [("hot_spot", "hot_spot", goals.ptv.name, float(hottest[0]))]
-    asked += [(_key(limit), limit.id, limit.region.name, limit.limit_gy) for limit in limits]
-    asked += [(mean.id, mean.id, mean.region.name, mean.limit_gy) for mean in means]
-    conflicts = tuple(
-        Conflict(name, structure, limit_gy, limit_gy * (1 + relaxed.scalars[key]))
-        for key, name, structure, limit_gy in asked
-        if relaxed.scalars[key] > LEVEL_TOLERANCE
-    )
+    needed, limit_gy = _together(run, last)
+    names = [name for name in limit_gy if needed[name] > limit_gy[name] or name in alone.relaxation]
+    names += [name for pair in alone.pairs for name in pair if name not in names]
+    conflicts = tuple(_conflict(name, limit_gy[name], needed[name], goals, alone) for name in dict.fromkeys(names))
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
-        f"mandatory limits. For the floor, {_list(conflicts)}.",
-        remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin.",
+        f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}",
+        remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin; or accept "
+        "a relaxation with --accept-relaxation GOAL_ID=VALUE, which the report then says.",
         conflicts=conflicts,
         reached_gy=last.scalars["D95"],
     )
 
 
-def _key(limit: DoseVolumeLimit) -> str:
-    """A limit that is stated on two grids has one id and two regions."""
-    return f"{limit.id} of {limit.region.name}"
+def _proof(run: Run) -> str:
+    """Whether a bound on every plan proves it, whichever voxels are released."""
+    bound_gy = d95_bound(run, run.raised[-1])
+    if bound_gy is not None and bound_gy < run.goals.floor_gy * (1 - LEVEL_TOLERANCE):
+        return f" (proved: no plan of these beams exceeds {bound_gy:.1f} Gy)"
+    return " (found, not proved: another choice of the voxels that the limits let go might do better)"
+
+
+def _together(run: Run, last: StageResult) -> tuple[dict[str, float], dict[str, float]]:
+    """What every limit would need in Gy with the least sum of relative excesses, and its limit.
+
+    Voxels are released by the dose within the limits, then once more by what that gives.
+    """
+    first, limit_gy = _excesses(run, last)
+    again, _ = _excesses(run, first)
+    excess = min((first.scalars, again.scalars), key=lambda scalars: sum(scalars.values()))
+    gives = {name: excess[name] if excess[name] > LEVEL_TOLERANCE else 0.0 for name in limit_gy}
+    return {name: limit_gy[name] * (1 + gives[name]) for name in limit_gy}, limit_gy
+
+
+def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, float]]:
+    """The floor with the least sum of relative excesses as scalars, and the limit of each in Gy."""
+    goals = run.goals
+    names = ["hot_spot", *(["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else [])]
+    names += [m.id for m in goals.limits if m.mandatory] + [m.id for m in goals.means if m.mandatory]
+    bounds, means, limit_gy = prescribed(run, target_kept(run, sorted_by), goals.floor_gy), [], {}
+    for name in dict.fromkeys(names):
+        soft, soft_means, limit_gy[name] = soft_bounds(run, name, sorted_by)
+        bounds += soft
+        means += soft_means
+    stage = Stage(
+        "conflicts (sum of relative excess)",
+        lambda x, s: cp.sum(cp.hstack(list(s.values()))),
+        tuple(bounds),
+        tuple(means),
+        dict.fromkeys(limit_gy, (0.0, np.inf)),
+    )
+    return solve_level(run, stage, sorted_by), limit_gy
+
+
+def _conflict(name: str, limit_gy: float, needed_gy: float, goals: PlanGoals, alone: Alone) -> Conflict:
+    limit = next((m for m in goals.limits if m.id == name), None)
+    regions = {m.id: m.region.name for m in goals.means} | {m.id: m.region.name for m in reversed(goals.limits)}
+    on_volume = limit is not None and limit.unit_cc > 0
+    return Conflict(
+        id=name,
+        structure=regions.get(name, goals.ptv.name),
+        limit_gy=limit_gy,
+        needed_gy=needed_gy,
+        unit="Gy" if limit is None or not on_volume else ("cc" if limit.unit_cc == 1.0 else "%"),
+        relaxation_alone=alone.relaxation.get(name),
+        reached_without_gy=alone.reached_gy.get(name),
+        pairs=tuple(other for pair in alone.pairs if name in pair for other in pair if other != name),
+    )
 
 
 def _list(conflicts: tuple[Conflict, ...]) -> str:
@@ -74,5 +115,19 @@ def _list(conflicts: tuple[Conflict, ...]) -> str:
         f"{c.structure} ({c.id}) needs {c.needed_gy:.1f} Gy instead of {c.limit_gy:g} "
         f"(+{c.needed_gy / c.limit_gy - 1:.1%})"
         for c in conflicts
+        if c.needed_gy > c.limit_gy
     ]
     return "; ".join(parts) or "limits of the beam arrangement itself would have to change"
+
+
+def _alone_list(alone: Alone, conflicts: tuple[Conflict, ...]) -> str:
+    """The smallest relaxation of each limit by itself, what pairs make way, and what was left open."""
+    gives = [c for c in conflicts if c.relaxation_alone is not None]
+    told = [f"{c.id} gives {c.relaxation_alone:.1f} {c.unit} alone" for c in gives]
+    said = f" Or {' or '.join(told)}." if told else ""
+    if not told and alone.reached_gy:
+        pairs = ", ".join(" with ".join(pair) for pair in alone.pairs)
+        said = f" No limit alone makes way{f', but {pairs} does' if pairs else ''}."
+    if alone.untried:
+        said += f" Not settled within {SECONDS:g} s: {', '.join(alone.untried)}."
+    return said

@@ -22,6 +22,7 @@ from dosecalc.names import read_table
 from dosecalc.reading import read_ct_series, read_structures
 from dosecalc.slabs import EndCaps
 
+from .accepted import parse_relaxations
 from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
 from .densities import Densities
@@ -54,6 +55,7 @@ class Job:
     density: tuple[DensityOverride, ...] = ()
     accept_missing: tuple[str, ...] = ()
     accept_limit: tuple[str, ...] = ()
+    accept_relaxation: tuple[str, ...] = ()
     accept_ct: bool = False
     overwrite: bool = False
     dose_grid_mm: float | None = None
@@ -100,7 +102,9 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         Whatever the steps refuse; an infeasible problem leaves evaluation.json and run.json behind.
     """
     begin = time.perf_counter()
-    protocol = protocols.load(job.protocol, accept_limits=job.accept_limit, alpha_beta=job.alpha_beta)
+    accepted = parse_relaxations(job.accept_relaxation)
+    stated = protocols.load(job.protocol, accept_limits=job.accept_limit, alpha_beta=job.alpha_beta)
+    protocol = protocols.relaxed(stated, accepted)
     beams = job.beams or protocol.planning.beams
     parse_beams(beams)
     machine = load_machine(job.machine)

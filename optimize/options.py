@@ -65,6 +65,14 @@ AcceptMissing = Annotated[
     list[str] | None,
     typer.Option("--accept-missing", help="A mandatory structure that may be missing; repeatable, recorded."),
 ]
+AcceptRelaxation = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-relaxation",
+        help="GOAL_ID=VALUE: plan a mandatory limit at this value, in its unit; judged at the protocol's, recorded; "
+        "repeatable.",
+    ),
+]
 AliasesArg = Annotated[
     Path | None, typer.Option("--aliases", help='TOML of your names of organs: [Liver] and aliases = ["My liver"].')
 ]

@@ -25,8 +25,10 @@ from dosecalc.structures import StructureSet
 from dosecalc.validity import sentences, target_warnings
 from protocols.schema import Protocol
 
+from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
+from .conflicts import explained, where_of
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
@@ -34,6 +36,7 @@ from .evaluate import evaluate
 from .findings import with_findings
 from .fine_limits import with_fine_limits
 from .goals import PlanGoals, resolve_goals
+from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .limiting import priced
 from .operator import Operator
 from .prior_treatment import PriorTreatment
@@ -171,7 +174,8 @@ def plan(
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
-        voxels = _dose_voxels(anatomy, protocol, grid)
+        voxels, skipped = _dose_voxels(anatomy, protocol, grid), frozenset((*anatomy.report_only, *accept_missing))
+        goals = _goals(anatomy, protocol, grid, voxels, skipped)
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
@@ -181,9 +185,8 @@ def plan(
             voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
         )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
-    with watch.step("optimisation"):
-        skipped = frozenset((*anatomy.report_only, *accept_missing))
-        goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
+    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
+        refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
         result = escalate(operator, goals, progress=progress)
     with watch.step("reference dose"):
@@ -197,6 +200,7 @@ def plan(
         evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
     if prior is not None:
         evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
+    evaluation = against_the_protocol(evaluation, protocol)
     grid_mm = influence.grid.spacing_mm[0]
     stated = (*densities.departures, *map(str, made.applied))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
@@ -206,23 +210,37 @@ def plan(
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
+def _goals(
+    anatomy: Anatomy,
+    protocol: Protocol,
+    grid: Grid,
+    voxels: npt.NDArray[np.int64],
+    skipped: frozenset[str],
+) -> PlanGoals:
+    """The goals on voxels, unless the anatomy alone shows that they cannot be kept."""
+    goals = resolve_goals(protocol, anatomy.structures, grid, voxels, skip=skipped, lesions=anatomy.lesions)
+    with explained(protocol, anatomy.structures, grid):
+        refuse_target_in_organ(goals, protocol)
+    return goals
+
+
 def _refuse_undosed(
     grid: Grid, anatomy: Anatomy, protocol: Protocol, accept_missing: tuple[str, ...], prior: PriorTreatment | None
 ) -> None:
     """Judge an empty dose: refuses what cannot be judged, or kept, before any time is spent on it."""
     empty = Volume(grid, np.zeros(grid.shape))
     undosed = _judge(empty, anatomy, protocol, accept_missing, None)
-    _refuse_hopeless(undosed)
+    _refuse_hopeless(undosed, protocol)
     if prior is not None:
         refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
 
 
-def _refuse_hopeless(undosed: PlanEvaluation) -> None:
+def _refuse_hopeless(undosed: PlanEvaluation, protocol: Protocol) -> None:
     """Refuse a mandatory volume (liver there at all, liver to be spared) that even an empty dose does not leave."""
     lacking = tuple(g for g in undosed.goals if g.level == "mandatory" and g.assessed and not g.met and g.unit == "cc")
     if lacking:
         raise InfeasibleError(
-            "not even without dose: " + "; ".join(_lack(g) for g in lacking) + ".",
+            "not even without dose: " + "; ".join(f"{where_of(protocol, g.id)}: {_lack(g)}" for g in lacking) + ".",
             remedy="Check the contours; with these, no plan can keep the protocol.",
             conflicts=lacking,
             reached_gy=0.0,

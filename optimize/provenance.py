@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from protocols import Protocol
+from protocols import Protocol, relaxations
 from protocols.tissues import ON_THE_COMMAND_LINE
 
 
@@ -74,7 +74,7 @@ def overrides(
         if stated.origin == ON_THE_COMMAND_LINE
     )
     ct = ("a CT that looks implausible is accepted",) if accept_ct else ()
-    return (*ct, *grid, *missing, *limits, *ratios)
+    return (*ct, *relaxations(protocol), *grid, *missing, *limits, *ratios)
 
 
 @dataclass(slots=True)

@@ -43,6 +43,8 @@ class GoalResult:
     shadow_price : float or None
         Of a mandatory limit: Gy of the dose that the escalation was raising per `unit` of this limit, 0 where it does
         not bind; None where no plan was optimised.
+    accepted_limit : float or None
+        What the user accepted instead of `limit` for planning, in `unit`; `slack` and `met` are against `limit`.
     """
 
     id: str
@@ -63,6 +65,7 @@ class GoalResult:
     note: str = ""
     uncertainty: float | None = None
     shadow_price: float | None = None
+    accepted_limit: float | None = None
 
     @property
     def uncertain(self) -> bool:

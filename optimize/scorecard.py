@@ -9,6 +9,7 @@ from rich.table import Table
 
 from protocols.schema import Protocol
 
+from .conflicts import Conflict
 from .eligibility_results import Eligibility
 from .limiting import limiting, price_text
 from .outcome_results import ControlRange, ModelValue, Outcome
@@ -21,10 +22,12 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     for warning in evaluation.warnings:
         console.print(f"[yellow]warning[/yellow]: {escape(warning)}", highlight=False)
     rx = evaluation.prescription
+    accepted = [goal.id for goal in evaluation.goals if goal.accepted_limit is not None]
+    under = f" under ACCEPTED RELAXATION of {', '.join(accepted)}" if accepted else ""
     console.print(
         f"\n[bold]{rx.structure} {rx.basis} {rx.dose_gy:.1f} Gy in {evaluation.fractions} fractions[/bold] "
         f"({rx.dose_gy / evaluation.fractions:.2f} Gy per fraction, BED10 {rx.bed10_gy:.0f} Gy; "
-        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}",
+        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}",
         highlight=False,
     )
     # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
@@ -56,6 +59,15 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
         _print_eligibility(console, evaluation.eligibility)
     if evaluation.outcome is not None:
         _print_outcome(console, evaluation.outcome)
+
+
+def print_conflicts(console: Console, conflicts: tuple[object, ...]) -> None:
+    """What stands in the way of the floor: each limit, its relaxation, and the geometry behind it."""
+    told = [each for each in conflicts if isinstance(each, Conflict)]
+    if told:
+        console.print("[bold]What stands in the way of the floor[/bold]", highlight=False)
+    for each in told:
+        console.print(f"  {each.says}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_limiting(console: Console, evaluation: PlanEvaluation, says: str) -> None:
@@ -210,6 +222,8 @@ def _cells(goal: GoalResult) -> tuple[str, ...]:
     colour = {"NOT ASSESSED": "yellow", "NOT MET": "red" if goal.level == "mandatory" else "yellow"}.get(
         result, "green"
     )
+    if goal.accepted_limit is not None:
+        result += f" (accepted {goal.accepted_limit:g})"
     limit = f"{goal.comparator} {goal.limit:.1f} {goal.unit}"
     value = "" if goal.value is None else f"{goal.value:.1f}"
     slack = "" if goal.slack is None else f"{goal.slack:+.1f}"

@@ -32,6 +32,7 @@ from .radiobiology import (
     eqd2,
     lq_validity,
 )
+from .relaxing import relaxations, relaxed
 from .schema import SCHEMA_VERSION, DerivedStructure, Planning, Protocol, SidedMargin
 
 __all__ = [
@@ -81,4 +82,6 @@ __all__ = [
     "outcome_models",
     "parse_expression",
     "parse_metric",
+    "relaxations",
+    "relaxed",
 ]

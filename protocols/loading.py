@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from .collecting import collect
 from .composition import Composed, compose
+from .contradictions import contradictions
 from .errors import ProtocolError
 from .faults import faults_of, nearest
 from .files import CONSTRAINT_SET, PRESCRIPTION, PROTOCOL, invalid, parsed
@@ -71,7 +72,8 @@ def load(
         protocol = Protocol.model_validate(composed.raw, context=context)
     except ValidationError as error:
         raise invalid(PROTOCOL, origin, [*composed.faults, *_in_the_file(error, composed)]) from error
-    if faults := [*composed.faults, *faults_in(protocol), *_unknown_acceptances(protocol, accepted)]:
+    faults = [*composed.faults, *faults_in(protocol), *contradictions(protocol)]
+    if faults := [*faults, *_unknown_acceptances(protocol, accepted)]:
         raise invalid(PROTOCOL, origin, faults)
     stated = _stated(alpha_beta or {}, protocol)
     warnings = (*composed.warnings, *warnings_in(protocol))

@@ -45,7 +45,8 @@ class Provenance:
 
     `sha256` is that of the file's bytes; for a protocol of parts, of its own hash followed by those of the parts.
     `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from. `alpha_beta` is what
-    the user stated beside the file.
+    the user stated beside the file. `relaxed` holds, by id, the goals as the file states them where the user accepted
+    another value for planning (`relaxing`).
     """
 
     origin: str = ""
@@ -55,6 +56,7 @@ class Provenance:
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alpha_beta: tuple[AlphaBeta, ...] = ()
+    relaxed: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Choice(Strict):

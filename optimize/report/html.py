@@ -93,6 +93,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "per_fraction_gy": reached.dose_gy / judged.fractions,
         "biology": summary.biology(judged),
         "groups": groups,
+        "relaxed": [goal for goal in judged.goals if goal.accepted_limit is not None],
         "sources": sources,
         "second_opinion": second_opinion(judged, plan.protocol),
         "sum_rows": sum_rows(judged),
