@@ -9,7 +9,7 @@ import pytest
 
 from dosecalc.errors import InfeasibleError
 from dosecalc.influence import DoseInfluence
-from optimize.escalate import LEVEL_TOLERANCE, Escalation, escalate
+from optimize.escalate import LEVEL_TOLERANCE, Escalation, _never_cold, escalate
 from optimize.goals import PlanGoals, Region, goals_from_regions
 from optimize.matrix import MatrixInfluence
 from optimize.metrics import dose_at_volume
@@ -134,3 +134,24 @@ def test_each_lesion_reaches_the_dose_for_itself(problem) -> None:
     assert beside < 0.9 * far
     far, beside = reached(dataclasses.replace(goals, lesions=parts, floor_gy=0.0))
     assert beside == pytest.approx(far, rel=0.02)
+
+
+def test_asking_for_the_whole_target_sorts_better_than_the_room_beside_organs(problem, escalated, monkeypatch) -> None:
+    """Sort and fix is only as good as its start: from the room beside the duodenum it ends below the floor."""
+    influence, goals = problem
+    result, _ = escalated
+    monkeypatch.setattr("optimize.escalate.sorting_dose", lambda run, asked_gy: None)
+    with pytest.raises(InfeasibleError) as refusal:
+        escalate(influence, goals)
+    assert refusal.value.reached_gy < d95_gy(influence, goals, result.fluence) - 5.0
+
+
+def test_only_voxels_that_are_mostly_tumour_and_mostly_target_are_never_cold(problem) -> None:
+    """Of four voxels of 0.125 cc: all target and tumour, a sliver of tumour, a sliver of target, no tumour."""
+    _, goals = problem
+    positions = np.arange(4)
+    target = Region("PTV_opt", positions, np.array([0.125, 0.125, 0.002, 0.125]))
+    gtv = Region("GTV", positions[:3], np.array([0.125, 0.002, 0.125]))
+    small = dataclasses.replace(goals, target=target, gtv=gtv, lesions=(target,), share=np.ones(4))
+    assert small.voxel_cc == pytest.approx(0.125)
+    assert _never_cold(small).tolist() == [True, False, False, False]

@@ -52,7 +52,7 @@ PRESENT_GY = 10.0
 
 @pytest.fixture(scope="module")
 def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
-    """Five fractions: duodenum and cord D0.035cc at most 25 Gy, mean liver dose at most 15.2 Gy."""
+    """Five fractions: cord D0.035cc at most 25 Gy, mean liver dose at most 15.2 Gy, duodenum as the small case."""
     return load(write_protocol(tmp_path_factory.mktemp("protocol") / "small.toml"))
 
 
