@@ -71,9 +71,9 @@ def plan(dosecalc: Run, patient: Patient, tmp_path: Path):
     return run
 
 
-def error_line(ended: Finished) -> str:
-    """The one error line on stderr, after progress; nothing on stdout, no traceback."""
-    assert ended.out == ""
+def error_line(ended: Finished, *, answer: str = "") -> str:
+    """The one error line on stderr, after progress; nothing on stdout but an answer that begins so, no traceback."""
+    assert ended.out.startswith(answer) if answer else ended.out == ""
     assert "Traceback" not in ended.err
     lines = [line for line in ended.err.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
     assert len(lines) == 1, ended.err
@@ -140,11 +140,12 @@ def test_what_the_readers_were_asked_is_recorded() -> None:
 def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     table = tmp_path / "hu.csv"
     table.write_text("# source: a test\nhu,relative_electron_density\n-1000,0\n0,1\n3000,2.5\n")
-    tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=5.0)
+    tight = write_protocol(tmp_path / "tight.toml", duodenum_gy=4.0)
     asked = {"hu_table": table, "density": "Duodenum=1.02", "outside_body": "as_scanned", "patient_position": "hfs"}
+    asked |= {"accept_relaxation": "duodenum_max=5"}
     ended = plan(protocol=tight, accept_ct=True, **asked)
     assert ended.code == 20
-    line = error_line(ended)
+    line = error_line(ended, answer="What stands in the way of the floor\n  Duodenum D0.035cc (duodenum_max; ")
     assert "error (infeasible): " in line
     assert "Duodenum (duodenum_max) needs " in line
     assert "floor of 40 Gy" in line
@@ -156,10 +157,17 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
     conflict = next(c for c in record["conflicts"] if c["id"] == "duodenum_max")
     assert conflict["structure"] == "Duodenum"
     assert conflict["needed_gy"] > conflict["limit_gy"] == 5.0
+    assert conflict["needed_alone"] == pytest.approx(5.0 + conflict["relaxation_alone"])
+    assert conflict["where"] == f"{tight}: goals[duodenum_max].limit"
+    near = conflict["closeness"]
+    assert 0 < near["near_cc"] < near["target_cc"]
+    assert near["fall_off_gy_per_mm"] == pytest.approx((40 - 5) / near["distance_mm"])
+    assert conflict["says"] in ended.out
     run = json.loads((out / "run.json").read_text())
     assert run["exit_code"] == 20
     assert set(run) >= set(RUN_KEYS)
     assert {
+        "ACCEPTED RELAXATION of duodenum_max: Duodenum D0.035cc is planned at <= 5 Gy instead of the protocol's 4 Gy",
         "patient position HFS stated by the user",
         "a CT that looks implausible is accepted",
         "CT numbers read with the user's table: a test",
@@ -187,6 +195,10 @@ def test_an_infeasible_problem_is_an_answer(plan, tmp_path: Path) -> None:
         ({"protocol": "crlm_5xf"}, 12, ["'crlm_5xf'", "'crlm_5fx'"]),
         ({"protocol": "absent.toml"}, 12, ["absent.toml", "crlm_5fx"]),
         ({"accept_limit": "duodenum_mx"}, 12, []),
+        ({"accept_relaxation": "duodenum_max"}, 2, ["'duodenum_max'", "GOAL_ID=VALUE"]),
+        ({"accept_relaxation": "duodenum_mx=30"}, 12, ["'duodenum_mx'", "'duodenum_max'"]),
+        ({"accept_relaxation": "duodenum_max=10"}, 12, ["goals[duodenum_max].limit", "relaxes nothing"]),
+        ({"accept_relaxation": "hot_spot=120"}, 12, ["'hot_spot'", "protocol file itself"]),
         ({"machine": "generic_6vm"}, 10, ["'generic_6vm'", "generic_6mv"]),
         ({"beams": "liver_rihgt"}, 2, ["liver_rihgt", "'liver_right'"]),
         ({"beams": "90:x"}, 2, ["90:x"]),
