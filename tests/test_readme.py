@@ -26,7 +26,7 @@ def test_the_main_path_plans_the_synthetic_patient(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     run_block(0, tmp_path)
     printed = capsys.readouterr().out
-    assert "Duodenum D0.035cc" in printed
+    assert "PTV_opt D95%" in printed
     evaluation = json.loads((tmp_path / "plan1" / "evaluation.json").read_text())
     assert evaluation["status"] == "ok"
     assert evaluation["prescription"]["dose_gy"] >= 59.9

@@ -36,8 +36,7 @@ def test_limits_hold_and_the_target_is_raised_to_them(names, which) -> None:
     inside = np.sort(dose[target.positions])
     assert inside[int(0.05 * inside.size)] >= found.prescription_gy - 0.01
     assert inside[-1] <= 1.6 * found.prescription_gy + 0.1
-    assert found.prescription_gy == pytest.approx(52.0, abs=0.5)
-    assert dose[cord.positions].mean() == pytest.approx(4.0, abs=0.03)  # what binds, less the reserve of 0.02 Gy
+    assert found.prescription_gy == pytest.approx(60.0, abs=0.05)  # all that was asked for
 
 
 def test_pairs_of_neighbours_make_the_fluence_smoother(names) -> None:
