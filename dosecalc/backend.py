@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from .gpu import ADVICE, gpu_report
 
 log = logging.getLogger(__name__)
 
-BackendName = Literal["auto", "numpy", "numba", "cupy"]
 NAMES: tuple[str, ...] = ("auto", "numpy", "numba", "cupy")
 GPU_BLOCK_PAIRS = 64_000_000
 """256 MB in float32."""

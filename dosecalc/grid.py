@@ -15,7 +15,6 @@ import numpy.typing as npt
 from .errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.int64]
 Triple = tuple[float, float, float]
 IDENTITY: tuple[Triple, Triple, Triple] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

@@ -30,7 +30,6 @@ from .structures import Structure
 
 Array = npt.NDArray[Any]
 OutsideBody = Literal["nothing", "as_scanned"]
-OUTSIDE_BODY: tuple[str, ...] = ("nothing", "as_scanned")
 
 MOST_RAYS = 300
 """To the target, per beam, on which what lies outside the Body is measured."""
