@@ -234,10 +234,6 @@ class OutcomeModels(Strict):
     models: tuple[Model, ...]
     scenarios: tuple[Scenario, ...]
 
-    def of_kind(self, kind: str) -> tuple[OrganModel | TumourModel, ...]:
-        """The models of one kind, in their order."""
-        return tuple(model for model in self.models if model.kind == kind)
-
 
 @cache
 def outcome_models() -> OutcomeModels:

@@ -1,7 +1,7 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with."""
 
 from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
-from .numpy_maps import collect_field, field_maps, gather, scatter, spline_taps, tap_matrix
+from .numpy_maps import collect_field, field_maps, gather, scatter
 from .numpy_pairs import (
     blurred_squares,
     count_kept,
@@ -28,8 +28,6 @@ __all__ = [
     "room_for",
     "scatter",
     "spline_rows",
-    "spline_taps",
-    "tap_matrix",
     "to_device",
     "to_host",
     "trace",
