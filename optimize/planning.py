@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +39,10 @@ from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .limiting import priced
 from .operator import Operator
 from .prior_treatment import PriorTreatment
-from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
+from .provenance import Provenance, Stopwatch, overrides
 from .results import Certificate, GoalResult, PlanEvaluation
 from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
+from .run_record import plan_record
 from .second_opinion import FinerDose, same_model, with_second_opinion
 from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
@@ -205,8 +205,9 @@ def plan(
     stated = (*densities.departures, *map(str, made.applied))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     recorded = densities.record(machine, made)
-    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
-    record = dataclasses.replace(record, prior_treatment=prior.record if prior else None)
+    record = plan_record(
+        watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded, prior
+    )
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
@@ -404,58 +405,3 @@ def _with_stand_ins(judged: PlanEvaluation, report_only: tuple[str, ...]) -> Pla
     missing = tuple(f"{name}: missing;" for name in report_only)
     warnings = tuple(w for w in judged.warnings if not w.startswith(missing)) if missing else judged.warnings
     return dataclasses.replace(judged, goals=goals, warnings=warnings)
-
-
-def _record(
-    watch: Stopwatch,
-    protocol: Protocol,
-    machine: BeamModel,
-    influence: DoseInfluence,
-    result: Escalation,
-    anatomy: Anatomy,
-    evaluation: PlanEvaluation,
-    accepted: tuple[str, ...],
-    input_sha256: dict[str, str] | None,
-    density: dict[str, Any],
-) -> Provenance:
-    beamlets = influence.beamlets
-    return Provenance(
-        version=software_version(),
-        commit=source_commit(),
-        input_sha256=dict(input_sha256 or {}),
-        protocol=protocol.name,
-        protocol_sha256=protocol.sha256,
-        machine=machine.name,
-        machine_sha256=machine.sha256,
-        backend=influence.backend.name,
-        backend_reason=influence.backend.reason,
-        device=device(),
-        precision=influence.precision,
-        heterogeneity=influence.heterogeneity,
-        density=density,
-        grid_mm=influence.grid.spacing_mm,
-        beamlet_mm=float(beamlets.width_u_mm[0]),
-        patient_position=beamlets.beams[0].patient_position,
-        beams=tuple(_beam_record(beamlets, b) for b in range(len(beamlets.beams))),
-        threads=result.threads,
-        solver=", ".join(dict.fromkeys(level.solver for level in result.levels)),
-        seed=0,
-        levels=tuple(dataclasses.asdict(level) for level in result.levels),
-        timings_s=dict(watch.seconds),
-        peak_rss_mb=peak_rss_mb(),
-        overrides=accepted,
-        derived=anatomy.derived,
-        warnings=evaluation.warnings,
-        exit_code=0 if evaluation.accepted else 22,
-    )
-
-
-def _beam_record(beamlets: Beamlets, index: int) -> dict[str, Any]:
-    beam, part = beamlets.beams[index], beamlets.of_beam(index)
-    return {
-        "gantry_deg": beam.gantry_deg,
-        "couch_deg": beam.couch_deg,
-        "collimator_deg": beam.collimator_deg,
-        "isocentre_mm": list(beam.isocentre_mm),
-        "beamlets": part.stop - part.start,
-    }
