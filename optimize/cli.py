@@ -14,7 +14,7 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from dosecalc.errors import DosecalcError, DoseError, InfeasibleError, UsageError, VerificationError
+from dosecalc.errors import DosecalcError, DoseError, UsageError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
@@ -51,13 +51,14 @@ from .options import (
     ResampleLabels,
     ResampleSlices,
     Scenario,
+    WarmStartArg,
 )
+from .plan_verb import run_plan
 from .protocol_verbs import protocols_app, regimens_app
+from .terminal import tell
 
 if TYPE_CHECKING:
     from dosecalc.slabs import EndCaps
-
-    from .job import Job
 
 app = typer.Typer(
     name="dosecalc",
@@ -93,8 +94,8 @@ def demo_command(
     with tempfile.TemporaryDirectory(prefix="dosecalc-demo-") as scratch:
         begin = time.perf_counter()
         patient = write_synthetic_patient(Path(scratch))
-        _progress(f"synthetic patient written as DICOM in {time.perf_counter() - begin:.1f} s; reading it back")
-        _plan(
+        tell(f"synthetic patient written as DICOM in {time.perf_counter() - begin:.1f} s; reading it back")
+        run_plan(
             Job(
                 ct=Path(scratch) / "ct",
                 structures=Path(scratch) / "rtstruct.dcm",
@@ -155,6 +156,7 @@ def plan_command(
     prior_dose: PriorDose = None,
     prior_fractions: PriorFractions = None,
     recovery: Recovery = 0.0,
+    warm_start: WarmStartArg = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -163,7 +165,7 @@ def plan_command(
     from .densities import parse_densities
     from .job import Job, parse_targets
 
-    _plan(
+    run_plan(
         Job(
             ct=ct,
             structures=structures,
@@ -196,47 +198,9 @@ def plan_command(
             prior_fractions=prior_fractions,
             recovery=recovery,
             alpha_beta=_alpha_beta(alpha_beta),
+            warm_start=warm_start,
         )
     )
-
-
-def _plan(job: Job) -> None:
-    """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
-    begin = time.perf_counter()
-    from dosecalc.backend import compiled_here, select_backend
-
-    from .arrangements import parse_beams
-    from .job import run_job
-    from .saving import refuse_outputs
-    from .scorecard import print_conflicts, print_scorecard, timing_line
-
-    refuse_outputs(job.out, overwrite=job.overwrite)
-    chosen = select_backend(job.backend)
-    if job.beams is not None:
-        parse_beams(job.beams)
-    try:
-        plan, folder = run_job(job, _progress)
-    except InfeasibleError as error:
-        print_conflicts(out_console, error.conflicts)
-        raise
-    print_scorecard(out_console, plan.evaluation)
-    out_console.print(timing_line(plan.provenance), highlight=False)
-    start = "cold: kernels compiled" if compiled_here(chosen) else "warm: no kernel compiled"
-    seconds = time.perf_counter() - begin
-    out_console.print(
-        f"written: {folder} ({seconds:.0f} s from reading to report, {start})", highlight=False, soft_wrap=True
-    )
-    if plan.evaluation.status != "ok":
-        raise VerificationError(
-            f"the plan breaks a mandatory limit on the reference dose; it is saved as {folder.name} only.",
-            remedy="Look at the scorecard; report this case.",
-        )
-    if not plan.evaluation.accepted:
-        raise VerificationError(
-            "the sum with the earlier treatment breaks a mandatory limit, which the optimiser does not plan for; the "
-            f"plan is saved as {folder.name} only.",
-            remedy="Lower these limits in the protocol to what would suffice (see the scorecard), and plan again.",
-        )
 
 
 @app.command("evaluate")
@@ -377,10 +341,6 @@ def _logging_errors_only() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _progress(text: str) -> None:
-    err_console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _dose_grid(spacing_mm: float | None) -> float | None:

@@ -101,6 +101,12 @@ def fluence_arrays(fluence: Array, beamlets: Beamlets, *, interrupted: bool) -> 
     }
 
 
+def write_fluence(folder: Path, fluence: Array, beamlets: Beamlets, *, interrupted: bool) -> None:
+    """Write the fluence file into a folder."""
+    arrays: dict[str, Any] = fluence_arrays(fluence, beamlets, interrupted=interrupted)
+    np.savez_compressed(folder / FLUENCE_FILE, **arrays)
+
+
 def read_earlier_plan(folder: str | Path) -> EarlierPlan:
     """The fluence file of an output folder.
 

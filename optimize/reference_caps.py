@@ -91,8 +91,7 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
         for name, voxels in found.beyond.items():
             run.master.active[name] = np.union1d(run.master.active[name], voxels)
         run.progress(
-            f"reference dose of {found.voxels} voxels: worst beyond its limit by {found.worst_gy:.3f} Gy; solved again "
-            f"with {sum(voxels.size for voxels in found.beyond.values())} of them"
+            f"reference dose of {found.voxels} voxels: worst beyond its limit by {found.worst_gy:.3f} Gy; solved again"
         )
         try:
             result = solve_level(run, dataclasses.replace(stage, means=found.means), result)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from dosecalc.beams import Beamlets
+from dosecalc.errors import InterruptedPlanError, VerificationError
 from dosecalc.influence import DoseInfluence
 from dosecalc.machine import BeamModel
 from protocols.schema import Protocol
@@ -59,9 +60,16 @@ def plan_record(
         overrides=accepted,
         derived=anatomy.derived,
         warnings=evaluation.warnings,
-        exit_code=0 if evaluation.accepted else 22,
+        exit_code=_exit_code(evaluation),
+        interrupted=result.interrupted,
         prior_treatment=prior.record if prior else None,
     )
+
+
+def _exit_code(evaluation: PlanEvaluation) -> int:
+    if not evaluation.accepted:
+        return VerificationError.exit_code
+    return InterruptedPlanError.exit_code if evaluation.interrupted else 0
 
 
 def _beam_record(beamlets: Beamlets, index: int) -> dict[str, Any]:
