@@ -168,7 +168,8 @@ def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | N
     tried, enough = list[StageResult](), False
     if warm_start is not None:
         before = warm_result(run, warm_start)
-        tried.append(_resorted(run, before, warm=True))
+        seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
+        tried.append(_resorted(run, before, before.scalars["D95"]))
         kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
         enough = warm_start.finished and kept
     if not enough:
@@ -206,13 +207,11 @@ def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
     return _resorted(run, last)
 
 
-def _resorted(run: Run, last: StageResult, *, warm: bool = False) -> StageResult:
-    """D95 raised with voxels released by the last dose, re-sorted until that gains nothing."""
-    goals, reached = run.goals, 0.0
-    for number in range(1 + MAX_RESORTS):
+def _resorted(run: Run, last: StageResult, reached: float = 0.0) -> StageResult:
+    """D95 raised with voxels released by the last dose, re-sorted until that gains nothing on what was reached."""
+    goals = run.goals
+    for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
-        if warm and number == 0:
-            seed_rows(run, stage, last)
         last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
         gained = last.scalars["D95"] - reached
         reached = last.scalars["D95"]

@@ -1,4 +1,4 @@
-"""What `dosecalc demo` and `dosecalc plan` do with a job: refuse cheaply, run it, print, and end with the right code."""
+"""What `dosecalc demo` and `dosecalc plan` do with a job: refuse cheaply, run it, print, end with the right code."""
 
 from __future__ import annotations
 

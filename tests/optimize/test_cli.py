@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from dosecalc.dicom import write_rtdose
 from dosecalc.grid import Volume
 from dosecalc.reading import read_ct_series
 from optimize.arrangements import parse_beams
+from optimize.interruption import INTERRUPTED
 from optimize.job import Job
+from optimize.rounds import Rounds
 
 from .conftest import Finished, Run
 from .small_case import ACCEPTED, RUN_KEYS, Patient, write_protocol
@@ -280,6 +283,36 @@ def test_an_interruption_says_so(plan, monkeypatch, tmp_path: Path) -> None:
     assert "interrupted; nothing was written" in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_terminated_optimisation_leaves_the_best_plan_marked(plan, monkeypatch, tmp_path: Path) -> None:
+    """SIGTERM in the first round after D95 has reached the floor; then a plan of other beams cannot start from it."""
+    told = Rounds.told
+
+    def terminated(rounds: Rounds, level: str, number: int, *rest: object) -> None:
+        told(rounds, level, number, *rest)
+        if len(rounds._took) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rounds, "told", terminated)
+        ended = plan()
+    assert ended.code == 23, ended.err
+    assert "error (interrupted_plan): the optimisation was interrupted; out holds the best plan" in ended.err
+    assert "plan ok, INTERRUPTED" in " ".join(ended.out.split())
+    out = tmp_path / "out"
+    judged, record = (json.loads((out / name).read_text()) for name in ("evaluation.json", "run.json"))
+    assert (judged["status"], judged["interrupted"], judged["warnings"][0]) == ("ok", True, INTERRUPTED)
+    assert judged["certificate"]["max_violation_gy"] <= 0.01
+    assert judged["certificate"]["gap_fixed"] is None
+    assert (record["interrupted"], record["exit_code"]) == (True, 23)
+    assert "Plan status: OK, INTERRUPTED" in (out / "report.html").read_text()
+    rounds = re.findall(r"PTV_opt D95 \(Gy\), round \d: \d+ rows, D95 .* Gy, .*; \d+ s, at least \d+ s left", ended.err)
+    assert rounds
+    refused = plan(warm_start=out, beams="0:0,90,180", out=tmp_path / "next")
+    assert refused.code == 10
+    assert "it has 4 beams, this plan has 3" in error_line(refused)
+    assert not (tmp_path / "next").exists()
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--bemas", "9"), ("plan",), ("frobnicate",), ("protocols", "show")])
