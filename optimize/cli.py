@@ -53,6 +53,7 @@ from .options import (
     Scenario,
 )
 from .protocol_verbs import protocols_app, regimens_app
+from .study_verb import study_command
 
 if TYPE_CHECKING:
     from dosecalc.slabs import EndCaps
@@ -72,6 +73,7 @@ app.add_typer(protocols_app, name="protocols")
 app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
 app.command("gamma")(gamma_command)
+app.command("study")(study_command)
 
 DOSE_GRID_MM = 0.5, 10.0
 DEMO_GRID_MM = 3.0
