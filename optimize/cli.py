@@ -18,6 +18,7 @@ from dosecalc.errors import DosecalcError, DoseError, UsageError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
+from .gamma_verb import gamma_command
 from .machine_verbs import machines_app
 from .options import (
     AcceptCt,
@@ -55,6 +56,7 @@ from .options import (
 )
 from .plan_verb import run_plan
 from .protocol_verbs import protocols_app, regimens_app
+from .study_verb import study_command
 from .terminal import tell
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ app = typer.Typer(
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
+app.command("gamma")(gamma_command)
+app.command("study")(study_command)
 
 DOSE_GRID_MM = 0.5, 10.0
 DEMO_GRID_MM = 3.0

@@ -123,7 +123,7 @@ def run_job(job: Job, progress: Callable[[str], None], on_round: OnRound = lambd
     angles = parse_beams(beams, position)
     found = _read_structures(job, ct)
     prior = read_prior(job.prior_dose, job.prior_fractions, job.recovery, found.frame_of_reference_uid)
-    hashes = _input_hashes(job)
+    hashes = input_hashes(job)
     try:
         with rescued(job.out, progress) as on_fluence:
             made = plan(
@@ -261,7 +261,8 @@ def _save_infeasible(
     save_infeasible(job.out, evaluation, record, overwrite=job.overwrite)
 
 
-def _input_hashes(job: Job) -> dict[str, str]:
+def input_hashes(job: Job) -> dict[str, str]:
+    """SHA-256 of every input file of a job, by what it is."""
     named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
     named |= {"hu_table": job.hu_table, "prior_dose": job.prior_dose}
     named |= {"warm_start": None if job.warm_start is None else job.warm_start / FLUENCE_FILE}
