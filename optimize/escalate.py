@@ -132,10 +132,9 @@ def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> E
     """All levels in their order."""
     goals, rounds = run.goals, run.master.rounds
     rounds.expect(FEWEST_LEVELS)
-    raised = _raise_prescription(run, open_dose_gy, warm_start)
+    raised = _raised_on_reference(run, _raise_prescription(run, open_dose_gy, warm_start))
     if raised.scalars["D95"] < goals.floor_gy * (1 - LEVEL_TOLERANCE):
-        raised = reach_or_explain(run, raised)
-    raised = _raised_on_reference(run, raised)
+        raised = _raised_on_reference(run, reach_or_explain(run, raised))
     kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
@@ -225,10 +224,11 @@ def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:
     level = next(each for each in reversed(run.raised) if each.result is raised)
     if fast_error_gy(run, level.stage, raised) <= VISIBLE_GY:
         return raised
-    again, _ = held_on_reference(run, level.stage, raised)
-    run.raised.append(dataclasses.replace(level, result=again))
+    stage, again = held_on_reference(run, level.stage, raised)
+    run.raised.append(dataclasses.replace(level, stage=stage, result=again))
+    # What was feasible by the fast dose alone counts no more.
     run.best = None
-    remember(run, level.stage, again, again.scalars["D95"])
+    remember(run, stage, again, again.scalars["D95"])
     return again
 
 
@@ -255,7 +255,8 @@ def _serve_lesser_goals(run: Run, last: StageResult, kept: Kept) -> StageResult:
         stage = lesser_stage(run, keeps, kept, optimal_bounds(run, served, kept))
         served = solve_level(run, stage, served)
     remember(run, stage, served, kept.d95_gy)
-    served, _ = held_on_reference(run, stage, served)
+    stage, served = held_on_reference(run, stage, served)
+    remember(run, stage, served, kept.d95_gy)
     return served
 
 

@@ -27,8 +27,8 @@ def best_so_far(run: Run) -> Feasible:
     """
     if run.best is None:
         raise InterruptionError(
-            f"interrupted before any fluence had PTV_opt D95 at the floor of {run.goals.floor_gy:g} Gy within the "
-            "mandatory limits.",
+            f"interrupted before any fluence had {run.goals.target.name} D95 at the floor of {run.goals.floor_gy:g} Gy "
+            "within the mandatory limits.",
             remedy="Let it run longer, or start from an earlier plan.",
         )
     run.progress(

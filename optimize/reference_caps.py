@@ -65,7 +65,7 @@ def fast_error_gy(run: Run, stage: Stage, result: StageResult) -> float:
     return float(np.abs(exact - result.dose_gy[inside]).max(initial=0.0))
 
 
-def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[StageResult, float]:
+def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stage, StageResult]:
     """Solve a level again until its hard bounds hold on the reference dose.
 
     Parameters
@@ -78,13 +78,11 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
 
     Returns
     -------
-    StageResult
-        The last one.
-    float
-        How far the worst voxel or mean near its bound is beyond it on the reference dose, Gy; 0 or less where all hold.
-        The evaluation of the plan looks at every voxel.
+    Stage, StageResult
+        The last one that was solved, and its result. Where a bound stays exceeded on the reference dose that is told;
+        whether the plan is accepted says its evaluation, which looks at every voxel.
     """
-    found = look(run, stage, result)
+    solved, found = stage, look(run, stage, result)
     for _ in range(MAX_LOOKS - 1):
         if found.worst_gy <= 0:
             break
@@ -94,13 +92,14 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
             f"reference dose of {found.voxels} voxels: worst beyond its limit by {found.worst_gy:.3f} Gy; solved again"
         )
         try:
-            result = solve_level(run, dataclasses.replace(stage, means=found.means), result)
+            again = dataclasses.replace(stage, means=found.means)
+            result, solved = solve_level(run, again, result), again
         except InfeasibleError:
             break
         found = look(run, stage, result)
     if found.worst_gy > 0:
         run.progress(f"on the reference dose a limit stays exceeded by {found.worst_gy:.3f} Gy")
-    return result, found.worst_gy
+    return solved, result
 
 
 def look(run: Run, stage: Stage, result: StageResult) -> Look:
@@ -110,8 +109,9 @@ def look(run: Run, stage: Stage, result: StageResult) -> Look:
     hard = [b for b in stage.bounds if b.scalar is None or np.isfinite(stage.scalars[b.scalar][1])]
     near = [b.positions[b.excess_gy(result.dose_gy, result.scalars) > -near_gy] for b in hard]
     x = result.fluence / run.master.unit_fluence
-    full = [mean for mean in stage.means if mean.scalar is None and mean.row @ x > mean.level_gy - near_gy]
     regions = {mean.id: mean.region for mean in run.goals.means} | {PTV_MEAN: run.goals.ptv}
+    means = [mean for mean in stage.means if mean.scalar is None and mean.name in regions]
+    full = [mean for mean in means if mean.row @ x > mean.level_gy - near_gy]
     voxels = np.unique(np.concatenate([*near, *(regions[mean.name].positions for mean in full)]))
     # Bounds of both senses read a dose that was not looked at as kept.
     exact = np.full(result.dose_gy.size, np.nan)
