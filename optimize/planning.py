@@ -41,8 +41,9 @@ from .limiting import priced
 from .operator import Operator
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
+from .remaining import less_earlier, told_of_earlier
 from .results import Certificate, GoalResult, PlanEvaluation
-from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
+from .retreatment import refuse_spent, with_prior
 from .second_opinion import FinerDose, same_model, with_second_opinion
 from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
@@ -144,7 +145,7 @@ def plan(
     reading_overrides : tuple of str
         What the user asked the readers to accept, in words, for the run record.
     prior : PriorTreatment, optional
-        An earlier treatment: the finished plan is judged on the sum as well. The optimiser does not know of it.
+        An earlier treatment: limits of organs are held, and judged, on the sum with it too.
     progress : callable, optional
         Told in a line what is being done.
 
@@ -185,9 +186,10 @@ def plan(
             voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
         )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
-    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
+    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid), told_of_earlier(prior):
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
+        goals = less_earlier(goals, protocol, anatomy.structures, prior)
         result = escalate(operator, goals, progress=progress)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
@@ -366,8 +368,8 @@ def _with_sum(
     accept_missing: tuple[str, ...],
     prior: PriorTreatment,
 ) -> PlanEvaluation:
-    """The evaluation with organ goals on the sum with an earlier treatment, and that nobody planned for it."""
-    summed = with_prior(
+    """The evaluation with organ goals on the sum with an earlier treatment."""
+    return with_prior(
         judged,
         dose,
         anatomy.structures.without(anatomy.report_only),
@@ -376,7 +378,6 @@ def _with_sum(
         accepted_missing=(*accept_missing, *anatomy.report_only),
         cut_structures=anatomy.cut,
     )
-    return dataclasses.replace(summed, warnings=(NOT_OPTIMISED, *summed.warnings))
 
 
 def _doubted(
