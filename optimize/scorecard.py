@@ -145,7 +145,7 @@ def _print_eligibility(console: Console, found: Eligibility) -> None:
     for row in found.rules:
         if row.verdict != "eligible":
             value = "" if row.value is None else f": {row.value:.0f}{' ' + row.unit if row.unit else ''}"
-            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}"
+            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}; {row.cited}"
             console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
