@@ -94,8 +94,9 @@ class DoseVolumeLimit:
 
     def caps_at(self, positions: Array) -> npt.NDArray[np.float64]:
         """The same for some positions of the region."""
-        caps: npt.NDArray[np.float64] = self.caps_gy[np.searchsorted(self.region.positions, positions)]
-        return caps
+        if self.left_gy is None:
+            return np.full(positions.size, self.limit_gy)
+        return np.maximum(self.left_gy[np.searchsorted(self.region.positions, positions)], 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
