@@ -22,7 +22,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from dosecalc.errors import InfeasibleError
+from dosecalc.errors import InfeasibleError, InputError
 from dosecalc.structures import StructureSet
 from protocols import Protocol, dose_of_eqd2, eqd2
 from protocols.tissues import alpha_beta_of
@@ -46,11 +46,19 @@ def less_earlier(
         Which of them are targets: their goals stay those on the present dose.
     prior : PriorTreatment, optional
         None: the goals as they are.
+
+    Raises
+    ------
+    InputError
+        The goals do not say where their voxels lie.
     """
     if prior is None:
         return goals
     if goals.centres_mm is None:
-        raise ValueError("the places of the voxels are needed to find the earlier dose in them.")
+        raise InputError(
+            "the goals do not say where their voxels lie, so the earlier dose in them is not known.",
+            remedy="Resolve the goals with centres_mm.",
+        )
     organs = {goal.id: goal.structure for goal in protocol.goals if not on_target(goal, structures)}
     left = _Left(prior, protocol, goals.centres_mm, organs)
     return dataclasses.replace(

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dosecalc.errors import InfeasibleError
+from dosecalc.errors import InfeasibleError, InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.influence import DoseInfluence
 from dosecalc.structures import StructureSet
@@ -96,6 +96,9 @@ def test_no_earlier_dose_leaves_every_goal_as_it_is(problem: tuple[DoseInfluence
     nothing = PriorTreatment(Volume(planned.dose.grid, np.zeros(planned.dose.grid.shape)), 5)
     left = less_earlier(goals, planned.protocol, structures, nothing)
     assert all(a is b for a, b in zip(left.limits, goals.limits, strict=True))
+    nowhere = dataclasses.replace(goals, centres_mm=None)
+    with pytest.raises(InputError, match="where their voxels lie"):
+        less_earlier(nowhere, planned.protocol, structures, nothing)
     assert [mean.left_gy for mean in left.means] == [mean.limit_gy for mean in goals.means]
 
 
