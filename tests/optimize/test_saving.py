@@ -16,6 +16,7 @@ import optimize.saving
 from dosecalc.dicom import read_rtdose, read_rtstruct
 from dosecalc.errors import OutputError
 from optimize.evaluate import evaluate
+from optimize.fluence_file import fluence_arrays
 from optimize.planning import Plan
 from optimize.saving import refuse_existing, save_infeasible, save_plan
 
@@ -109,9 +110,11 @@ def test_histograms_start_with_the_whole_volume_and_never_rise(folder: Path, pla
 
 def test_the_fluence_file_repeats_the_dose(folder: Path, planned: Plan) -> None:
     with np.load(folder / "fluence.npz", allow_pickle=False) as saved:
-        assert set(saved) == {"fluence", "beam_index", "u_mm", "v_mm", "width_u_mm", "width_v_mm"}
+        assert set(saved) == set(fluence_arrays(planned.fluence, planned.beamlets, interrupted=False))
+        assert not saved["interrupted"]
         np.testing.assert_array_equal(saved["fluence"], planned.fluence)
-        assert all(saved[key].shape == planned.fluence.shape for key in saved)
+        of_beamlets = ("beam_index", "u_mm", "v_mm", "width_u_mm", "width_v_mm")
+        assert all(saved[key].shape == planned.fluence.shape for key in of_beamlets)
         np.testing.assert_array_equal(saved["u_mm"], planned.beamlets.u_mm)
 
 
