@@ -19,6 +19,7 @@ from dosecalc.errors import OptimisationError
 from .bounds import hard_bounds, mean_bound
 from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
+from .organ_risk import RISK
 from .prices import WORTH_PRICING, shadow_prices
 from .problem import Bound, MeanBound, Stage, StageResult
 from .sparing import kept_below
@@ -125,6 +126,7 @@ def _goals_without(goals: PlanGoals, names: tuple[str, ...]) -> PlanGoals:
         hot_spot_ratio=np.inf if hot else goals.hot_spot_ratio,
         hot_spot_max_gy=np.inf if hot else goals.hot_spot_max_gy,
         ptv_mean_max_gy=np.inf if "ptv_mean" in names else goals.ptv_mean_max_gy,
+        risk=None if RISK in names else goals.risk,
     )
 
 
@@ -138,6 +140,8 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
     if name == "ptv_mean":
         limit_gy = goals.ptv_mean_max_gy
         return [], [mean_bound(run, name, goals.ptv, limit_gy, scalar=name)], limit_gy
+    if name == RISK and run.tangents is not None:
+        return [], run.tangents.bounds(soft=True), run.tangents.limit.limit_gy
     means = [m for m in goals.means if m.id == name]
     if means:
         return [], [mean_bound(run, name, m.region, m.limit_gy, scalar=name) for m in means], means[0].limit_gy

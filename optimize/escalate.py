@@ -21,15 +21,18 @@ from scipy import sparse
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
+from .escalation_results import LadderEnd, RiskEnd
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
+from .ladder import Climbed, asked_of, take_rung
+from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, risk_end, solve_level
 from .matrix import as_operator
 from .operator import Operator
 from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
+from .risk import Tangents
 from .smoothness import roughness
 from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
@@ -49,7 +52,7 @@ class Escalation:
     """The optimised fluence (B,), MU-equivalents course total, and how it came about.
 
     `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
-    the share `gap_bound` above what that level reached (`relaxation`).
+    the share `gap_bound` above what that level reached (`relaxation`). `ladder` and `risk` say how these modes ended.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -61,6 +64,8 @@ class Escalation:
     kkt: float
     bound_gy: float | None
     stop: Stop
+    ladder: LadderEnd | None = None
+    risk: RiskEnd | None = None
 
 
 def escalate(
@@ -90,21 +95,23 @@ def escalate(
     OptimisationError
         No solver succeeded.
     """
-    operator = as_operator(influence)
+    operator, goals = as_operator(influence), asked_of(goals)
     voxels, beamlets = operator.shape
     goals.check_covered(voxels)
     start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
         Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
-        _never_cold(goals), {}, [], [],
+        _never_cold(goals), {}, [], [], Tangents(goals.risk) if goals.risk is not None else None,
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
     if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raised = reach_or_explain(run, raised)
-        reached = raised.scalars["D95"]
-    kept = Kept(keep(reached, goals.target_gy), None)
+    climbed = take_rung(run, raised) if goals.rungs else None
+    if climbed is not None:
+        run, raised, goals = climbed.run, climbed.raised, climbed.run.goals
+    kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
         range_gy = (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy)
@@ -112,17 +119,19 @@ def escalate(
         raised = raise_dose(run, stage, raised, Kept(0.0, kept.gtv_gy), goals.target_gy)
         kept = Kept(keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     final = _serve_lesser_goals(run, raised, kept)
-    fluence = final.fluence * _normalisation(run, final)
-    return _with_certificate(run, fluence, kept, final.record.threads)
+    return _with_certificate(run, final, kept, climbed)
 
 
-def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Escalation:
+def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed | None) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
+    factor = _normalisation(run, final)
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
-    vouched = (gap, distance, residual, bound_gy, what_stopped(run))
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
+    stop = climbed.stop if climbed is not None and climbed.stop is not None else what_stopped(run)
+    vouched = (gap, distance, residual, bound_gy, stop, climbed.end if climbed is not None else None)
+    risk = risk_end(run, certified, final.dose_gy * factor)
+    return Escalation(final.fluence * factor, kept.d95_gy, tuple(run.levels), final.record.threads, *vouched, risk)
 
 
 def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
