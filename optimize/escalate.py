@@ -24,11 +24,11 @@ from .certificate import gap_fixed, kkt_residual
 from .escalation_results import LadderEnd, RiskEnd
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
-from .ladder import Climbed, asked_of, take_rung
+from .ladder import Climbed, asked_of, stop_of, take_rung
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, risk_end, solve_level
 from .matrix import as_operator
 from .operator import Operator
-from .prices import Stop, what_stopped
+from .prices import Stop
 from .problem import RESERVE_GY, Master, StageResult
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
@@ -128,8 +128,7 @@ def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
-    stop = climbed.stop if climbed is not None and climbed.stop is not None else what_stopped(run)
-    vouched = (gap, distance, residual, bound_gy, stop, climbed.end if climbed is not None else None)
+    vouched = (gap, distance, residual, bound_gy, stop_of(run, climbed), climbed.end if climbed is not None else None)
     risk = risk_end(run, certified, final.dose_gy * factor)
     return Escalation(final.fluence * factor, kept.d95_gy, tuple(run.levels), final.record.threads, *vouched, risk)
 

@@ -64,6 +64,16 @@ def take_rung(run: Run, raised: StageResult) -> Climbed:
     return _take_mean_rung(run, raised) if _on_mean(run.goals.rungs) else _take_edge_rung(run, raised)
 
 
+def stop_of(run: Run, climbed: Climbed | None) -> Stop:
+    """What stopped the escalation: on a ladder, what stops the next rung, if there is one."""
+    if climbed is None:
+        return what_stopped(run)
+    if climbed.stop is not None:
+        return climbed.stop
+    stop = what_stopped(run)
+    return dataclasses.replace(stop, says=f"The highest rung, {climbed.end.rung_gy:g} Gy, is planned. {stop.says}")
+
+
 def _on_mean(rungs: tuple[LadderRung, ...]) -> bool:
     return any(rung.basis == "mean_PTV" for rung in rungs)
 

@@ -25,6 +25,22 @@ def priced(
     return found, EscalationEnd(*ended, mode, ladder, risk)
 
 
+def mode_text(ended: EscalationEnd) -> str:
+    """How the dose was chosen, where that was not as high as the limits let it; empty otherwise."""
+    if ended.ladder is not None:
+        rungs = ", ".join(f"{dose:g}" for dose in ended.ladder.rungs_gy)
+        basis = "mean dose of the PTV" if ended.ladder.basis == "mean_PTV" else "D95"
+        return f"Ladder of {rungs} Gy ({basis}): the highest rung at which every mandatory limit holds was optimised."
+    if ended.risk is not None:
+        risk = ended.risk
+        return (
+            f"Dose chosen by the complication probability of {risk.structure} ({risk.model}): at most "
+            f"{risk.limit_pct:g} %; {risk.raised_pct:.1f} % where the target's dose was settled, {risk.pct:.1f} % in "
+            f"the finished plan (gEUD {risk.eud_gy:.1f} of {risk.limit_eud_gy:.1f} Gy EQD2; {risk.cuts} tangents)."
+        )
+    return ""
+
+
 def limiting(judged: PlanEvaluation) -> list[tuple[str, GoalResult]]:
     """Rows of "What limits the dose": binding limits, then those at their limit, then what binds next."""
     ended = judged.escalation

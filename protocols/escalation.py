@@ -81,14 +81,16 @@ class IsoNtcp(Strict):
         return next(m for m in outcome_models().models if isinstance(m, Lyman) and m.id == self.model)
 
 
-def check_rungs(rungs: tuple[LadderRung, ...], cap_gy: float | None, isodose: float | None) -> None:
-    """Refuse rungs that are no ladder: on several bases, out of order, above the cap, at another isodose.
+def check_rungs(
+    rungs: tuple[LadderRung, ...], cap_gy: float | None, isodose: float | None, mean_max_gy: float | None
+) -> None:
+    """Refuse rungs that are no ladder: on several bases, out of order, above what bounds them, at another isodose.
 
     Parameters
     ----------
     rungs : tuple of LadderRung
-    cap_gy : float or None
-        Of the prescription; None where it has a fault of its own.
+    cap_gy, mean_max_gy : float or None
+        Cap and largest mean of the PTV; None where the prescription has none or a fault there.
     isodose : float or None
         Of the hot spot, as a share of the maximum.
     """
@@ -98,7 +100,10 @@ def check_rungs(rungs: tuple[LadderRung, ...], cap_gy: float | None, isodose: fl
     doses = [rung.dose_gy for rung in rungs]
     if doses != sorted(set(doses)):
         raise fault(f"rungs go upwards, each once, got {', '.join(f'{dose:g}' for dose in doses)} Gy.")
-    if cap_gy is not None and doses and doses[-1] > cap_gy:
+    if "mean_PTV" in bases:
+        if mean_max_gy is None or mean_max_gy < doses[-1]:
+            raise fault("rungs on the mean of the PTV need ptv_mean_max, not below the highest of them.")
+    elif cap_gy is not None and doses and doses[-1] > cap_gy:
         raise fault(f"the rung of {doses[-1]:g} Gy lies above the cap of {cap_gy:g} Gy.")
     for rung in rungs:
         if rung.isodose_pct is not None and isodose is not None and abs(rung.isodose_pct - 100.0 * isodose) > 1e-6:

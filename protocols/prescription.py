@@ -173,7 +173,13 @@ class Prescription(Strict):
         if "escalation" in info.data and (info.data["escalation"] == "ladder") != bool(rungs):
             raise fault('rungs go with escalation = "ladder", which needs at least one.')
         cap, hot_spot = info.data.get("cap"), info.data.get("hot_spot")
-        check_rungs(rungs, cap.dose_gy if cap else None, hot_spot.isodose if hot_spot else None)
+        mean = info.data.get("ptv_mean_max")
+        check_rungs(
+            rungs,
+            cap.dose_gy if cap else None,
+            hot_spot.isodose if hot_spot else None,
+            mean.limit if mean else None,
+        )
         return rungs
 
     @field_validator("iso_ntcp")
@@ -207,7 +213,7 @@ class Prescription(Strict):
 
     @property
     def basis_words(self) -> str:
-        """The dose that is prescribed, as a metric: an isodose at the periphery is judged as the D95 it stands for."""
+        """What the dose is measured as: an isodose at the periphery is judged as the D95 it stands for."""
         return "D95" if self.basis == "periphery_isodose" else self.basis
 
     @property

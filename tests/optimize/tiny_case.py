@@ -14,7 +14,7 @@ from optimize.risk import RiskLimit
 from protocols.escalation import LadderRung
 from protocols.outcome_models import Lyman
 
-BEAMLETS, FRACTIONS, HOT_RATIO, ORGAN_GY, TARGET_GY = 12, 6, 1.6, 32.0, 80.0
+BEAMLETS, FRACTIONS, HOT_RATIO, ORGAN_GY, TARGET_GY = 12, 6, 1.6, 42.0, 150.0
 # Ten, ten and forty voxels of one size: 5 % of the target is less than a voxel, so that D95 is its minimum.
 TARGET, ORGAN, LIVER = np.arange(10), np.arange(10, 20), np.arange(20, 60)
 
@@ -50,7 +50,7 @@ def rung(dose_gy: float, basis: Any = "D95") -> LadderRung:
 
 
 def goals(organ_gy: float = ORGAN_GY, **changed: Any) -> PlanGoals:
-    """Raise the target to 80 Gy below a maximum of the organ."""
+    """Raise the target below a maximum of the organ."""
     limit = DoseVolumeLimit("organ_max", True, region("Organ", ORGAN), organ_gy, 0.0)
     plain = goals_from_limits(region("PTV", TARGET), [limit], target_gy=TARGET_GY, hot_spot_ratio=HOT_RATIO)
     return dataclasses.replace(plain, **changed)

@@ -67,6 +67,7 @@ def test_the_regimens_of_the_reviews_are_ready_to_plan() -> None:
         "crlm_40_1fx": (1, 35, 40, 40),
         "crlm_45_3fx": (3, 45, 45, 45),
         "crlm_50_5fx": (5, 50, 50, 50),
+        "crlm_50_60_5fx_ladder": (5, 50, 60, 60),
         "crlm_60_3fx": (3, 60, 60, 60),
         "crlm_60_5fx": (5, 60, 60, 60),
         "crlm_60_5fx_60pct": (5, 50, 60, 60),

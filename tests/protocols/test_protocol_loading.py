@@ -166,8 +166,11 @@ def test_a_protocol_has_goals(tmp_path: Path) -> None:
 
 
 def test_an_isodose_prescription_names_its_isodose(tmp_path: Path) -> None:
+    path = edited(tmp_path, ('basis = "D95"', 'basis = "periphery_isodose"\nisodose_pct = 60'))
+    assert load(path).prescription.isodose_pct == 60
+    # The maximum would be held to another isodose than the one that is prescribed to.
     path = edited(tmp_path, ('basis = "D95"', 'basis = "periphery_isodose"\nisodose_pct = 80'))
-    assert load(path).prescription.isodose_pct == 80
+    assert "prescription.hot_spot: isodose 0.6 is not the 80 % isodose" in fault_of(path)
 
 
 def test_a_critical_volume_may_repeat_what_it_says(tmp_path: Path) -> None:
