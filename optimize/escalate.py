@@ -124,7 +124,7 @@ def escalate(
 
 def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed | None) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
-    factor = _normalisation(run, final)
+    factor = _normalisation(run, final, kept)
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
@@ -194,21 +194,28 @@ def _serve_lesser_goals(run: Run, last: StageResult, kept: Kept) -> StageResult:
     return served
 
 
-def _normalisation(run: Run, final: StageResult) -> float:
-    """Factor that brings a D95 above the cap down to it.
+def _normalisation(run: Run, final: StageResult, kept: Kept) -> float:
+    """Factor that brings a D95 above the cap down to it, as far as every lesion keeps what was reached.
 
     Level 4 may lift voxels that D95 lets go above the cap, and D95 with them. Less fluence keeps every upper limit,
     and limits relative to D95 do not notice.
     """
-    region, full = run.goals.target, run.goals.share == 1.0
-    dose, cc = final.dose_gy[region.positions[full]], region.cc[full]
-    order = np.argsort(-dose)
-    reached = dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())]
-    highest = run.goals.cap_gy + RESERVE_GY
+    goals = run.goals
+    region, full = goals.target, goals.share == 1.0
+    relative = final.dose_gy[region.positions] / goals.share
+    reached, highest = _d95(relative[full], region.cc[full]), goals.cap_gy + RESERVE_GY
     if reached <= highest:
         return 1.0
-    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {highest / reached:.4f}")
-    return float(highest / reached)
+    places = [np.searchsorted(region.positions, lesion.positions) for lesion in goals.lesions]
+    least = min(_d95(relative[at], lesion.cc) for at, lesion in zip(places, goals.lesions, strict=True))
+    factor = min(max(highest / reached, kept.d95_gy / least), 1.0)
+    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {factor:.4f}")
+    return float(factor)
+
+
+def _d95(dose: Array, cc: Array) -> float:
+    order = np.argsort(-dose)
+    return float(dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())])
 
 
 def _never_cold(goals: PlanGoals) -> npt.NDArray[np.bool_]:

@@ -56,11 +56,18 @@ def goals(organ_gy: float = ORGAN_GY, **changed: Any) -> PlanGoals:
     return dataclasses.replace(plain, **changed)
 
 
-def best_d95_gy(dose_of: np.ndarray, *, organ_gy: float = ORGAN_GY, risk: RiskLimit | None = None) -> float:
+def best_d95_gy(
+    dose_of: np.ndarray, *, organ_gy: float = ORGAN_GY, risk: RiskLimit | None = None, share: Any = 1.0
+) -> float:
     """The same problem stated on every voxel; the generalised mean as a norm, for a = 1 and any a above."""
     x, least = cp.Variable(BEAMLETS, nonneg=True), cp.Variable()
     dose = dose_of @ x
-    kept = [dose[TARGET] >= least, dose[TARGET] <= HOT_RATIO * least, dose[ORGAN] <= organ_gy, least <= TARGET_GY]
+    kept = [
+        dose[TARGET] >= least * share,
+        dose[TARGET] <= HOT_RATIO * least,
+        dose[ORGAN] <= organ_gy,
+        least <= TARGET_GY,
+    ]
     if risk is not None:
         beta, a = FRACTIONS * risk.model.alpha_beta_gy, 1.0 / risk.model.n
         eqd2 = (dose[LIVER] + cp.square(dose[LIVER]) / beta) / (1.0 + 2.0 / risk.model.alpha_beta_gy)
