@@ -17,9 +17,9 @@ import numpy as np
 from dosecalc.errors import OptimisationError
 
 from .bounds import hard_bounds, mean_bound
+from .escalation_results import RISK
 from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
-from .organ_risk import RISK
 from .prices import WORTH_PRICING, shadow_prices
 from .problem import Bound, MeanBound, Stage, StageResult
 from .sparing import kept_below

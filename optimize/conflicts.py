@@ -15,7 +15,7 @@ from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols import DoseAtVolume, Goal, MaxDose, Protocol
 
-from .organ_risk import RISK
+from .escalation_results import RISK
 
 NEAR_MM = 5.0
 """About the 80-50 % penumbra of a 6 MV field in soft tissue: target this close to an organ shares its fall-off."""

@@ -105,12 +105,10 @@ def escalate(
         _never_cold(goals), {}, [], [], Tangents(goals.risk) if goals.risk is not None else None,
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)
-    reached = raised.scalars["D95"]
-    if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
+    if raised.scalars["D95"] < goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raised = reach_or_explain(run, raised)
-    climbed = take_rung(run, raised) if goals.rungs else None
-    if climbed is not None:
-        run, raised, goals = climbed.run, climbed.raised, climbed.run.goals
+    climbed = take_rung(run, raised)
+    run, raised, goals = climbed.run, climbed.raised, climbed.run.goals
     kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
@@ -122,13 +120,13 @@ def escalate(
     return _with_certificate(run, final, kept, climbed)
 
 
-def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed | None) -> Escalation:
+def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
     factor = _normalisation(run, final, kept)
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
-    vouched = (gap, distance, residual, bound_gy, stop_of(run, climbed), climbed.end if climbed is not None else None)
+    vouched = (gap, distance, residual, bound_gy, stop_of(run, climbed), climbed.end)
     risk = risk_end(run, certified, final.dose_gy * factor)
     return Escalation(final.fluence * factor, kept.d95_gy, tuple(run.levels), final.record.threads, *vouched, risk)
 

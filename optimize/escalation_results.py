@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RISK = "iso_ntcp"
+"""Id of the complication probability that a prescription limits: of its row, its conflict and its price."""
+
 
 @dataclass(frozen=True, slots=True)
 class LadderEnd:

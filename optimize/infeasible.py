@@ -10,9 +10,9 @@ from dosecalc.errors import InfeasibleError
 from .alone import SECONDS, Alone, soft_bounds, tried_alone
 from .bounds import prescribed
 from .conflicts import Conflict
+from .escalation_results import RISK
 from .goals import PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, raise_dose, solve_level
-from .organ_risk import RISK
 from .problem import Stage, StageResult
 from .relaxation import d95_bound
 from .released import target_kept

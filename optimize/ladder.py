@@ -19,9 +19,9 @@ from protocols.escalation import LadderRung
 from .bounds import PTV_MEAN_MIN
 from .escalation_results import LadderEnd
 from .goals import PlanGoals
-from .levels import PTV_MEAN_DOSE, Kept, Raised, Run, mean_row, raise_dose
+from .levels import LEVEL_TOLERANCE, Kept, Raised, Run, mean_row, raise_dose
 from .prices import Stop, stopped_at, what_stopped
-from .problem import MeanBound, StageResult
+from .problem import PTV_MEAN_DOSE, MeanBound, StageResult
 from .relaxation import REACHED, d95_bound
 from .stages import prescription_stage
 
@@ -31,12 +31,12 @@ WITHIN_GY = 0.1
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Climbed:
-    """The run and result at the rung that was taken, where that is on the ladder, and what stops the next rung."""
+    """The run and result at the rung that was taken, and what stops the next rung; without a ladder as they were."""
 
     run: Run
     raised: StageResult
-    end: LadderEnd
-    stop: Stop | None
+    end: LadderEnd | None = None
+    stop: Stop | None = None
 
 
 def asked_of(goals: PlanGoals) -> PlanGoals:
@@ -60,17 +60,17 @@ def asked_of(goals: PlanGoals) -> PlanGoals:
 
 
 def take_rung(run: Run, raised: StageResult) -> Climbed:
-    """Plan the highest rung that holds, from where the continuous rise ended."""
+    """Plan the highest rung that holds, from where the continuous rise ended; without rungs that is the answer."""
+    if not run.goals.rungs:
+        return Climbed(run, raised)
     return _take_mean_rung(run, raised) if _on_mean(run.goals.rungs) else _take_edge_rung(run, raised)
 
 
-def stop_of(run: Run, climbed: Climbed | None) -> Stop:
+def stop_of(run: Run, climbed: Climbed) -> Stop:
     """What stopped the escalation: on a ladder, what stops the next rung, if there is one."""
-    if climbed is None:
-        return what_stopped(run)
-    if climbed.stop is not None:
-        return climbed.stop
-    stop = what_stopped(run)
+    stop = climbed.stop or what_stopped(run)
+    if climbed.end is None or climbed.stop is not None:
+        return stop
     return dataclasses.replace(stop, says=f"The highest rung, {climbed.end.rung_gy:g} Gy, is planned. {stop.says}")
 
 
@@ -85,7 +85,7 @@ def _take_edge_rung(run: Run, raised: StageResult) -> Climbed:
     rung_gy = max((dose for dose in doses if dose <= reached * (1 + REACHED)), default=doses[0])
     every = tuple(rung.dose_gy for rung in goals.rungs)
     if rung_gy == doses[-1]:
-        return Climbed(run, raised, LadderEnd("D95", every, rung_gy, None, None, None), None)
+        return Climbed(run, raised, LadderEnd("D95", every, rung_gy, None, None, None))
     next_gy = doses[doses.index(rung_gy) + 1]
     end = LadderEnd("D95", every, rung_gy, next_gy, reached, d95_bound(run, _last_raised(run, "D95")))
     stop = dataclasses.replace(what_stopped(run), says=_says(end, goals.target.name))
@@ -105,8 +105,10 @@ def _take_mean_rung(run: Run, raised: StageResult) -> Climbed:
     least, most = rung_gy - WITHIN_GY, min(rung_gy, goals.ptv_mean_max_gy)
     at_rung = _at(run, dataclasses.replace(goals, ptv_mean_min_gy=least, ptv_mean_max_gy=most))
     planned = _planned(at_rung, highest)
+    if planned.scalars["D95"] < goals.floor_gy * (1 - LEVEL_TOLERANCE):
+        raise _below_the_floor(run, planned.scalars["D95"], rung_gy)
     if rung_gy == doses[-1]:
-        return Climbed(at_rung, planned, LadderEnd("mean_PTV", doses, rung_gy, None, None, None), None)
+        return Climbed(at_rung, planned, LadderEnd("mean_PTV", doses, rung_gy, None, None, None))
     end = LadderEnd("mean_PTV", doses, rung_gy, doses[doses.index(rung_gy) + 1], reached, None)
     stop = stopped_at(run, _last_raised(run, PTV_MEAN_DOSE), _says(end, goals.ptv.name))
     return Climbed(at_rung, planned, end, stop)
@@ -124,10 +126,21 @@ def _below_every_rung(run: Run, reached_gy: float, lowest_gy: float) -> Infeasib
     )
 
 
+def _below_the_floor(run: Run, reached_gy: float, rung_gy: float) -> InfeasibleError:
+    """A rung on the mean of the PTV that leaves the target below its floor."""
+    return InfeasibleError(
+        f"{run.goals.target.name} D95 reaches {reached_gy:.1f} Gy at a PTV mean of {rung_gy:g} Gy, the highest rung "
+        f"that can be held, below the floor of {run.goals.floor_gy:g} Gy.",
+        remedy="State a lower floor, or rungs in between.",
+        reached_gy=reached_gy,
+    )
+
+
 def _raise_mean(run: Run, raised: StageResult, high_gy: float) -> StageResult:
     """The mean of the PTV raised within the mandatory limits, with the target at its floor at least."""
     goals = run.goals
-    stage = prescription_stage(run, raised, (goals.floor_gy, goals.cap_gy), None)
+    low_gy = min(goals.floor_gy, raised.scalars["D95"]) * (1 - LEVEL_TOLERANCE)
+    stage = prescription_stage(run, raised, (low_gy, goals.cap_gy), None)
     row = MeanBound(PTV_MEAN_MIN, -mean_row(run, goals.ptv), 0.0, PTV_MEAN_DOSE, -1.0)
     stage = dataclasses.replace(
         stage,

@@ -8,17 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .escalation_results import RiskEnd
+from .escalation_results import RISK, RiskEnd
 from .goals import PlanGoals, Region
-from .organ_risk import RISK
-from .problem import Master, Stage, StageResult
+from .problem import RAISED_DOSES, Master, Stage, StageResult
 from .risk import Tangents, solve_within_risk
 
 Progress = Callable[[str], None]
 
-PTV_MEAN_DOSE = "PTV mean"
-RAISED_DOSES = (PTV_MEAN_DOSE, "D95", "GTV D98")
-"""Scalars that are doses which a stage raises; all others are relative excesses."""
 
 LEVEL_TOLERANCE = 1e-3
 """A reached level is kept within this share of its value."""

@@ -20,8 +20,6 @@ from .regions import Region
 
 CONVERSIONS = (LQ, LQL)
 RISK_OF_ROOM = 0.05
-RISK = "iso_ntcp"
-"""Id of the complication probability that a prescription limits: of its row, its conflict and its price."""
 
 
 def geud(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, a: float) -> float:

@@ -27,7 +27,8 @@ from protocols.outcome_models import (
 )
 from protocols.tissues import AlphaBeta, alpha_beta_of
 
-from .organ_risk import RISK, liver_room, organ_values
+from .escalation_results import RISK
+from .organ_risk import liver_room, organ_values
 from .outcome_results import STATEMENT_WITH_RISK, LesionControl, ModelResult, ModelValue, Outcome
 from .regions import Region, regions_on
 from .results import PlanEvaluation

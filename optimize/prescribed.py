@@ -11,9 +11,10 @@ from protocols import LQ, Prescription, Protocol, SourcedDose, bed, eqd2, lq_val
 from protocols.escalation import IsoNtcp
 from protocols.metrics import DoseAtVolume, MaxDose, MeanDose, Metric
 
+from .escalation_results import RISK
 from .judging import judge_goal, judged, size_note
 from .metrics import NEAR_MAXIMUM, measure
-from .organ_risk import RISK, lyman_eud, lyman_probability
+from .organ_risk import lyman_eud, lyman_probability
 from .regions import Region, outside
 from .results import GoalResult, PrescriptionReached, TargetDoses
 

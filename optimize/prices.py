@@ -17,9 +17,9 @@ import numpy as np
 from dosecalc.errors import OptimisationError
 
 from .bounds import CAPS, HOT_SPOT, PTV_MEAN, voxel_caps
+from .escalation_results import RISK
 from .goals import DoseVolumeLimit
 from .levels import Raised, Run
-from .organ_risk import RISK
 from .problem import Bound, Stage
 from .risk import solve_within_risk
 

@@ -1,6 +1,7 @@
 """A complication probability as a limit of the optimiser: convex in the fluence, kept by tangents.
 
-The probability of Lyman, Kutcher and Burman rises with the generalised mean g of the voxels' doses in 2 Gy fractions:
+The probability of Lyman, Kutcher and Burman (Lyman, Radiat Res Suppl 8:S13, 1985) is Phi((g - TD50) / (m TD50)) and
+rises with the generalised mean g of the voxels' doses in 2 Gy fractions:
 
     g = (sum v_i e_i^a)^(1/a),   e_i = d_i (1 + d_i / (N alpha/beta)) / (1 + 2 / (alpha/beta)),   a = 1/n
 
@@ -17,20 +18,23 @@ solution keeps it too (Kelley, J SIAM 8:703, 1960). For a < 1 the generalised me
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import cvxpy as cp
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
 
 from dosecalc.errors import OptimisationError
 from protocols import LQ
 from protocols.errors import ProtocolError
 from protocols.outcome_models import Lyman
 
-from .organ_risk import RISK, lyman_dose, lyman_probability
-from .problem import RESERVE_GY, Master, MeanBound, Stage, StageResult, solve_stage
+from .escalation_results import RISK
+from .problem import RAISED_DOSES, RESERVE_GY, Master, MeanBound, Stage, StageResult, solve_stage
 
 if TYPE_CHECKING:
     from .goals import Region
@@ -40,8 +44,13 @@ Array = npt.NDArray[Any]
 KEPT_GY = 0.01
 """A solution keeps the limit when its gEUD is no more than this above what the tangents were held to, which lies
 `RESERVE_GY` below the limit: 0.01 Gy is 0.02 to 0.03 percentage points of the shipped curves at 5 %."""
-MOST_CUTS = 40
-"""Tangents per stage, after which it gives up aloud."""
+SAMPLE = 1000
+"""Voxels that the curvature is taken from: it only steers."""
+SETTLED, SETTLED_LATER = 1e-6, 1e-3
+"""A solution is settled when the curvature around the one before costs no more than this of an objective of order one:
+of a stage that raises a dose, and of the stages that serve lesser goals."""
+MOST_SOLVES = 60
+"""Solutions per stage, after which it gives up aloud."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +80,7 @@ class RiskLimit:
     @property
     def limit_gy(self) -> float:
         """The gEUD of EQD2 that has the stated probability."""
-        return lyman_dose(self.probability, self.model.td50_eqd2_gy(self.model.alpha_beta_gy), self.model.m)
+        return self._td50_gy * (1.0 + self.model.m * float(ndtri(self.probability)))
 
     def eud_gy(self, dose_gy: Array) -> float:
         """gEUD of EQD2 of a dose (V,)."""
@@ -80,15 +89,14 @@ class RiskLimit:
 
     def pct(self, eud_gy: float) -> float:
         """Probability in percent at a gEUD."""
-        model = self.model
-        return 100.0 * lyman_probability(eud_gy, model.td50_eqd2_gy(model.alpha_beta_gy), model.m)
+        return 100.0 * float(ndtr((eud_gy - self._td50_gy) / (self.model.m * self._td50_gy)))
 
     @property
     def gy_per_pct(self) -> float:
         """By how much the gEUD may rise per percentage point of the limit: m TD50 over the normal density there."""
         quantile = float(ndtri(self.probability))
         density = np.exp(-0.5 * quantile**2) / np.sqrt(2.0 * np.pi)
-        return float(0.01 * self.model.m * self.model.td50_eqd2_gy(self.model.alpha_beta_gy) / density)
+        return float(0.01 * self.model.m * self._td50_gy / density)
 
     def tangent(self, dose_gy: Array) -> tuple[Array, float]:
         """Weights (n,) of the region's voxels and a level in Gy: the weighted dose at most the level, plus the limit.
@@ -102,8 +110,62 @@ class RiskLimit:
         weights: Array = shares * (self._eqd2(dose_gy) / eud) ** (1.0 / model.n - 1.0) * slope
         return weights, float(weights @ dose) - eud
 
+    @property
+    def _td50_gy(self) -> float:
+        return self.model.td50_eqd2_gy(self.model.alpha_beta_gy)
+
+    def factor_to(self, eud_gy: float, dose_gy: Array) -> float:
+        """The factor on all doses, at most 1, that brings the gEUD down to this."""
+        if self.eud_gy(dose_gy) <= eud_gy:
+            return 1.0
+        return float(brentq(lambda factor: self.eud_gy(factor * dose_gy) - eud_gy, 0.0, 1.0, xtol=1e-6))
+
+    def curvature(self, dose_gy: Array, positions: Array) -> Array:
+        """Diagonal (m,) of the gEUD's second derivative by the doses of some voxels, without its negative part."""
+        dose, a = np.maximum(dose_gy[positions], 0.0), 1.0 / self.model.n
+        shares = self.region.cc[np.searchsorted(self.region.positions, positions)] / self.region.cc.sum()
+        eud, per = self.eud_gy(dose_gy), 1.0 + 2.0 / self.model.alpha_beta_gy
+        beta = self.fractions * self.model.alpha_beta_gy
+        # Of voxels with hardly any dose the power is not bounded, and means nothing.
+        relative = np.maximum(dose * (1.0 + dose / beta) / per / eud, 0.1)
+        slope = (1.0 + 2.0 * dose / beta) / per
+        found: Array = shares * relative ** (a - 1.0) * (2.0 / beta / per + (a - 1.0) / eud * slope**2 / relative)
+        return found
+
     def _eqd2(self, dose_gy: Array) -> Array:
         return LQ.eqd2(np.maximum(dose_gy[self.region.positions], 0.0), self.fractions, self.model.alpha_beta_gy)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Near:
+    """A stage held near a fluence (B,) by a quadratic term with a matrix (B, B); not held without one."""
+
+    stage: Stage
+    matrix: Array | None = None
+    fluence: Array | None = None
+    unit_fluence: float = 1.0
+
+    def moved_by(self, result: StageResult) -> float:
+        """What the term costs a solution to first order, in the unit of the objective."""
+        if self.matrix is None or self.fluence is None:
+            return 0.0
+        step = (result.fluence - self.fluence) / self.unit_fluence
+        return float(step @ self.matrix @ step)
+
+
+def held_near(stage: Stage, matrix: Array, fluence: Array, unit_fluence: float) -> Near:
+    """A stage with the curvature of the limit around a fluence in its objective, so that its solution lies near it.
+
+    The Lagrangian's second-order term, as in sequential quadratic programming (Nocedal & Wright 2006, section 18.1):
+    without it the tangents alone are followed to vertices far away. It vanishes where the solutions settle.
+    """
+    centre = fluence / unit_fluence
+    pull = matrix @ centre
+
+    def objective(x: cp.Variable, s: Mapping[str, cp.Variable]) -> cp.Expression:
+        return stage.objective(x, s) + 0.5 * cp.quad_form(x, matrix, assume_PSD=True) - pull @ x
+
+    return Near(dataclasses.replace(stage, objective=objective), matrix, fluence, unit_fluence)
 
 
 @dataclass(slots=True, eq=False)
@@ -129,15 +191,32 @@ class Tangents:
         limit_gy = self.limit.limit_gy
         return MeanBound(f"{RISK} {index}", row, limit_gy + level, RISK if soft else None, limit_gy if soft else 0.0)
 
-    def add(self, master: Master, stage: Stage, result: StageResult) -> Stage | None:
-        """The stage with the tangent at its solution; None where the solution keeps the limit."""
-        soft = RISK in stage.scalars
-        allowed_gy = self.limit.limit_gy * (1.0 + (result.scalars[RISK] if soft else 0.0)) - RESERVE_GY
-        if self.limit.eud_gy(result.dose_gy) <= allowed_gy + KEPT_GY:
-            return None
-        weights, level = self.limit.tangent(result.dose_gy)
+    def excess_gy(self, result: StageResult) -> float:
+        """By how much a solution's gEUD exceeds what the tangents are held to."""
+        return self.limit.eud_gy(result.dose_gy) - self._allowed_gy(result) + RESERVE_GY
+
+    def _allowed_gy(self, result: StageResult) -> float:
+        return self.limit.limit_gy * (1.0 + result.scalars.get(RISK, 0.0))
+
+    def added(self, master: Master, stage: Stage, result: StageResult) -> tuple[Stage, Near]:
+        """The stage with the tangent at its solution, brought down to the limit, and the same held near that."""
+        factor = self.limit.factor_to(self._allowed_gy(result), result.dose_gy)
+        dose_gy = factor * result.dose_gy
+        weights, level = self.limit.tangent(dose_gy)
         self.cuts.append((master.mean_row(self.limit.region.positions, weights), level))
-        return dataclasses.replace(stage, means=(*stage.means, self._bound(len(self.cuts) - 1, soft=soft)))
+        bound = self._bound(len(self.cuts) - 1, soft=RISK in stage.scalars)
+        more = dataclasses.replace(stage, means=(*stage.means, bound))
+        price = sum(float(found.sum()) for name, (_, found) in result.prices.items() if name.startswith(RISK))
+        matrix = (price or 1.0 / self.limit.limit_gy) * self._curvature(master, dose_gy)
+        return more, held_near(more, matrix, factor * result.fluence, master.unit_fluence)
+
+    def _curvature(self, master: Master, dose_gy: Array) -> Array:
+        """Second derivative (B, B) of the gEUD by the fluence variable, from above, on a sample of the voxels."""
+        positions = self.limit.region.positions
+        sample = positions[:: max(1, positions.size // SAMPLE)]
+        rows = np.array(master.rows(sample))
+        curved: Array = rows.T @ (self.limit.curvature(dose_gy, sample)[:, None] * rows)
+        return curved * (positions.size / sample.size)
 
 
 def solve_within_risk(
@@ -163,15 +242,20 @@ def solve_within_risk(
         With all its tangents.
     result : StageResult
     """
-    for _ in range(MOST_CUTS):
-        result = solve_stage(master, stage, last.dose_gy, last.scalars, rounds=rounds)
-        more = tangents.add(master, stage, result) if tangents is not None else None
-        if more is None:
+    near = Near(stage)
+    settled = SETTLED if any(name in RAISED_DOSES for name in stage.scalars) else SETTLED_LATER
+    for _ in range(MOST_SOLVES):
+        result = solve_stage(master, near.stage, last.dose_gy, last.scalars, rounds=rounds)
+        if tangents is None:
             return stage, result
+        kept = tangents.excess_gy(result) <= KEPT_GY
+        if kept and near.moved_by(result) <= settled:
+            return stage, result
+        stage, near = tangents.added(master, stage, result)
         if rounds is not None:
-            return more, dataclasses.replace(result, settled=False)
-        stage, last = more, result
+            return stage, dataclasses.replace(result, settled=result.settled and kept)
+        last = result
     raise OptimisationError(
-        f"stage {stage.name!r}: the complication probability is still above its limit after {MOST_CUTS} tangents.",
+        f"stage {stage.name!r}: no dose that keeps the complication probability settled in {MOST_SOLVES} solutions.",
         remedy="Report this case: a handful should do.",
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dosecalc.errors import InfeasibleError
 from optimize.escalate import Escalation, escalate
-from optimize.escalation_results import LadderEnd
-from optimize.organ_risk import RISK, geud, lyman_probability
+from optimize.escalation_results import RISK, LadderEnd
+from optimize.organ_risk import geud, lyman_probability
 from optimize.risk import RiskLimit
 from protocols import LQ
 from protocols.errors import ProtocolError
@@ -161,8 +161,10 @@ def test_every_one_of_several_lesions_is_raised_in_step_within_the_risk() -> Non
     assert result.ladder.rung_gy == ladder[1].dose_gy
     assert result.ladder.reachable_gy == pytest.approx(best, rel=1e-3)
     dose = DOSE_OF @ result.fluence
-    assert dose[TARGET[:5]].min() == pytest.approx(ladder[1].dose_gy, abs=0.05)
-    assert dose[TARGET[5:]].min() >= 0.75 * ladder[1].dose_gy
+    # The colder of the two, over its share, is at the rung; bringing the other down would take it below.
+    relative = dose[TARGET[:5]].min(), dose[TARGET[5:]].min() / 0.75
+    assert min(relative) == pytest.approx(ladder[1].dose_gy, abs=0.05)
+    assert max(relative) < 1.02 * ladder[1].dose_gy
     assert risk_pct(result, limit) <= 5.0
     assert result.stop.binding == (RISK,)
 
