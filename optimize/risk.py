@@ -12,7 +12,8 @@ convex in the fluence (Boyd & Vandenberghe 2004, section 3.2.4) and lies above e
     g(d) >= g(c) + sum w_i (d_i - c_i),   w_i = v_i (e_i(c) / g(c))^(a-1) e'_i(c)
 
 Tangents imposed below the limit therefore never cut off a plan that keeps it; they are added until the dose of the
-solution keeps it too (Kelley, J SIAM 8:703, 1960). For a < 1 the generalised mean is concave in e: refused.
+solution keeps it too (Kelley, J SIAM 8:703, 1960), each at a solution that was brought down to the limit. As a plan has
+hundreds of beamlets, the limit's curvature holds one solution near the last (`held_near`). For a < 1 the generalised mean is concave in e: refused.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ KEPT_GY = 0.01
 `RESERVE_GY` below the limit: 0.01 Gy is 0.02 to 0.03 percentage points of the shipped curves at 5 %."""
 SAMPLE = 1000
 """Voxels that the curvature is taken from: it only steers."""
-SETTLED, SETTLED_LATER = 1e-6, 1e-3
-"""A solution is settled when the curvature around the one before costs no more than this of an objective of order one:
+SETTLED, SETTLED_LATER = 2e-4, 2e-2
+"""A solution is settled when what holds it near the one before is worth no more than this of an objective of order one:
 of a stage that raises a dose, and of the stages that serve lesser goals."""
 MOST_SOLVES = 60
 """Solutions per stage, after which it gives up aloud."""
@@ -146,11 +147,11 @@ class Near:
     unit_fluence: float = 1.0
 
     def moved_by(self, result: StageResult) -> float:
-        """What the term costs a solution to first order, in the unit of the objective."""
+        """What the term's slope at a solution is worth at most, in the unit of the objective."""
         if self.matrix is None or self.fluence is None:
             return 0.0
-        step = (result.fluence - self.fluence) / self.unit_fluence
-        return float(step @ self.matrix @ step)
+        slope = self.matrix @ (result.fluence - self.fluence) / self.unit_fluence
+        return float(np.abs(slope).max() * result.fluence.sum() / self.unit_fluence)
 
 
 def held_near(stage: Stage, matrix: Array, fluence: Array, unit_fluence: float) -> Near:
@@ -206,9 +207,15 @@ class Tangents:
         self.cuts.append((master.mean_row(self.limit.region.positions, weights), level))
         bound = self._bound(len(self.cuts) - 1, soft=RISK in stage.scalars)
         more = dataclasses.replace(stage, means=(*stage.means, bound))
-        price = sum(float(found.sum()) for name, (_, found) in result.prices.items() if name.startswith(RISK))
-        matrix = (price or 1.0 / self.limit.limit_gy) * self._curvature(master, dose_gy)
+        matrix = (_price(result) or 1.0 / self.limit.limit_gy) * self._curvature(master, dose_gy)
         return more, held_near(more, matrix, factor * result.fluence, master.unit_fluence)
+
+    def near(self, master: Master, stage: Stage, last: StageResult) -> Near:
+        """A stage held near the last solution where the limit bound that of the same kind; else as it is."""
+        price = _price(last)
+        if price <= 0 or set(last.scalars) != set(stage.scalars):
+            return Near(stage)
+        return held_near(stage, price * self._curvature(master, last.dose_gy), last.fluence, master.unit_fluence)
 
     def _curvature(self, master: Master, dose_gy: Array) -> Array:
         """Second derivative (B, B) of the gEUD by the fluence variable, from above, on a sample of the voxels."""
@@ -217,6 +224,11 @@ class Tangents:
         rows = np.array(master.rows(sample))
         curved: Array = rows.T @ (self.limit.curvature(dose_gy, sample)[:, None] * rows)
         return curved * (positions.size / sample.size)
+
+
+def _price(result: StageResult) -> float:
+    """Multiplier of the limit at a solution: the sum over its tangents."""
+    return sum(float(found.sum()) for name, (_, found) in result.prices.items() if name.startswith(RISK))
 
 
 def solve_within_risk(
@@ -242,7 +254,7 @@ def solve_within_risk(
         With all its tangents.
     result : StageResult
     """
-    near = Near(stage)
+    near = tangents.near(master, stage, last) if tangents is not None else Near(stage)
     settled = SETTLED if any(name in RAISED_DOSES for name in stage.scalars) else SETTLED_LATER
     for _ in range(MOST_SOLVES):
         result = solve_stage(master, near.stage, last.dose_gy, last.scalars, rounds=rounds)
