@@ -13,7 +13,8 @@ convex in the fluence (Boyd & Vandenberghe 2004, section 3.2.4) and lies above e
 
 Tangents imposed below the limit therefore never cut off a plan that keeps it; they are added until the dose of the
 solution keeps it too (Kelley, J SIAM 8:703, 1960), each at a solution that was brought down to the limit. As a plan has
-hundreds of beamlets, the limit's curvature holds one solution near the last (`held_near`). For a < 1 the generalised mean is concave in e: refused.
+hundreds of beamlets, the limit's curvature holds one solution near the last (`held_near`). For a < 1 the generalised
+mean is concave in e: refused.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from dosecalc.errors import InfeasibleError
 from optimize.escalate import Escalation, escalate
 from optimize.escalation_results import RISK, LadderEnd
 from optimize.organ_risk import geud, lyman_probability
+from optimize.plain_goals import goals_from_limits
 from optimize.risk import RiskLimit
 from protocols import LQ
 from protocols.errors import ProtocolError
@@ -66,6 +69,26 @@ def test_a_binding_risk_ends_at_what_was_stated_with_the_dose_of_the_exact_probl
     assert result.stop.prices[RISK] == pytest.approx((high - low) / 0.2, rel=0.02)
     assert result.gap_fixed < 1e-4
     assert result.kkt < 1e-4
+
+
+def test_many_beamlets_settle_with_few_tangents() -> None:
+    """Sixty pencils through a disc: followed to their vertices, forty tangents did not settle the shipped curve."""
+    side = (np.arange(30) - 14.5) * 3.6
+    x, y = (axis.ravel() for axis in np.meshgrid(side, side))
+    pencils = []
+    for angle in np.deg2rad(np.arange(0, 360, 36)):
+        u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        pencils += [np.exp(-0.5 * ((u - c) / 3.0) ** 2 - 0.006 * v) for c in np.linspace(-12.5, 12.5, 6)]
+    dose_of, radius = np.array(pencils).T, np.hypot(x, y)
+    target, liver = np.flatnonzero(radius < 13), np.flatnonzero((radius > 11) & (np.hypot(x + 10, y) < 45))
+    limit = RiskLimit(region("Liver-GTV", liver), model(0.97), FRACTIONS, 0.05)
+    plain = goals_from_limits(region("PTV", target), [], target_gy=62.0, hot_spot_ratio=1.5)
+    result = escalate(dose_of, dataclasses.replace(plain, risk=limit))
+    assert result.risk is not None
+    assert result.risk.raised_pct == pytest.approx(5.0, abs=0.1)
+    assert result.stop.binding == (RISK,)
+    assert result.risk.cuts <= 20
+    assert result.gap_fixed < 1e-4
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
