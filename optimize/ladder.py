@@ -20,7 +20,7 @@ from .bounds import PTV_MEAN_MIN
 from .escalation_results import LadderEnd
 from .goals import PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Raised, Run, mean_row, raise_dose
-from .prices import Stop, stopped_at, what_stopped
+from .prices import Stop, stop_at, what_stopped
 from .problem import PTV_MEAN_DOSE, MeanBound, StageResult
 from .relaxation import REACHED, d95_bound
 from .stages import prescription_stage
@@ -31,9 +31,8 @@ WITHIN_GY = 0.1
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Climbed:
-    """The run and result at the rung that was taken, and what stops the next rung; without a ladder as they were."""
+    """The result at the rung that was taken, and what stops the next rung; without a ladder as it was."""
 
-    run: Run
     raised: StageResult
     end: LadderEnd | None = None
     stop: Stop | None = None
@@ -62,7 +61,7 @@ def asked_of(goals: PlanGoals) -> PlanGoals:
 def take_rung(run: Run, raised: StageResult) -> Climbed:
     """Plan the highest rung that holds, from where the continuous rise ended; without rungs that is the answer."""
     if not run.goals.rungs:
-        return Climbed(run, raised)
+        return Climbed(raised)
     return _take_mean_rung(run, raised) if _on_mean(run.goals.rungs) else _take_edge_rung(run, raised)
 
 
@@ -85,12 +84,11 @@ def _take_edge_rung(run: Run, raised: StageResult) -> Climbed:
     rung_gy = max((dose for dose in doses if dose <= reached * (1 + REACHED)), default=doses[0])
     every = tuple(rung.dose_gy for rung in goals.rungs)
     if rung_gy == doses[-1]:
-        return Climbed(run, raised, LadderEnd("D95", every, rung_gy, None, None, None))
+        return Climbed(raised, LadderEnd("D95", every, rung_gy, None, None, None))
     next_gy = doses[doses.index(rung_gy) + 1]
     end = LadderEnd("D95", every, rung_gy, next_gy, reached, d95_bound(run, _last_raised(run, "D95")))
     stop = dataclasses.replace(what_stopped(run), says=_says(end, goals.target.name))
-    at_rung = _at(run, dataclasses.replace(goals, target_gy=rung_gy, cap_gy=rung_gy))
-    return Climbed(at_rung, _planned(at_rung, raised), end, stop)
+    return Climbed(_planned(run, dataclasses.replace(goals, target_gy=rung_gy, cap_gy=rung_gy), raised), end, stop)
 
 
 def _take_mean_rung(run: Run, raised: StageResult) -> Climbed:
@@ -102,21 +100,20 @@ def _take_mean_rung(run: Run, raised: StageResult) -> Climbed:
     if not held:
         raise _below_every_rung(run, reached, doses[0])
     rung_gy = held[-1]
+    end, stop = LadderEnd("mean_PTV", doses, rung_gy, None, None, None), None
+    if rung_gy < doses[-1]:
+        end = dataclasses.replace(end, next_gy=doses[doses.index(rung_gy) + 1], reachable_gy=reached)
+        stop = stop_at(run, _last_raised(run, PTV_MEAN_DOSE), _says(end, goals.ptv.name))
     least, most = rung_gy - WITHIN_GY, min(rung_gy, goals.ptv_mean_max_gy)
-    at_rung = _at(run, dataclasses.replace(goals, ptv_mean_min_gy=least, ptv_mean_max_gy=most))
-    planned = _planned(at_rung, highest)
+    planned = _planned(run, dataclasses.replace(goals, ptv_mean_min_gy=least, ptv_mean_max_gy=most), highest)
     if planned.scalars["D95"] < goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raise _below_the_floor(run, planned.scalars["D95"], rung_gy)
-    if rung_gy == doses[-1]:
-        return Climbed(at_rung, planned, LadderEnd("mean_PTV", doses, rung_gy, None, None, None))
-    end = LadderEnd("mean_PTV", doses, rung_gy, doses[doses.index(rung_gy) + 1], reached, None)
-    stop = stopped_at(run, _last_raised(run, PTV_MEAN_DOSE), _says(end, goals.ptv.name))
-    return Climbed(at_rung, planned, end, stop)
+    return Climbed(planned, end, stop)
 
 
 def _below_every_rung(run: Run, reached_gy: float, lowest_gy: float) -> InfeasibleError:
     """No rung on the mean of the PTV can be held: which limits stop the lowest."""
-    stop = stopped_at(run, _last_raised(run, PTV_MEAN_DOSE), "")
+    stop = stop_at(run, _last_raised(run, PTV_MEAN_DOSE), "")
     return InfeasibleError(
         f"the mean dose of the PTV reaches {reached_gy:.1f} Gy with {run.goals.target.name} D95 at the floor of "
         f"{run.goals.floor_gy:g} Gy or more, below the lowest rung of {lowest_gy:g} Gy; what stops it, dearest limit "
@@ -152,18 +149,11 @@ def _raise_mean(run: Run, raised: StageResult, high_gy: float) -> StageResult:
     return raise_dose(run, stage, raised, Kept(0.0, None), high_gy)
 
 
-def _planned(run: Run, sorted_by: StageResult) -> StageResult:
-    """D95 raised at the rung."""
-    goals = run.goals
-    return raise_dose(
-        run, prescription_stage(run, sorted_by, (0.0, goals.target_gy), None), sorted_by, Kept(0.0, None),
-        goals.target_gy,
-    )  # fmt: skip
-
-
-def _at(run: Run, goals: PlanGoals) -> Run:
-    """The same problem with the goals of a rung; what was raised before is not the rung's."""
-    return dataclasses.replace(run, goals=goals, raised=[])
+def _planned(run: Run, goals: PlanGoals, sorted_by: StageResult) -> StageResult:
+    """D95 raised at a rung, whose goals the run has from now on; what was raised before is not the rung's."""
+    run.goals, run.raised, run.best = goals, [], None
+    stage = prescription_stage(run, sorted_by, (0.0, goals.target_gy), None)
+    return raise_dose(run, stage, sorted_by, Kept(0.0, None), goals.target_gy)
 
 
 def _last_raised(run: Run, scalar: str) -> Raised:

@@ -59,10 +59,10 @@ class Stop:
 
 def what_stopped(run: Run) -> Stop:
     """The level at which limits, not the prescription, ended the escalation, with its prices."""
-    return stopped_at(run, *_stopped(run))
+    return stop_at(run, *_stopped(run))
 
 
-def stopped_at(run: Run, level: Raised | None, says: str) -> Stop:
+def stop_at(run: Run, level: Raised | None, says: str) -> Stop:
     """The prices of the limits at a level that they stopped; None where they stopped none."""
     goals = run.goals
     names = ["hot_spot", *(m.id for m in goals.limits if m.mandatory), *(m.id for m in goals.means if m.mandatory)]

@@ -363,6 +363,8 @@ class PlanEvaluation:
         Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
+    interrupted : bool
+        The optimisation was stopped before its end; the plan is the best of the levels that had ended.
     """
 
     status: str
@@ -380,6 +382,7 @@ class PlanEvaluation:
     side_by_side: SideBySide | None = None
     alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
+    interrupted: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @property

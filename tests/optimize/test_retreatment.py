@@ -297,7 +297,7 @@ def test_a_plan_is_judged_on_the_sum_and_rejected_where_that_breaks_a_limit(
     page = (folder / "report.html").read_text()
     assert "Plan status: REJECTED" in page and 'id="prior"' in page
     assert json.loads((folder / "run.json").read_text())["prior_treatment"]["largest_gy"] == pytest.approx(5.0)
-    monkeypatch.setattr("optimize.job.run_job", lambda job, progress: (plan, folder))
+    monkeypatch.setattr("optimize.job.run_job", lambda job, progress, on_round: (plan, folder))
     ended = dosecalc(*planning(files, patient, tmp_path / "other", "low"))
     assert ended.code == 22
     assert "the sum with the earlier treatment breaks a mandatory limit" in ended.err
