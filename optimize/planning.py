@@ -42,8 +42,9 @@ from .limiting import priced
 from .operator import Operator
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, overrides
+from .remaining import less_earlier, told_of_earlier
 from .results import Certificate, GoalResult, PlanEvaluation
-from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
+from .retreatment import refuse_spent, with_prior
 from .rounds import OnRound
 from .run_record import plan_record
 from .second_opinion import FinerDose, same_model, with_second_opinion
@@ -154,7 +155,7 @@ def plan(
     reading_overrides : tuple of str
         What the user asked the readers to accept, in words, for the run record.
     prior : PriorTreatment, optional
-        An earlier treatment: the finished plan is judged on the sum as well. The optimiser does not know of it.
+        An earlier treatment: limits of organs are held, and judged, on the sum with it too.
     warm_start : EarlierPlan, optional
         From `read_earlier_plan`: a plan of the same beams and beamlets to start from.
     progress : callable, optional
@@ -205,9 +206,10 @@ def plan(
             voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
         )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
-    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
+    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid), told_of_earlier(prior):
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
+        goals = less_earlier(goals, protocol, anatomy.structures, prior)
         result = escalate(operator, goals, progress=progress, on_round=on_round, warm_start=start)
         on_fluence(result.fluence, beamlets, result.interrupted)
     with watch.step("reference dose"):
@@ -390,8 +392,8 @@ def _with_sum(
     accept_missing: tuple[str, ...],
     prior: PriorTreatment,
 ) -> PlanEvaluation:
-    """The evaluation with organ goals on the sum with an earlier treatment, and that nobody planned for it."""
-    summed = with_prior(
+    """The evaluation with organ goals on the sum with an earlier treatment."""
+    return with_prior(
         judged,
         dose,
         anatomy.structures.without(anatomy.report_only),
@@ -400,7 +402,6 @@ def _with_sum(
         accepted_missing=(*accept_missing, *anatomy.report_only),
         cut_structures=anatomy.cut,
     )
-    return dataclasses.replace(summed, warnings=(NOT_OPTIMISED, *summed.warnings))
 
 
 def _doubted(

@@ -288,6 +288,8 @@ class Column:
 
     Attributes
     ----------
+    not_met_mandatory : int
+        How many of `not_met` are mandatory there.
     notes : tuple of str
         Whom it holds for, and which limits are not judged.
     """
@@ -296,6 +298,7 @@ class Column:
     title: str
     met: int
     not_met: int
+    not_met_mandatory: int
     not_assessed: int
     notes: tuple[str, ...]
 

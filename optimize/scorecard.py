@@ -121,7 +121,8 @@ def _print_side_by_side(console: Console, found: SideBySide) -> None:
     disputed = [f"{row.structure} {row.metric}" for row in found.rows if row.disputed]
     console.print(f"\n[bold]Side by side[/bold]; verdicts differ on: {', '.join(disputed) or 'nothing'}")
     for column in found.columns:
-        told = f"{column.met} met, {column.not_met} NOT MET, {column.not_assessed} not assessed"
+        firm = f" ({column.not_met_mandatory} mandatory)" if column.not_met else ""
+        told = f"{column.met} met, {column.not_met} NOT MET{firm}, {column.not_assessed} not assessed"
         lines = (f"{column.name} ({column.title}): {told}", *(f"  {note}" for note in column.notes))
         for line in lines:
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
@@ -148,7 +149,7 @@ def _print_eligibility(console: Console, found: Eligibility) -> None:
     for row in found.rules:
         if row.verdict != "eligible":
             value = "" if row.value is None else f": {row.value:.0f}{' ' + row.unit if row.unit else ''}"
-            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}"
+            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}; {row.cited}"
             console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -101,7 +101,7 @@ def _organs(run: Run) -> list[_Family]:
     return [
         _Family(
             limit.region.positions,
-            np.full(limit.region.positions.size, limit.limit_gy),
+            limit.caps_gy,
             limit.region.cc / (max(limit.spare_cc, goals.voxel_cc) * HOT_GY),
             1,
         )
@@ -126,7 +126,7 @@ def _fluence(run: Run, families: list[_Family], active: list[Array]) -> Array:
                 cost += family.price[at] @ cp.pos(excess)
     for mean in goals.means:
         if mean.mandatory:
-            cost += MEAN_PRICE * cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - 1.0)
+            cost += MEAN_PRICE * cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - mean.left_gy / mean.limit_gy)
     record = solve_with_fallback(cp.Problem(cp.Minimize(cost), kept), threads=BLAS_THREADS)
     if not record.status.startswith("optimal"):
         raise OptimisationError(f"the dose to sort by ended {record.status}.")
