@@ -51,6 +51,8 @@ SAMPLE = 1000
 SETTLED, SETTLED_LATER = 2e-4, 2e-2
 """A solution is settled when what holds it near the one before is worth no more than this of an objective of order one:
 of a stage that raises a dose, and of the stages that serve lesser goals."""
+BINDING = 1e-2
+"""Multiplier times limit, in the unit of an objective of order one, above which the limit binds."""
 MOST_SOLVES = 60
 """Solutions per stage, after which it gives up aloud."""
 
@@ -208,15 +210,20 @@ class Tangents:
         self.cuts.append((master.mean_row(self.limit.region.positions, weights), level))
         bound = self._bound(len(self.cuts) - 1, soft=RISK in stage.scalars)
         more = dataclasses.replace(stage, means=(*stage.means, bound))
-        matrix = (_price(result) or 1.0 / self.limit.limit_gy) * self._curvature(master, dose_gy)
+        matrix = (self._price(result) or 1.0 / self.limit.limit_gy) * self._curvature(master, dose_gy)
         return more, held_near(more, matrix, factor * result.fluence, master.unit_fluence)
 
     def near(self, master: Master, stage: Stage, last: StageResult) -> Near:
         """A stage held near the last solution where the limit bound that of the same kind; else as it is."""
-        price = _price(last)
-        if price <= 0 or set(last.scalars) != set(stage.scalars):
+        price = self._price(last)
+        if not price or set(last.scalars) != set(stage.scalars):
             return Near(stage)
         return held_near(stage, price * self._curvature(master, last.dose_gy), last.fluence, master.unit_fluence)
+
+    def _price(self, result: StageResult) -> float:
+        """Multiplier of the limit at a solution, the sum over its tangents; 0 where it does not bind."""
+        price = sum(float(found.sum()) for name, (_, found) in result.prices.items() if name.startswith(RISK))
+        return price if price * self.limit.limit_gy > BINDING else 0.0
 
     def _curvature(self, master: Master, dose_gy: Array) -> Array:
         """Second derivative (B, B) of the gEUD by the fluence variable, from above, on a sample of the voxels."""
@@ -225,11 +232,6 @@ class Tangents:
         rows = np.array(master.rows(sample))
         curved: Array = rows.T @ (self.limit.curvature(dose_gy, sample)[:, None] * rows)
         return curved * (positions.size / sample.size)
-
-
-def _price(result: StageResult) -> float:
-    """Multiplier of the limit at a solution: the sum over its tangents."""
-    return sum(float(found.sum()) for name, (_, found) in result.prices.items() if name.startswith(RISK))
 
 
 def solve_within_risk(
