@@ -166,7 +166,8 @@ class DoseInfluence:
         """
         matrix = stored_matrix(
             self._fill_beam_rows, self._place, self.voxels.size, self.beamlets, self.backend,
-            np.float32 if self.precision == "float32" else np.float64, cutoff_mm=cutoff_mm, threshold=threshold,
+            np.float32 if self.precision == "float32" else np.float64,
+            tables=None if self.precision == "reference" else self._tables, cutoff_mm=cutoff_mm, threshold=threshold,
         )  # fmt: skip
         log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
         return matrix
@@ -200,9 +201,10 @@ class DoseInfluence:
         result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
         positions = np.arange(self.voxels.size)[index] if isinstance(index, slice) else index
         for part in _blocks(len(result), self._chunk_rows):
-            made = kernels.room_for(result[part])
+            made = kernels.room_for(room := result[part])
             self._fill_rows(positions[part], made)
-            result[part] = kernels.to_host(made)
+            if made is not room:
+                room[:] = kernels.to_host(made)
         return result
 
     def _fill_rows(self, index: Array, result: Array) -> None:
@@ -217,10 +219,14 @@ class DoseInfluence:
             weights = self._component_weights(b, index, magnification)
             kernels.direct_rows(u, v, weights, columns, lines, lattice.row, lattice.column, lattice.output, result)
         else:
-            beam = self._prepared[b].at(kernels.to_device(index))
-            tables = beam.table_v.coefficients, beam.table_u.coefficients
-            output = beam.lattice.output.astype(beam.weights.dtype)
-            kernels.spline_rows(*tables, *beam.taps, beam.lattice.row, beam.lattice.column, output, result)
+            kernels.spline_rows(*self._tables(b, index), result)
+
+    def _tables(self, b: int, index: Array) -> tuple[Array, ...]:
+        """What the kernel `spline_rows` needs for some voxels and one beam, but for its result."""
+        beam = self._prepared[b].at(self.backend.kernels.to_device(index))
+        output = beam.lattice.output.astype(beam.weights.dtype)
+        tables = beam.table_v.coefficients, beam.table_u.coefficients
+        return *tables, *beam.taps, beam.lattice.row, beam.lattice.column, output
 
     def _direct_axes(self, b: int) -> tuple[Lattice, tuple[Array, Array, Array], tuple[Array, Array, Array]]:
         """Lattice of one beam, and its columns and rows with the blur along each."""

@@ -8,6 +8,7 @@ from .numpy_pairs import (
     direct_dose,
     direct_rows,
     fill_kept,
+    fill_near,
     largest_near,
     spline_rows,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "direct_rows",
     "field_maps",
     "fill_kept",
+    "fill_near",
     "gather",
     "largest_near",
     "repeated_zero",
