@@ -18,7 +18,7 @@ LANES = 8
 _CONTRACT = ("contract",)
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """Numba's type of eight numbers."""
 
     def __init__(self, real: Any) -> None:
@@ -27,7 +27,7 @@ class Lanes(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, ir.VectorType(_real(kind.real), LANES))
 
@@ -36,10 +36,10 @@ def _real(kind: Any) -> Any:
     return ir.FloatType() if kind == types.float32 else ir.DoubleType()
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Pointer to eight entries of an array."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+def _place(context: Any, builder: Any, kind: Any, given: Any, vector: Any) -> Any:
+    """Pointer to eight entries of an array; given are the array and the index of the first."""
+    data = context.make_array(kind)(context, builder, given[0]).data
+    return builder.bitcast(builder.gep(data, [given[1]]), vector.as_pointer())
 
 
 def _repeated(builder: Any, value: Any) -> Any:
@@ -55,7 +55,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         kind = signature.args[0]
-        place = _place(context, builder, kind, *given, context.get_value_type(signature.return_type))
+        place = _place(context, builder, kind, given, context.get_value_type(signature.return_type))
         return builder.load(place, align=kind.dtype.bitwidth // 8)
 
     return Lanes(array.dtype)(array, types.uintp), build
@@ -70,7 +70,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
         vector = ir.VectorType(_real(kind.dtype), LANES)
         if signature.args[2].real.bitwidth > kind.dtype.bitwidth:
             numbers = builder.fptrunc(numbers, vector)
-        builder.store(numbers, _place(context, builder, kind, *given[:2], vector), align=kind.dtype.bitwidth // 8)
+        builder.store(numbers, _place(context, builder, kind, given, vector), align=kind.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.uintp, value), build
@@ -108,11 +108,10 @@ def store_range(typing: Any, array: Any, index: Any, first: Any, count: Any) -> 
 
 def _masked_store(context: Any, builder: Any, kind: Any, given: Any, numbers: Any) -> Any:
     """LLVM's store of some lanes: of those whose number is below the count."""
-    array, index, count = given[0], given[1], given[-1]
     integer, vector = ir.IntType(32), numbers.type
-    place = _place(context, builder, kind, array, index, vector)
+    place = _place(context, builder, kind, given, vector)
     lane = ir.Constant(ir.VectorType(integer, LANES), list(range(LANES)))
-    mask = builder.icmp_unsigned("<", lane, _repeated(builder, count))
+    mask = builder.icmp_unsigned("<", lane, _repeated(builder, given[-1]))
     taken = [vector, place.type, integer, mask.type]
     name = f"llvm.masked.store.v{LANES}{vector.element.intrinsic_name}.p0"
     function = builder.module.declare_intrinsic(name, (), ir.FunctionType(ir.VoidType(), taken))

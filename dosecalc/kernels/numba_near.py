@@ -104,7 +104,7 @@ def _near(
     square: float,
     low: Array,
     high: Array,
-) -> tuple[int, tuple[int, int], tuple[int, int]]:
+) -> tuple[Any, tuple[Any, Any], tuple[Any, Any]]:
     """Which beamlets of each run, low..high, lie within the cut-off; how many in all, and their rows and columns."""
     count, left, right, lower, upper = 0, np.int64(1 << 30), np.int64(0), np.int64(0), np.int64(0)
     for r in range(np.uint64(len(runs[0]))):
@@ -135,6 +135,8 @@ def _near(
 @njit(cache=True)
 def _settled(u: float, own: Array, along: float, square: float, begins: int, ends: int) -> tuple[int, int]:
     """The same by the distances themselves, from a guess on; those within the cut-off follow each other."""
+    while begins > 0 and own[begins - 1] > u:
+        begins -= 1
     while begins > 0 and (u - own[begins - 1]) ** 2 + along <= square:
         begins -= 1
     while begins < len(own) and own[begins] < u and (u - own[begins]) ** 2 + along > square:
@@ -164,12 +166,12 @@ def _write(
     that one need not wait for the other."""
     components, steps = across.shape[0], (np.uint64(along.shape[1]), np.uint64(across.shape[1]))
     pairs, remaining, nothing = (components - 1) // 2, components % 2 == 0, along.dtype.type(0.0)
-    at, narrow, wide = np.uint64(at), along.reshape(along.size), across.reshape(across.size)
+    place, narrow, wide = np.uint64(at), along.reshape(along.size), across.reshape(across.size)
     for r in range(np.uint64(len(low))):
         width = np.uint64(high[r] - low[r])
         line, column, own = np.uint64(runs[0][r]), np.uint64(runs[1][r] + low[r]), np.uint64(runs[2][r] + low[r])
         for k in range(np.uint64(0), width, _LANES):
-            a, b = line, column + k
+            a, b = np.uint64(line), np.uint64(column + k)
             even = scaled(narrow[a], load(wide, b))
             odd = scaled(nothing, even)
             for _ in range(pairs):
@@ -181,6 +183,6 @@ def _write(
                 odd = add_scaled(odd, narrow[a + steps[0]], load(wide, b + steps[1]))
             values = times(plus(even, odd), load(output, own + k))
             left = np.uint32(width - k)
-            store_some(data, at + k, values, left)
-            store_range(indices, at + k, np.int32(beamlet + np.int64(own + k)), left)
-        at += width
+            store_some(data, place + k, values, left)
+            store_range(indices, place + k, np.int32(beamlet + np.int64(own + k)), left)
+        place += width

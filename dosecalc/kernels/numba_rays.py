@@ -40,8 +40,7 @@ def trace(
             for q in range(0, count, 2):
                 p = min(q + 1, count - 1)
                 per_mm = 1.0 / range_mm[q], 1.0 / range_mm[p]
-                _fade(cells, added, here, per_mm[0], fade, share)
-                _fade(cells, added, here, per_mm[1], other, other_share)
+                _fade(cells, added, here, per_mm, fade, share, other, other_share)
                 average[n, q], average[n, p] = _upstream_averages(cells, added, per_mm, fade, share, other, other_share)
     return depth, average
 
@@ -133,11 +132,21 @@ def _cross_cells(
 
 
 @njit(cache=True, fastmath=_LANES)
-def _fade(cells: int, added: Array, here: Array, per_mm: float, fade: Array, share: Array) -> None:
-    """What each cell leaves of the average before it, and what it adds: a loop of its own runs in vector lanes."""
+def _fade(
+    cells: int,
+    added: Array,
+    here: Array,
+    per_mm: tuple[float, float],
+    fade: Array,
+    share: Array,
+    other: Array,
+    other_share: Array,
+) -> None:
+    """What each cell leaves of the averages before it, and what it adds: a loop of its own runs in vector lanes."""
     for i in range(cells):
-        left = decay(added[i] * per_mm)
+        left, left_too = decay(added[i] * per_mm[0]), decay(added[i] * per_mm[1])
         fade[i], share[i] = left, here[i] * (1.0 - left)
+        other[i], other_share[i] = left_too, here[i] * (1.0 - left_too)
 
 
 @njit(cache=True, fastmath=_LANES)
@@ -168,20 +177,26 @@ def component_weights(
     factor: Array,
 ) -> Array:
     weights = np.empty((len(depth_mm), primary.shape[2]), factor.dtype)
-    for n in prange(len(depth_mm)):
-        k, t = _bracket(depth_nodes_mm, depth_mm[n])
-        p, x = _bracket(log_scale_nodes, log_scale[0][n])
-        s, y = _bracket(log_scale_nodes, log_scale[1][n])
-        for c in range(primary.shape[2]):
-            above = (1 - x) * primary[k, p, c] + x * primary[k, p + 1, c]
-            above += (1 - y) * scatter[k, s, c] + y * scatter[k, s + 1, c]
-            below = (1 - x) * primary[k + 1, p, c] + x * primary[k + 1, p + 1, c]
-            below += (1 - y) * scatter[k + 1, s, c] + y * scatter[k + 1, s + 1, c]
-            weights[n, c] = ((1 - t) * above + t * below) * factor[n]
+    for block in prange((len(depth_mm) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK):
+        k = p = s = 0
+        for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(depth_mm))):
+            k, t = _bracket(depth_nodes_mm, depth_mm[n], k)
+            p, x = _bracket(log_scale_nodes, log_scale[0][n], p)
+            s, y = _bracket(log_scale_nodes, log_scale[1][n], s)
+            for c in range(primary.shape[2]):
+                above = (1 - x) * primary[k, p, c] + x * primary[k, p + 1, c]
+                above += (1 - y) * scatter[k, s, c] + y * scatter[k, s + 1, c]
+                below = (1 - x) * primary[k + 1, p, c] + x * primary[k + 1, p + 1, c]
+                below += (1 - y) * scatter[k + 1, s, c] + y * scatter[k + 1, s + 1, c]
+                weights[n, c] = ((1 - t) * above + t * below) * factor[n]
     return weights
 
 
 @njit(cache=True)
-def _bracket(nodes: Array, value: float) -> tuple[int, float]:
-    k = min(max(int(np.searchsorted(nodes, value, side="right")) - 1, 0), len(nodes) - 2)
+def _bracket(nodes: Array, value: float, k: int) -> tuple[int, float]:
+    """Node below a value and the fraction of the way to the next, looked for from node k on: neighbours lie close."""
+    while k < len(nodes) - 2 and nodes[k + 1] <= value:
+        k += 1
+    while k > 0 and nodes[k] > value:
+        k -= 1
     return k, (value - nodes[k]) / (nodes[k + 1] - nodes[k])

@@ -118,7 +118,7 @@ def products(along: Array, across: Array, lines: int, lattice: Array) -> None:
     narrow, wide, flat = along.reshape(along.size), across.reshape(across.size), lattice.reshape(lattice.size)
     for j in range(np.uint64(lines)):
         for k in range(np.uint64(0), steps[1], _LANES):
-            a, b = j, k
+            a, b = np.uint64(j), np.uint64(k)
             even = scaled(narrow[a], load(wide, b))
             odd = scaled(nothing, even)
             for _ in range(pairs):
