@@ -4,6 +4,7 @@ from numba import get_num_threads as threads
 
 from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
 from .numba_direct import direct_dose, direct_rows
+from .numba_gamma import gamma_search
 from .numba_kept import count_kept, fill_kept, largest_near
 from .numba_maps import gather, scatter
 from .numba_near import fill_near
@@ -22,6 +23,7 @@ __all__ = [
     "field_maps",
     "fill_kept",
     "fill_near",
+    "gamma_search",
     "gather",
     "largest_near",
     "repeated_zero",
