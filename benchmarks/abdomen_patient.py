@@ -103,7 +103,7 @@ def random_anatomy(
     *,
     lesions: tuple[int, int],
     radius_mm: tuple[float, float],
-    gap_mm: tuple[float, float] = (1.0, 12.0),
+    gap_mm: tuple[float, float] = (1.0, 8.0),
     beside: tuple[str, ...] = GUT,
     remnant_cc: float | None = None,
 ) -> Anatomy:
