@@ -66,7 +66,7 @@ def tail_means(case: AbdomenCase, *, solver: str, limit_s: float, share: float =
         matrix cut at `CUTOFF_MM`, a part with whole rows; what comes out is judged on all voxels in any case.
     """
     rng = np.random.default_rng(case.seed)
-    goals, unit = _subsampled(case.goals, share, rng), open_field_unit(case)
+    goals, unit = subsampled(case.goals, share, rng), open_field_unit(case)
     mandatory = [limit for limit in (*goals.limits, *goals.means) if limit.mandatory]
     regions = [goals.target, goals.ptv, *goals.lesions, *(limit.region for limit in mandatory)]
     voxels = np.unique(np.concatenate([region.positions for region in regions]))
@@ -102,7 +102,7 @@ class _Rows:
         return self.matrix[np.searchsorted(self.voxels, region.positions)] @ self.x
 
 
-def _subsampled(goals: PlanGoals, share: float, rng: np.random.Generator) -> PlanGoals:
+def subsampled(goals: PlanGoals, share: float, rng: np.random.Generator) -> PlanGoals:
     """The goals on a share of the voxels of each structure, each voxel standing for more volume."""
     if share == 1.0:
         return goals
@@ -147,7 +147,7 @@ def quadratic_penalties(case: AbdomenCase) -> Found:
     unit = open_field_unit(case)
 
     def cost(x: Array) -> tuple[float, Array]:
-        value, slope = _penalties(case.goals, case.influence.dose(x * unit))
+        value, slope = penalties(case.goals, case.influence.dose(x * unit))
         return value, unit * case.influence.adjoint(slope)
 
     start = np.ones(case.influence.shape[1])
@@ -156,7 +156,7 @@ def quadratic_penalties(case: AbdomenCase) -> Found:
     return Found(np.maximum(ended.x, 0.0) * unit, f"{ended.nit} iterations, {ended.nfev} doses: {ended.message}")
 
 
-def _penalties(goals: PlanGoals, dose: Array) -> tuple[float, Array]:
+def penalties(goals: PlanGoals, dose: Array) -> tuple[float, Array]:
     """Their sum and its derivative by the dose of every voxel (V,)."""
     slope, total = np.zeros(dose.size), 0.0
 

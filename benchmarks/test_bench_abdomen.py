@@ -4,9 +4,9 @@ Measure with::
 
     pytest benchmarks/test_bench_abdomen.py --benchmark-enable --full-size --benchmark-json=RECORD.json
 
-Every run is made once. The seed, one for all sizes, is drawn unless ``--abdomen-seed`` gives it, and recorded. `-k` picks
-rows of the table: ``-k "small or medium"``. Without ``--full-size`` only the counts of the smallest case are checked,
-and that what the independent evaluation says of a dose is what its voxels say.
+Every run is made once. The seed, one for all sizes, is drawn unless ``--abdomen-seed`` gives it, and stands in the
+record. `-k` picks rows of the table: ``-k "small or medium"``. Without ``--full-size`` only the counts of the smallest
+case are checked, and that what the independent evaluation says of a dose is what its voxels say.
 """
 
 from __future__ import annotations
