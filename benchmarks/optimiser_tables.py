@@ -10,7 +10,7 @@ from benchmarks.markdown import number
 
 Run = dict[str, Any]
 HEAD = (
-    "case", "beamlets", "voxels", "goals", "way", "wall s", "CPU s", "peak MB", "D95 Gy", "worst excess",
+    "case", "beamlets", "voxels", "goals", "way", "wall s", "CPU s", "peak MB (before)", "D95 Gy", "worst excess",
     "D95 Gy within limits", "of bound", "of best",
 )  # fmt: skip
 WAYS = {
@@ -24,8 +24,9 @@ WAYS = {
 def table(runs: Sequence[Run]) -> str:
     """Cases in words, one row for each run, and how each run ended.
 
-    "D95 within limits" is that of the plan scaled until every mandatory organ goal holds. "Of bound" is that dose over
-    the dose which the optimiser proves that no plan exceeds, "of best" over the best that is known of the case.
+    Memory is the peak of the process, and what it held before the optimisation began. "D95 within limits" is that of
+    the plan scaled until every mandatory organ goal holds. "Of bound" is that dose over the dose that the optimiser
+    proves no plan to exceed, "of best" over the best that is known of the case.
     """
     if not runs:
         return ""
@@ -36,7 +37,8 @@ def table(runs: Sequence[Run]) -> str:
 
 def _row(run: Run, runs: Sequence[Run]) -> tuple[str, ...]:
     counts = tuple(str(run[name]) for name in ("beamlets", "voxels", "criteria"))
-    told = (run["size"], *counts, _way(run), *(number(run[name]) for name in ("wall_s", "cpu_s", "peak_mb")))
+    peak = f"{number(run['peak_mb'])} ({number(run['before_mb'])})"
+    told = (run["size"], *counts, _way(run), number(run["wall_s"]), number(run["cpu_s"]), peak)
     if "d95_gy" not in run:
         return (*told, "no plan", "", "", "", "")
     alike = [each for each in runs if (each["size"], each["seed"]) == (run["size"], run["seed"])]

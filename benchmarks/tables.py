@@ -26,7 +26,7 @@ ENGINE = (
 )
 ABDOMENS = (
     "Each row is one run in a process of its own; seconds are those of the optimisation alone, memory is the peak of "
-    "the process."
+    "the process, and in parentheses what it held before."
 )
 
 
