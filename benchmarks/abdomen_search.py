@@ -2,8 +2,8 @@
 
 An iterated local search (Lourenço, Martin & Stützle, Handbook of Metaheuristics, 2003). The local search is that of
 the optimiser: which voxels a limit lets go is fixed by a dose, D95 is raised within what is left, and the plan's own
-dose sorts again until that gains nothing. A start is a dose to sort by that asks the target for a random dose; a
-perturbation multiplies the best plan's dose by a smooth random field.
+dose sorts again until that gains nothing. A start is a dose to sort by that asks the target for a random dose; the best
+start is sorted on, then a perturbation multiplies the best plan's dose by a smooth random field.
 """
 
 from __future__ import annotations
@@ -58,10 +58,13 @@ def search(case: AbdomenCase, *, seconds: float, tell: Callable[[str], None] = l
     best, tried = max(found, key=_d95), len(found)
     of_starts = _d95(best)
     tell(f"starts: {', '.join(f'{_d95(each):.2f}' for each in found)} Gy")
+    gained = True
     while (spent := time.perf_counter() - began) < seconds and _d95(best) < case.goals.cap_gy * (1 - 1e-6):
-        dose = perturbed(case, best.dose_gy, rng)
+        # Where sort and fix ended because it had made all its passes, it goes on from there.
+        dose = best.dose_gy if gained else perturbed(case, best.dose_gy, rng)
         result, tried = _from(case, lambda run, dose=dose: dose, _d95(best)), tried + 1
-        if result is not None and _d95(result) > _d95(best):
+        gained = result is not None and _d95(result) > _d95(best)
+        if result is not None and gained:
             tell(f"{spent:.0f} s, plan {tried}: {_d95(result):.3f} Gy")
             best = result
     return Search(best.fluence, _d95(best), of_starts, tried, time.perf_counter() - began)
