@@ -44,13 +44,14 @@ def test_every_seed_gives_a_plausible_abdomen():
 
 
 def test_the_tight_case_leaves_900_cc_of_liver_beside_the_duodenum():
+    """Gap between voxels: 1 to 9 mm along the longest half axis, 4 more along a shorter one, and a voxel's diagonal."""
     seed = random_seed()
     patient = random_patient("tight", seed)
     assert cc(patient, "Liver") - cc(patient, "GTV") == pytest.approx(900, rel=0.03), seed
     grid = patient.ct.grid
     near = [grid.centres_mm(np.flatnonzero(shares(patient.structures[n], grid) > 0.5)) for n in ("GTV", "Duodenum")]
     gap = np.sqrt(((near[0][:, None] - near[1][None]) ** 2).sum(axis=2)).min()
-    assert gap < 8.0 + grid.spacing_mm[0], seed
+    assert gap < 13.0 + np.sqrt(3.0) * grid.spacing_mm[0], seed
 
 
 def test_a_seed_means_one_patient():
