@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def random_anatomy(
     a, b = rng.uniform(158.0, 185.0), rng.uniform(108.0, 125.0)
     body = ellipsoid((0.0, 0.0, 0.0), (a, b, 420.0))
     cavity = ellipsoid((-1.0, -6.0, 0.0), (a - rng.uniform(24.0, 32.0), b - rng.uniform(22.0, 28.0), 400.0))
-    inner = tuple(_varied(organ, rng) for organ in organs() if organ.name not in OWN_WALLS)
+    inner = tuple(_varied(organ, rng) for organ in _organs() if organ.name not in OWN_WALLS)
     count = int(rng.integers(lesions[0], lesions[1] + 1))
     radii = rng.uniform(*radius_mm, size=count) / np.sqrt(count)
     drawn_cc = rng.uniform(*LIVER_CC)
@@ -172,6 +173,12 @@ def grid_of(anatomy: Anatomy, voxels: int) -> Grid:
     planes = round((anatomy.top_mm - anatomy.bottom_mm) / step)
     origin = (-half[0] * step, -half[1] * step, anatomy.bottom_mm + step / 2)
     return Grid(origin, (step,) * 3, (planes, 2 * half[1] + 1, 2 * half[0] + 1))
+
+
+@cache
+def _organs() -> tuple[Organ, ...]:
+    """Those of the synthetic patient, made once: placing its own tumour takes longer than all else here."""
+    return tuple(organs())
 
 
 def _varied(organ: Organ, rng: np.random.Generator) -> Organ:
