@@ -57,9 +57,18 @@ class Raised:
         return self.result.scalars[self.scalar]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Feasible:
+    """A finished level whose result keeps every mandatory limit and the floor: what an interruption ends with."""
+
+    level: str
+    d95_gy: float
+    result: StageResult
+
+
 @dataclass(slots=True, eq=False)
 class Run:
-    """What the levels share: the master, the goals, and the logs of what was reached."""
+    """What the levels share: the master, the goals, the logs of what was reached, and the best that was feasible."""
 
     master: Master
     goals: PlanGoals
@@ -68,6 +77,7 @@ class Run:
     mean_rows: dict[str, npt.NDArray[np.float64]]
     levels: list[LevelReport]
     raised: list[Raised]
+    best: Feasible | None = None
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:
@@ -91,7 +101,18 @@ def raise_dose(
     result = solve_level(run, stage, last, rounds=rounds)
     (scalar,) = stage.scalars
     run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
+    remember(run, stage, result, result.scalars.get("D95", kept.d95_gy))
     return result
+
+
+def remember(run: Run, stage: Stage, result: StageResult, d95_gy: float) -> None:
+    """Note a result of a stage with every mandatory limit hard as the best so far, unless its D95 is lower.
+
+    A later level serves more goals with the same D95, less the tolerance that levels are kept within.
+    """
+    least = run.goals.floor_gy if run.best is None else max(run.goals.floor_gy, run.best.d95_gy)
+    if result.settled and d95_gy >= least * (1 - LEVEL_TOLERANCE):
+        run.best = Feasible(stage.name, d95_gy, result)
 
 
 def mean_row(run: Run, region: Region) -> npt.NDArray[np.float64]:

@@ -313,6 +313,8 @@ class Column:
 
     Attributes
     ----------
+    not_met_mandatory : int
+        How many of `not_met` are mandatory there.
     notes : tuple of str
         Whom it holds for, and which limits are not judged.
     """
@@ -321,6 +323,7 @@ class Column:
     title: str
     met: int
     not_met: int
+    not_met_mandatory: int
     not_assessed: int
     notes: tuple[str, ...]
 
@@ -388,6 +391,8 @@ class PlanEvaluation:
         Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
+    interrupted : bool
+        The optimisation was stopped before its end; the plan is the best of the levels that had ended.
     """
 
     status: str
@@ -405,6 +410,7 @@ class PlanEvaluation:
     side_by_side: SideBySide | None = None
     alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
+    interrupted: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @property
