@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .densities import Densities
     from .eligibility import PatientFacts
     from .findings import with_findings
+    from .fluence_file import read_earlier_plan
     from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region, goals_from_regions, resolve_goals
     from .job import Job, run_job
     from .matrix import MatrixInfluence, as_operator
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from .provenance import Provenance
     from .results import Certificate, GoalResult, PlanEvaluation
     from .retreatment import with_prior
+    from .rounds import Round
     from .saving import save_plan
     from .targets import Target
+    from .warm_start import WarmStart
 
 __all__ = [
     "Anatomy",
@@ -46,7 +49,9 @@ __all__ = [
     "PriorTreatment",
     "Provenance",
     "Region",
+    "Round",
     "Target",
+    "WarmStart",
     "as_operator",
     "evaluate",
     "goals_from_limits",
@@ -57,6 +62,7 @@ __all__ = [
     "parse_beams",
     "plan",
     "prepare_anatomy",
+    "read_earlier_plan",
     "resolve_goals",
     "run_job",
     "save_plan",
@@ -70,6 +76,7 @@ _NAMES_OF = {
     "eligibility": ("PatientFacts",),
     "findings": ("with_findings",),
     "densities": ("Densities",),
+    "fluence_file": ("read_earlier_plan",),
     "goals": ("DoseVolumeLimit", "MeanLimit", "PlanGoals", "Region", "goals_from_regions", "resolve_goals"),
     "job": ("Job", "run_job"),
     "matrix": ("MatrixInfluence", "as_operator"),
@@ -81,8 +88,10 @@ _NAMES_OF = {
     "results": ("Certificate", "GoalResult", "PlanEvaluation"),
     "prior_treatment": ("PriorTreatment",),
     "retreatment": ("with_prior",),
+    "rounds": ("Round",),
     "saving": ("save_plan",),
     "targets": ("Target",),
+    "warm_start": ("WarmStart",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 
