@@ -224,10 +224,9 @@ def plan(
     if prior is not None:
         evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
     evaluation = against_the_protocol(evaluation, protocol)
-    grid_mm = influence.grid.spacing_mm[0]
     stated = (*densities.departures, *map(str, made.applied))
-    accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
-    recorded = densities.record(machine, made)
+    chosen = overrides(protocol, accept_missing, grid.spacing_mm[0], accept_ct=accept_ct)
+    accepted, recorded = (*reading_overrides, *stated, *chosen), densities.record(machine, made)
     record = plan_record(
         watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded, prior
     )
