@@ -147,7 +147,7 @@ def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
 
 def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
     """D95 from the dose that asks for so much, re-sorted until that gains nothing."""
-    goals, sorted_by = run.goals, sorting_dose(run, asked_gy)
+    goals, sorted_by = run.goals, sorting_dose(run, asked_gy, open_dose_gy)
     last = StageResult.start(open_dose_gy, {"D95": asked_gy})
     if sorted_by is not None:
         last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)

@@ -67,6 +67,8 @@ class Bound:
     scalar : str or None
     slope : float
     sense : +1 or -1
+    price : (n,) float64 or None
+        What a Gy on the wrong side adds to the objective; None where there may be none.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Bound:
     scalar: str | None = None
     slope: float = 0.0
     sense: int = 1
+    price: npt.NDArray[np.float64] | None = None
 
     def excess_gy(self, dose: Array, scalars: Mapping[str, float]) -> Array:
         """How far each voxel is on the wrong side, (n,); negative on the good side."""
@@ -174,6 +177,7 @@ def solve_stage(
     start_scalars: Mapping[str, float],
     *,
     rounds: int | None = None,
+    tolerance: float | None = None,
 ) -> StageResult:
     """Solve a stage by row generation.
 
@@ -188,6 +192,8 @@ def solve_stage(
         Values that go with it.
     rounds : int, optional
         Stop after so many rounds although the rows have not settled: for a dose that is only sorted by.
+    tolerance : float, optional
+        Of the solver, relative; its own by default.
 
     Raises
     ------
@@ -202,7 +208,8 @@ def solve_stage(
     x, scalars, means, problem = _state(master, stage)
     for round_number in range(1, MAX_ROUNDS + 1):
         families = _limits(master, stage, x, scalars)
-        record = solve_with_fallback(problem, limits=[f for _, f in families.values()], threads=BLAS_THREADS)
+        limits = [limits for _, limits in families.values()]
+        record = solve_with_fallback(problem, limits=limits, threads=BLAS_THREADS, tolerance=tolerance)
         if record.status == "infeasible":
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
         if not record.status.startswith("optimal"):
@@ -260,7 +267,8 @@ def _limits(
         positions = bound.positions[chosen]
         level = bound.level_gy[chosen] - bound.sense * RESERVE_GY
         scalar = scalars[bound.scalar] if bound.scalar else None
-        limits = DoseLimits(x, master.rows(positions), level, scalar, bound.slope, bound.sense)
+        price = None if bound.price is None else bound.price[chosen]
+        limits = DoseLimits(x, master.rows(positions), level, scalar, bound.slope, bound.sense, price)
         families[bound.name] = (positions, limits)
     return families
 

@@ -85,6 +85,7 @@ def solve_with_fallback(
     order: Sequence[str | Any] = DEFAULT_ORDER,
     time_limit_s: float = 300.0,
     threads: int | None = None,
+    tolerance: float | None = None,
     violation_tolerance: float = VIOLATION_TOLERANCE,
 ) -> SolveRecord:
     """Solve with the first solver whose answer holds; the variables then carry that answer.
@@ -102,8 +103,11 @@ def solve_with_fallback(
         For all attempts together, in seconds. Handed to the solvers, which look at it between iterations.
     threads : int, optional
         BLAS threads; by default `default_threads`.
+    tolerance : float, optional
+        Relative, asked of the structured interior point instead of its own, which is far below what a plan needs.
     violation_tolerance : float
-        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation.
+        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation; never
+        below `tolerance`.
 
     Returns
     -------
@@ -121,7 +125,7 @@ def solve_with_fallback(
         for solver in order:
             left = time_limit_s - (time.monotonic() - begin)
             name = _name(solver)
-            outcome = _attempt(problem, limits, solver, left, threads, violation_tolerance)
+            outcome = _attempt(problem, limits, solver, left, threads, tolerance, violation_tolerance)
             attempts.append((name, outcome.text))
             logger.info("solver %s: %s", name, outcome.text)
             confirmed = outcome.verdict in verdicts or outcome.verdict in SOLVED
@@ -149,6 +153,7 @@ def _attempt(
     solver: str | Any,
     time_left_s: float,
     threads: int,
+    asked: float | None,
     tolerance: float,
 ) -> _Outcome:
     """Ask one solver and judge its answer."""
@@ -162,8 +167,10 @@ def _attempt(
     stated, options = problem, _call(solver, time_left_s, threads)
     if isinstance(options["solver"], StructuredInteriorPoint):
         options["limits"] = tuple(limits)
+        if asked is not None:
+            options["tol"], tolerance = asked, max(asked, tolerance)
     elif limits:
-        stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.constraint() for limit in limits)])
+        stated = _stated(problem, limits)
     try:
         with warnings.catch_warnings():
             # Answers that a solver calls inaccurate are judged by `_fault` like every other.
@@ -185,6 +192,14 @@ def _attempt(
     if fault:
         return _Outcome("failed", f"said {status}, but {fault}")
     return _Outcome(status, f"{status} in {took}", iterations)
+
+
+def _stated(problem: cp.Problem, limits: Sequence[DoseLimits]) -> cp.Problem:
+    """The problem with its dose limits, all in CVXPY."""
+    constraints, costs = zip(*(limit.stated() for limit in limits), strict=True)
+    total, objective = sum(costs), problem.objective
+    cost = total if isinstance(objective, cp.Minimize) else -total
+    return cp.Problem(type(objective)(objective.expr + cost), [*problem.constraints, *constraints])
 
 
 def _call(solver: str | Any, time_left_s: float, threads: int) -> dict[str, Any]:

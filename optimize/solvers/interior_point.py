@@ -108,7 +108,7 @@ def solve_qp(
     reduced = reduce_problem(P, q, G, h, A, b, dense)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
-        return QpSolution(np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
+        return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
     problem, scaling = equilibrate(reduced.problem, algebra)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
@@ -152,8 +152,8 @@ def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
     """The end point in the caller's units and order."""
     at, measure, status = end.at, end.measure, end.status
     if at is None or measure is None:
-        given = reduced.original
-        x, z, y = (np.full(size, np.nan) for size in (len(given.q), reduced.inequalities, len(given.b)))
+        sizes = (reduced.columns, reduced.inequalities, len(reduced.original.b))
+        x, z, y = (np.full(size, np.nan) for size in sizes)
         return QpSolution(x, z, y, "numerical_error", end.iterations, np.nan, np.nan, np.nan)
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"

@@ -70,7 +70,7 @@ def test_a_cone_is_left_to_clarabel_and_the_record_says_so():
     problem, limits = random_master(5, smoothness=0.0, cone=True)
     record = solve_with_fallback(problem, limits=limits)
     assert record.solver == "CLARABEL" and "raised SolverError" in record.attempts[0][1]
-    stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.constraint() for limit in limits)])
+    stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.stated()[0] for limit in limits)])
     found = problem.objective.value
     stated.solve(solver="SCS", eps=1e-7)
     assert found == pytest.approx(stated.value, rel=1e-4)
