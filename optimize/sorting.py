@@ -18,18 +18,19 @@ import numpy.typing as npt
 
 from dosecalc.errors import OptimisationError
 
+from .bounds import CAPS
 from .goals import DoseVolumeLimit
 from .levels import Run, mean_row
-from .problem import Bound, Stage, solve_stage
+from .problem import NO_VOXELS, Bound, Stage, solve_stage
 from .released import COLD_SHARE
 from .verification import LARGEST_CC
 
 Array = npt.NDArray[Any]
 
-ROUNDS = 3
+ROUNDS = 2
 """Rounds of row generation: a sorting need not be exact."""
-TOLERANCE = 1e-3
-"""Of the solver, relative: likewise."""
+TAKEN_OVER_GY = 1.0
+"""Voxels this close to their bound, or beyond it, are the first rows of the stages that follow."""
 COLD_GY, HOT_GY = 10.0, 3.0
 """Shortfall and excess that count as much as the whole voxel being released: a dose falls from the target's to an
 organ's over a few voxels, so that released voxels of the target are colder than those of an organ are hot.
@@ -48,11 +49,22 @@ def sorting_dose(run: Run, asked_gy: float, start_dose_gy: Array) -> npt.NDArray
     start_dose_gy : (V,)
         A plausible dose, which chooses the first rows of the organs.
     """
-    stage = Stage("dose to sort by", lambda x, s: _mean_excess(run, x), (*_target(run, asked_gy), *_organs(run)), (), {})
+    organs = _organs(run)
+    stage = Stage("dose to sort by", lambda x, s: _mean_excess(run, x), (*_target(run, asked_gy), *organs), (), {})
     try:
-        return solve_stage(run.master, stage, start_dose_gy, {}, rounds=ROUNDS, tolerance=TOLERANCE).dose_gy
+        dose = solve_stage(run.master, stage, start_dose_gy, {}, rounds=ROUNDS).dose_gy
     except OptimisationError:
         return None
+    _take_over(run, organs, dose)
+    return dose
+
+
+def _take_over(run: Run, organs: list[Bound], dose_gy: Array) -> None:
+    """Let the next stage start from the rows of organs that matter here."""
+    active = run.master.active
+    near = [bound.positions[bound.excess_gy(dose_gy, {}) > -TAKEN_OVER_GY] for bound in organs]
+    taken = [np.intersect1d(active[bound.name], voxels) for bound, voxels in zip(organs, near, strict=True)]
+    active[CAPS] = np.unique(np.concatenate([active.get(CAPS, NO_VOXELS), *taken]))
 
 
 def _mean_excess(run: Run, x: cp.Variable) -> cp.Expression:

@@ -104,10 +104,11 @@ def solve_with_fallback(
     threads : int, optional
         BLAS threads; by default `default_threads`.
     tolerance : float, optional
-        Relative, asked of the structured interior point instead of its own, which is far below what a plan needs.
+        Relative, for a point that need not be exact: the structured interior point is asked for it first, and the
+        solvers in `order` where it does not find one.
     violation_tolerance : float
-        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation; never
-        below `tolerance`.
+        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation; ten times
+        `tolerance` where that is more.
 
     Returns
     -------
@@ -121,13 +122,18 @@ def solve_with_fallback(
     threads = default_threads() if threads is None else threads
     begin, attempts = time.monotonic(), list[tuple[str, str]]()
     verdicts: set[str] = set()
+    queue: list[tuple[str | Any, float | None]] = [(solver, None) for solver in order]
+    if tolerance is not None:
+        queue.insert(0, (NAME, tolerance))
     with threadpool_limits(limits=threads, user_api="blas"):
-        for solver in order:
+        for solver, asked in queue:
             left = time_limit_s - (time.monotonic() - begin)
             name = _name(solver)
-            outcome = _attempt(problem, limits, solver, left, threads, tolerance, violation_tolerance)
+            outcome = _attempt(problem, limits, solver, left, threads, asked, violation_tolerance)
             attempts.append((name, outcome.text))
             logger.info("solver %s: %s", name, outcome.text)
+            if asked is not None and outcome.verdict not in SOLVED:
+                continue  # few digits prove nothing
             confirmed = outcome.verdict in verdicts or outcome.verdict in SOLVED
             if outcome.verdict != "failed" and confirmed:
                 seconds = time.monotonic() - begin
@@ -168,7 +174,7 @@ def _attempt(
     if isinstance(options["solver"], StructuredInteriorPoint):
         options["limits"] = tuple(limits)
         if asked is not None:
-            options["tol"], tolerance = asked, max(asked, tolerance)
+            options["tol"], tolerance = asked, max(10.0 * asked, tolerance)
     elif limits:
         stated = _stated(problem, limits)
     try:

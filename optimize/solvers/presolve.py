@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dosecalc.errors import OptimisationError
 
@@ -98,8 +98,9 @@ def reduce_problem(
     A: sp.spmatrix | ArrayLike | None,
     b: ArrayLike | None,
     dense: Sequence[DenseRows] = (),
+    dtype: DTypeLike = np.float64,
 ) -> Reduced:
-    """Check, substitute and sort; arguments as in `interior_point.solve_qp`."""
+    """Check, substitute and sort, the dense rows in ``dtype``; other arguments as in `interior_point.solve_qp`."""
     original, slacks = _with_slacks(_checked(P, q, G, h, A, b), dense)
     out = _substitution(original, met_columns(dense, len(original.q)))
     constant, basis = out.offset, out.basis
@@ -113,7 +114,7 @@ def reduce_problem(
     equality = np.flatnonzero(~empty_equality)
     P_v = _congruence(original.P, basis)
     rows, order = sort_rows(
-        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept
+        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept, dtype
     )
     h_all = np.concatenate([h_v, *(part.h for part in dense)])
     _check_dense(rows.dense, np.concatenate([h_all[len(h_v) :], original.q[len(original.q) - slacks :]]))

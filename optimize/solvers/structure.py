@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .algebra import HOST, Algebra
 
@@ -103,7 +103,7 @@ class DenseRows:
     h: FloatArray
     price: FloatArray | None = None
 
-    def write(self, block: FloatArray, position: IndexArray) -> None:
+    def write(self, block: NDArray[Any], position: IndexArray) -> None:
         """Write the rows into a block of zeros; ``position`` is where each column of the caller stands in it."""
         if not len(self.rows):
             return
@@ -138,7 +138,12 @@ class Order:
 
 
 def sort_rows(
-    G: sp.csr_array, P: sp.csr_array, A: sp.csr_array, dense: Sequence[DenseRows], caller_column: IndexArray
+    G: sp.csr_array,
+    P: sp.csr_array,
+    A: sp.csr_array,
+    dense: Sequence[DenseRows],
+    caller_column: IndexArray,
+    dtype: DTypeLike = np.float64,
 ) -> tuple[Rows, Order]:
     """Sort the rows of ``G`` by shape and its columns into core and hinges.
 
@@ -155,6 +160,8 @@ def sort_rows(
         columns of ``G``, which holds nothing of them but their bounds.
     caller_column : numpy.ndarray, shape (columns,)
         The numbers by which they know the columns, ascending.
+    dtype : dtype
+        Of the dense block.
 
     Returns
     -------
@@ -185,7 +192,7 @@ def sort_rows(
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
     rows = Rows(
-        _dense_block(by_core[dense_row], dense, position),
+        _dense_block(by_core[dense_row].astype(dtype), dense, position),
         sp.csr_array(by_core[sparse_row]),
         new_row[hinge_row],
         hinge_value,
@@ -201,10 +208,10 @@ def _soft_rows(dense: Sequence[DenseRows]) -> IndexArray:
     return np.flatnonzero(np.concatenate(has_price)) if has_price else np.zeros(0, np.intp)
 
 
-def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> FloatArray:
-    """The dense rows of ``G`` over the core columns, and below them the added ones; each written once."""
+def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> NDArray[Any]:
+    """The dense rows of ``G`` over the core columns, and below them the added ones; each written once, in its type."""
     first = of_G.shape[0]
-    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]))
+    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]), of_G.dtype)
     of_G.toarray(out=block[:first])
     for part in dense:
         last = first + len(part.rows)
