@@ -311,10 +311,11 @@ def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[st
             log.info("  %s: %d voxels beyond the bound, worst by %.3f Gy", bound.name, new.sum(), excess[new].max())
             # Their neighbours come along: near their bound now, they would be violated in the next round.
             near = inactive & (excess > -NEAR_GY)
-            # What may be exceeded at a price only sorts voxels.
-            most = ROWS_PER_ROUND if bound.price is None else FIRST_ROWS
-            most = min(most, int(near.sum()), 2 * int(new.sum()) + FEWEST_ROWS)
-            worst = _worst(bound, np.where(near, excess, -np.inf), most)
+            worst = _worst(
+                bound,
+                np.where(near, excess, -np.inf),
+                min(ROWS_PER_ROUND, int(near.sum()), 2 * int(new.sum()) + FEWEST_ROWS),
+            )
             active = np.union1d(active, worst)
             added += worst.size
         master.active[bound.name] = active

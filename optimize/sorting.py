@@ -27,7 +27,7 @@ from .verification import LARGEST_CC
 
 Array = npt.NDArray[Any]
 
-ROUNDS = 2
+ROUNDS = 3
 """Rounds of row generation: a sorting need not be exact."""
 TAKEN_OVER_GY = 1.0
 """Voxels this close to their bound, or beyond it, are the first rows of the stages that follow."""
