@@ -17,6 +17,7 @@ import numpy as np
 from dosecalc.errors import OptimisationError
 
 from .bounds import hard_bounds, mean_bound
+from .escalation_results import RISK
 from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
 from .prices import WORTH_PRICING, shadow_prices
@@ -125,6 +126,7 @@ def _goals_without(goals: PlanGoals, names: tuple[str, ...]) -> PlanGoals:
         hot_spot_ratio=np.inf if hot else goals.hot_spot_ratio,
         hot_spot_max_gy=np.inf if hot else goals.hot_spot_max_gy,
         ptv_mean_max_gy=np.inf if "ptv_mean" in names else goals.ptv_mean_max_gy,
+        risk=None if RISK in names else goals.risk,
     )
 
 
@@ -137,15 +139,17 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
         return [Bound(name, voxels, np.full(voxels.size, hottest), name, hottest)], [], hottest
     if name == "ptv_mean":
         limit_gy = goals.ptv_mean_max_gy
-        return [], [mean_bound(run, name, goals.ptv, limit_gy, scalar=name)], limit_gy
+        return [], [mean_bound(run, name, goals.ptv_mean, scalar=name)], limit_gy
+    if name == RISK and run.tangents is not None:
+        return [], run.tangents.bounds(soft=True), run.tangents.limit.limit_gy
     means = [m for m in goals.means if m.id == name]
     if means:
-        return [], [mean_bound(run, name, m.region, m.limit_gy, scalar=name) for m in means], means[0].limit_gy
+        return [], [mean_bound(run, name, m, scalar=name) for m in means], means[0].limit_gy
     bounds, limits = [], [m for m in goals.limits if m.id == name]
     for limit in limits:  # one limit may be stated on two grids
         voxels = kept_below(limit, last.dose_gy)
         key = f"{name} of {limit.region.name}"
-        bounds.append(Bound(key, voxels, np.full(voxels.size, limit.limit_gy), name, limit.limit_gy))
+        bounds.append(Bound(key, voxels, limit.caps_at(voxels), name, limit.limit_gy))
     return bounds, [], limits[0].limit_gy
 
 
@@ -192,7 +196,7 @@ def _least_volume(
     stage = Stage(f"{limit.region.name} spared", lambda x, s: row @ x / unit, tuple(bounds), tuple(means), {})
     spared = solve_level(eased, stage, reached)
     best = dataclasses.replace(spared, scalars=reached.scalars)
-    above = spared.dose_gy[limit.region.positions] > limit.limit_gy
+    above = limit.excess_gy(spared.dose_gy) > 0
     low, high = limit.spare_cc, max(limit.spare_cc, float(limit.region.cc[above].sum()) * (1 + ROUNDING))
     close, tried, starts = (high - low) * CLOSE, low, [best]
     while high - low > close and time.monotonic() < deadline:

@@ -21,18 +21,36 @@ from scipy import sparse
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
+from .escalation_results import LadderEnd, RiskEnd
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
+from .interruption import best_so_far, stopped_at
+from .ladder import Climbed, asked_of, stop_of, take_rung
+from .levels import (
+    LEVEL_TOLERANCE,
+    Kept,
+    LevelReport,
+    Progress,
+    Run,
+    keep,
+    raise_dose,
+    remember,
+    risk_end,
+    solve_level,
+)
 from .matrix import as_operator
 from .operator import Operator
-from .prices import Stop, what_stopped
+from .prices import Stop
 from .problem import RESERVE_GY, Master, StageResult
+from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
+from .risk import Tangents
+from .rounds import OnRound, Rounds
 from .smoothness import roughness
 from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
+from .warm_start import WarmStart, seed_rows, warm_result
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +58,8 @@ SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
+FEWEST_LEVELS, FEWEST_LESSER = 4, 2
+"""Levels that are sure to come at the start (a dose to sort by, D95, fall-off, optimal limits), and for level 4."""
 MAX_STARTS, NEARLY_REACHED = 3, 0.05
 """Doses to sort by, at most; one that asks for less than this share more than was reached is not worth a start."""
 
@@ -49,18 +69,22 @@ class Escalation:
     """The optimised fluence (B,), MU-equivalents course total, and how it came about.
 
     `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
-    the share `gap_bound` above what that level reached (`relaxation`).
+    the share `gap_bound` above what that level reached (`relaxation`). All of these are None where it was interrupted.
+    `ladder` and `risk` say how these modes ended.
     """
 
     fluence: npt.NDArray[np.float64]
     prescription_gy: float
     levels: tuple[LevelReport, ...]
     threads: int
-    gap_fixed: float
+    gap_fixed: float | None
     gap_bound: float | None
-    kkt: float
+    kkt: float | None
     bound_gy: float | None
     stop: Stop
+    interrupted: bool = False
+    ladder: LadderEnd | None = None
+    risk: RiskEnd | None = None
 
 
 def escalate(
@@ -68,8 +92,12 @@ def escalate(
     goals: PlanGoals,
     *,
     progress: Progress = lambda text: None,
+    on_round: OnRound = lambda done: None,
+    warm_start: WarmStart | None = None,
 ) -> Escalation:
     """Optimise the fluence of a plan.
+
+    A KeyboardInterrupt ends it with the best fluence so far that keeps every mandatory limit and the floor.
 
     Parameters
     ----------
@@ -78,6 +106,11 @@ def escalate(
     goals : PlanGoals
     progress : callable, optional
         Told in a line what has been reached.
+    on_round : callable, optional
+        Given every round of row generation as a `Round`.
+    warm_start : WarmStart, optional
+        A fluence of the same beamlets to start from. With the limits that it was planned for the target dose is that of
+        a cold start or better, less the tolerance of levels; with others it is one start more.
 
     Returns
     -------
@@ -87,48 +120,101 @@ def escalate(
     ------
     InfeasibleError
         The floor dose cannot be reached within the mandatory limits; its `conflicts` name what would have to give.
+    InterruptionError
+        It was interrupted before any fluence kept the limits and the floor.
     OptimisationError
         No solver succeeded.
     """
-    operator = as_operator(influence)
+    operator, goals = as_operator(influence), asked_of(goals)
     voxels, beamlets = operator.shape
     goals.check_covered(voxels)
     start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
+    rounds = Rounds(on_round)
     run = Run(
-        Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
-        _never_cold(goals), {}, [], [],
+        Master(operator, unit, roughness(operator.neighbours, beamlets), rounds=rounds), goals, progress,
+        _never_cold(goals), {}, [], [], tangents=Tangents(goals.risk) if goals.risk is not None else None,
     )  # fmt: skip
-    raised = _raise_prescription(run, start * unit)
-    reached = raised.scalars["D95"]
-    if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
-        raised = reach_or_explain(run, raised)
-        reached = raised.scalars["D95"]
-    kept = Kept(keep(reached, goals.target_gy), None)
+    try:
+        return _escalated(run, start * unit, warm_start)
+    except KeyboardInterrupt:
+        best = best_so_far(run)
+        fluence = best.result.fluence * _normalisation(run, best.result, best.d95_gy)
+        stop = Stop(stopped_at(best), "", {}, ())
+        ended = (None, None, None, None, stop, True)
+        return Escalation(fluence, best.d95_gy, tuple(run.levels), best.result.record.threads, *ended)
+
+
+def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> Escalation:
+    """All levels in their order."""
+    rounds = run.master.rounds
+    rounds.expect(FEWEST_LEVELS)
+    raised = _raised_on_reference(run, _raise_prescription(run, open_dose_gy, warm_start))
+    if raised.scalars["D95"] < run.goals.floor_gy * (1 - LEVEL_TOLERANCE):
+        raised = _raised_on_reference(run, reach_or_explain(run, raised))
+    climbed = take_rung(run, raised)
+    if climbed.end is not None:
+        raised = _raised_on_reference(run, climbed.raised)
+    goals = run.goals
+    kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
         range_gy = (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy)
         stage = prescription_stage(run, raised, range_gy, kept.gtv_gy)
         raised = raise_dose(run, stage, raised, Kept(0.0, kept.gtv_gy), goals.target_gy)
+        raised = _raised_on_reference(run, raised)
         kept = Kept(keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
+    rounds.kept_gy = kept.d95_gy
+    rounds.expect(FEWEST_LESSER)
     final = _serve_lesser_goals(run, raised, kept)
-    fluence = final.fluence * _normalisation(run, final)
-    return _with_certificate(run, fluence, kept, final.record.threads)
+    return _with_certificate(run, final, kept, climbed)
 
 
-def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Escalation:
+def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
+    factor = _normalisation(run, final, kept.d95_gy)
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
-    vouched = (gap, distance, residual, bound_gy, what_stopped(run))
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
+    return Escalation(
+        fluence=final.fluence * factor,
+        prescription_gy=kept.d95_gy,
+        levels=tuple(run.levels),
+        threads=final.record.threads,
+        gap_fixed=gap,
+        gap_bound=distance,
+        kkt=residual,
+        bound_gy=bound_gy,
+        stop=stop_of(run, climbed),
+        ladder=climbed.end,
+        risk=risk_end(run, certified, final.dose_gy * factor),
+    )
 
 
-def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
-    """Level 1: sort and fix from a dose that asks for the target's; if that is out of reach, from one that asks less.
+def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
+    """Level 1: sort and fix from the dose of an earlier plan, or from others that ask for what is in reach.
 
-    What is asked for halves the distance to the best that was reached, but not below the floor; the best is kept.
+    Where an earlier plan was not finished, or what it reached is out of reach now, both are tried; the best is kept.
+    """
+    tried, enough = list[StageResult](), False
+    if warm_start is not None:
+        before = warm_result(run, warm_start)
+        seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
+        tried.append(_resorted(run, before, before.scalars["D95"]))
+        kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
+        enough = warm_start.finished and kept
+    if not enough:
+        tried.append(_raise_cold(run, open_dose_gy))
+    best = max(tried, key=lambda result: result.scalars["D95"])
+    # The certificate and the prices are of the last level that was raised.
+    run.raised.append(next(level for level in run.raised if level.result is best))
+    return best
+
+
+def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
+    """The best of a start that asks for the target's dose and, if that is out of reach, of some that ask for less.
+
+    What is asked for halves the distance to the best that was reached, but not below the floor.
     """
     asked = run.goals.target_gy
     best = _raise_from(run, asked, open_dose_gy)
@@ -140,18 +226,21 @@ def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
         again = _raise_from(run, asked, open_dose_gy)
         if again.scalars["D95"] > reached:
             best = again
-    # The certificate and the prices are of the last level that was raised.
-    run.raised.append(next(level for level in run.raised if level.result is best))
     return best
 
 
 def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
-    """D95 from the dose that asks for so much, re-sorted until that gains nothing."""
-    goals, sorted_by = run.goals, sorting_dose(run, asked_gy, open_dose_gy)
+    """D95 from the dose that asks for so much."""
+    sorted_by = sorting_dose(run, asked_gy, open_dose_gy)
     last = StageResult.start(open_dose_gy, {"D95": asked_gy})
     if sorted_by is not None:
         last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
-    reached = 0.0
+    return _resorted(run, last)
+
+
+def _resorted(run: Run, last: StageResult, reached: float = 0.0) -> StageResult:
+    """D95 raised with voxels released by the last dose, re-sorted until that gains nothing on what was reached."""
+    goals = run.goals
     for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
         last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
@@ -160,6 +249,19 @@ def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
         if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:
             break
     return last
+
+
+def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:
+    """A level raised again with its limits held on the reference dose, where the fast one is visibly off."""
+    level = next(each for each in reversed(run.raised) if each.result is raised)
+    if fast_error_gy(run, level.stage, raised) <= VISIBLE_GY:
+        return raised
+    stage, again = held_on_reference(run, level.stage, raised)
+    run.raised.append(dataclasses.replace(level, stage=stage, result=again))
+    # What was feasible by the fast dose alone counts no more.
+    run.best = None
+    remember(run, stage, again, again.scalars["D95"])
+    return again
 
 
 def _raise_gtv(run: Run, last: StageResult, kept: Kept) -> tuple[StageResult, Kept]:
@@ -178,29 +280,40 @@ def _serve_lesser_goals(run: Run, last: StageResult, kept: Kept) -> StageResult:
     """Level 4: fall-off alone, which meets most optimal limits; then with them, re-sorted if some are exceeded."""
     low = solve_level(run, lesser_stage(run, last, kept, ([], [])), last, rounds=1)
     # What may not be given up is sorted by a dose that keeps it: sorted by one that does not, it may be out of reach.
-    first = lesser_stage(run, last, kept, optimal_bounds(run, low, kept))
-    served = solve_level(run, first, low, rounds=SORTING_ROUNDS)
+    stage = lesser_stage(run, last, kept, optimal_bounds(run, low, kept))
+    served = solve_level(run, stage, low, rounds=SORTING_ROUNDS)
     if not served.settled or sum(served.scalars.values()) > RESORT_GAIN:
         keeps = served if served.settled else last
-        served = solve_level(run, lesser_stage(run, keeps, kept, optimal_bounds(run, served, kept)), served)
+        stage = lesser_stage(run, keeps, kept, optimal_bounds(run, served, kept))
+        served = solve_level(run, stage, served)
+    remember(run, stage, served, kept.d95_gy)
+    stage, served = held_on_reference(run, stage, served)
+    remember(run, stage, served, kept.d95_gy)
     return served
 
 
-def _normalisation(run: Run, final: StageResult) -> float:
-    """Factor that brings a D95 above the cap down to it.
+def _normalisation(run: Run, final: StageResult, kept_gy: float) -> float:
+    """Factor that brings a D95 above the cap down to it, as far as every lesion keeps what was reached.
 
     Level 4 may lift voxels that D95 lets go above the cap, and D95 with them. Less fluence keeps every upper limit,
     and limits relative to D95 do not notice.
     """
-    region, full = run.goals.target, run.goals.share == 1.0
-    dose, cc = final.dose_gy[region.positions[full]], region.cc[full]
-    order = np.argsort(-dose)
-    reached = dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())]
-    highest = run.goals.cap_gy + RESERVE_GY
+    goals = run.goals
+    region, full = goals.target, goals.share == 1.0
+    relative = final.dose_gy[region.positions] / goals.share
+    reached, highest = _d95(relative[full], region.cc[full]), goals.cap_gy + RESERVE_GY
     if reached <= highest:
         return 1.0
-    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {highest / reached:.4f}")
-    return float(highest / reached)
+    places = [np.searchsorted(region.positions, lesion.positions) for lesion in goals.lesions]
+    least = min(_d95(relative[at], lesion.cc) for at, lesion in zip(places, goals.lesions, strict=True))
+    factor = min(max(highest / reached, kept_gy / least), 1.0)
+    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {factor:.4f}")
+    return float(factor)
+
+
+def _d95(dose: Array, cc: Array) -> float:
+    order = np.argsort(-dose)
+    return float(dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())])
 
 
 def _never_cold(goals: PlanGoals) -> npt.NDArray[np.bool_]:

@@ -21,12 +21,16 @@ from scipy import sparse
 from dosecalc.errors import InfeasibleError, OptimisationError
 
 from .operator import Operator
+from .rounds import Rounds
 from .solvers import DoseLimits, SolveRecord, solve_with_fallback
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 NO_VOXELS = np.zeros(0, np.int64)
+PTV_MEAN_DOSE = "PTV mean"
+RAISED_DOSES = (PTV_MEAN_DOSE, "D95", "GTV D98")
+"""Scalars that are doses which a stage raises; all others are relative excesses."""
 RESERVE_GY = 0.02
 """Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
 VIOLATION_GY = 0.01
@@ -145,16 +149,23 @@ class Master:
     """The operator, the rows made so far, and the active voxels of each family: the only mutable state of a plan.
 
     `unit_fluence` scales the fluence variable to order one; `roughness` is the (B, B) quadratic form of the mean
-    squared difference between neighbouring beamlets.
+    squared difference between neighbouring beamlets; `rounds` is told every master that was solved.
     """
 
     influence: Operator
     unit_fluence: float
     roughness: sparse.csc_array
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    rounds: Rounds = field(default_factory=Rounds)
     _row_of: dict[int, int] = field(default_factory=dict)
     _rows: list[Array] = field(default_factory=list)
     _reference: Operator | None = None
+
+    @property
+    def reference(self) -> Operator:
+        """The operator that plans are judged by."""
+        self._reference = self._reference or self.influence.at_reference()
+        return self._reference
 
     def rows(self, positions: Array) -> list[Array]:
         """Reference rows per `unit_fluence`, n arrays of shape (B,), made once per voxel and not copied.
@@ -163,8 +174,7 @@ class Master:
         """
         missing = np.array([p for p in positions.tolist() if p not in self._row_of], dtype=np.int64)
         if missing.size:
-            self._reference = self._reference or self.influence.at_reference()
-            new = (self._reference.rows(missing) * self.unit_fluence).astype(np.float32)
+            new = (self.reference.rows(missing) * self.unit_fluence).astype(np.float32)
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
         return [self._rows[self._row_of[p]] for p in positions.tolist()]
@@ -210,7 +220,8 @@ def solve_stage(
     nearby = master.influence.restricted_to(watched)
     x, scalars, means, problem = _state(master, stage)
     tolerance: float | None = EARLY_TOLERANCE
-    for round_number in range(1, MAX_ROUNDS + 1):
+    round_number = 1
+    while round_number <= MAX_ROUNDS:
         families = _limits(master, stage, x, scalars)
         limits, count = [limits for _, limits in families.values()], sum(len(rows) for rows, _ in families.values())
         record = solve_with_fallback(problem, limits=limits, threads=BLAS_THREADS, tolerance=tolerance)
@@ -220,20 +231,25 @@ def solve_stage(
             raise OptimisationError(f"stage {stage.name!r} ended {record.status}.")
         fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
         values = {name: float(v.value) for name, v in scalars.items()}
-        last_round = rounds is not None and round_number >= rounds
+        last_round = round_number == rounds
         dose = np.full(start_dose_gy.size, np.nan)
         dose[watched] = nearby.dose(fluence)
-        added = _add_violated(master, stage, dose, values)
-        if not added or last_round:
+        before, beyond_gy = _active(master, stage), _add_violated(master, stage, dose, values)
+        if not beyond_gy or last_round:
             dose = master.influence.dose(fluence)
-            added += _add_violated(master, stage, dose, values)
-        settled = not added and tolerance is None
-        if settled or (last_round and added):
+            beyond_gy = max(beyond_gy, _add_violated(master, stage, dose, values))
+        if not beyond_gy and tolerance is not None:
+            tolerance = None  # the same rows once more, to all digits
+            continue
+        master.rounds.told(stage.name, round_number, count, values, beyond_gy)
+        settled = not beyond_gy
+        if settled or last_round:
             prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
             prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
             return StageResult(fluence, values, dose, prices, record, round_number, count, settled)
-        if added <= FEW_MORE * count:
+        if _active(master, stage) - before <= FEW_MORE * count:
             tolerance = None
+        round_number += 1
     raise OptimisationError(
         f"stage {stage.name!r}: the full grid still adds rows after {MAX_ROUNDS} rounds.",
         remedy="Report this case: row generation should settle in 4-6 rounds.",
@@ -299,15 +315,24 @@ def _watched(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, fl
     return np.unique(np.concatenate([*near, *(master.active[b.name] for b in stage.bounds)]))
 
 
-def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> int:
-    """Add the most violated voxels of each family, and tell how many. A NaN dose has not been looked at."""
-    added = 0
+def _active(master: Master, stage: Stage) -> int:
+    """Rows that a stage has by now."""
+    return sum(master.active[bound.name].size for bound in stage.bounds)
+
+
+def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> float:
+    """Add the most violated voxels of each family; how far the worst is beyond its bound in Gy, 0 when there are none.
+
+    A NaN dose has not been looked at.
+    """
+    beyond_gy = 0.0
     for bound in stage.bounds:
         excess = bound.excess_gy(dose, scalars) + RESERVE_GY
         active = master.active[bound.name]
         inactive = ~np.isin(bound.positions, active)
         new = inactive & (excess > VIOLATION_GY)
         if new.any():
+            beyond_gy = max(beyond_gy, float(excess[new].max()))
             log.info("  %s: %d voxels beyond the bound, worst by %.3f Gy", bound.name, new.sum(), excess[new].max())
             # Their neighbours come along: near their bound now, they would be violated in the next round.
             near = inactive & (excess > -NEAR_GY)
@@ -317,9 +342,8 @@ def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[st
                 min(ROWS_PER_ROUND, int(near.sum()), 2 * int(new.sum()) + FEWEST_ROWS),
             )
             active = np.union1d(active, worst)
-            added += worst.size
         master.active[bound.name] = active
-    return added
+    return beyond_gy
 
 
 def _worst(bound: Bound, excess: Array, count: int) -> npt.NDArray[np.int64]:

@@ -125,6 +125,8 @@ class Provenance:
     exit_code : int
     prior_treatment : dict or None
         Fractions, recovery and largest dose of an earlier treatment whose sum was judged.
+    interrupted : bool
+        The optimisation was stopped before its end.
     """
 
     version: str
@@ -155,3 +157,4 @@ class Provenance:
     warnings: tuple[str, ...]
     exit_code: int
     prior_treatment: dict[str, float] | None = None
+    interrupted: bool = False

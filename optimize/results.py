@@ -10,6 +10,7 @@ from typing import Any
 from protocols.tissues import AlphaBeta
 
 from .eligibility_results import Eligibility
+from .escalation_results import EscalationEnd
 from .outcome_results import Outcome
 
 SCHEMA_VERSION = 1
@@ -158,32 +159,6 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class EscalationEnd:
-    """What ended the escalation; the prices are those of the optimiser's problem, not of the delivered plan.
-
-    Attributes
-    ----------
-    says : str
-        In words.
-    dose : str
-        The dose that limits held back ("D95", "GTV D98"), in which prices are stated; empty where none did.
-    binding_limits : tuple of str
-        Ids of the goals whose limits held it, by price times limit, the dearest first.
-    binds_next : str or None
-        Id of the mandatory limit with the smallest slack, relative to itself, among the rest.
-    d95_bound_gy : float or None
-        D95 that no plan of these beams exceeds within the mandatory limits, whichever voxels it releases; what was
-        asked for where no lower bound is found, None where none was computed.
-    """
-
-    says: str
-    dose: str
-    binding_limits: tuple[str, ...]
-    binds_next: str | None
-    d95_bound_gy: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class DoseDifference:
     """What the dose of a finer grid differs by from the dose grid's, in course-total Gy.
 
@@ -313,6 +288,8 @@ class Column:
 
     Attributes
     ----------
+    not_met_mandatory : int
+        How many of `not_met` are mandatory there.
     notes : tuple of str
         Whom it holds for, and which limits are not judged.
     """
@@ -321,6 +298,7 @@ class Column:
     title: str
     met: int
     not_met: int
+    not_met_mandatory: int
     not_assessed: int
     notes: tuple[str, ...]
 
@@ -388,6 +366,8 @@ class PlanEvaluation:
         Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
+    interrupted : bool
+        The optimisation was stopped before its end; the plan is the best of the levels that had ended.
     """
 
     status: str
@@ -405,6 +385,7 @@ class PlanEvaluation:
     side_by_side: SideBySide | None = None
     alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
+    interrupted: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @property

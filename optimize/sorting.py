@@ -50,7 +50,13 @@ def sorting_dose(run: Run, asked_gy: float, start_dose_gy: Array) -> npt.NDArray
         A plausible dose, which chooses the first rows of the organs.
     """
     organs = _organs(run)
-    stage = Stage("dose to sort by", lambda x, s: _mean_excess(run, x), (*_target(run, asked_gy), *organs), (), {})
+    stage = Stage(
+        f"a dose of {asked_gy:g} Gy to sort by",
+        lambda x, s: _mean_excess(run, x),
+        (*_target(run, asked_gy), *organs),
+        (),
+        {},
+    )
     try:
         dose = solve_stage(run.master, stage, start_dose_gy, {}, rounds=ROUNDS).dose_gy
     except OptimisationError:
@@ -70,7 +76,7 @@ def _take_over(run: Run, organs: list[Bound], dose_gy: Array) -> None:
 def _mean_excess(run: Run, x: cp.Variable) -> cp.Expression:
     """What is paid for mandatory mean limits."""
     means = [mean for mean in run.goals.means if mean.mandatory]
-    excess = [cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - 1.0) for mean in means]
+    excess = [cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - mean.left_gy / mean.limit_gy) for mean in means]
     return MEAN_PRICE * sum(excess, start=cp.Constant(0.0))
 
 
@@ -100,7 +106,7 @@ def _organs(run: Run) -> list[Bound]:
         Bound(
             f"sorting: {limit.id}",
             limit.region.positions,
-            np.full(limit.region.positions.size, limit.limit_gy),
+            limit.caps_gy,
             price=limit.region.cc / (max(limit.spare_cc, goals.voxel_cc) * HOT_GY),
         )
         for limit in finest.values()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import ResourceError
 from .cuda_device import Derived, Device, Size, blocks_of, memory_of_the_gpu, profile_bytes, stride_of
+from .numpy_pairs import rows_then_kept
 
 Array = Any
 Axis = tuple[Array, Array, Array]
@@ -224,6 +225,22 @@ class CudaKernels:
         blocks = blocks_of(len(values), ROWS_PER_BLOCK)
         self._launch("fill_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
 
+    def fill_near(
+        self,
+        rows: tuple[Array, ...],
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        start: Array,
+        data: Array,
+        indices: Array,
+    ) -> None:
+        least = self.to_device(np.full(values.shape[1], -np.inf))
+        given = rows, values, position, centre, first, cutoff_mm, start, data, indices
+        rows_then_kept(self.spline_rows, self.fill_kept, least, *given)
+
     def largest_near(
         self,
         values: Array,
@@ -238,6 +255,22 @@ class CudaKernels:
         arguments = *given, len(first) - 1, stride_of(values), SLAB, count, largest
         blocks = blocks_of(beamlets, THREADS), blocks_of(count, SLAB)
         self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
+
+    def gamma_search(
+        self,
+        dose: Array,
+        points: Array,
+        expected: Array,
+        criterion: Array,
+        offsets: Array,
+        scale: Array,
+        step: float,
+        most: float,
+    ) -> Array:
+        count, gamma = len(points), self._empty(len(points))
+        given = (self._in(a) for a in (dose, points, expected, criterion, offsets, scale))
+        self._each("gamma_search", count, (*given, float(step), float(most), *dose.shape, len(offsets), count, gamma))
+        return gamma
 
     def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
         """The array on the device, contiguous: itself if it is so already."""

@@ -1,6 +1,7 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with."""
 
 from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
+from .numpy_gamma import gamma_search
 from .numpy_maps import collect_field, field_maps, gather, scatter
 from .numpy_pairs import (
     blurred_squares,
@@ -8,6 +9,7 @@ from .numpy_pairs import (
     direct_dose,
     direct_rows,
     fill_kept,
+    fill_near,
     largest_near,
     spline_rows,
 )
@@ -22,6 +24,8 @@ __all__ = [
     "direct_rows",
     "field_maps",
     "fill_kept",
+    "fill_near",
+    "gamma_search",
     "gather",
     "largest_near",
     "repeated_zero",
