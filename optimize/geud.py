@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dosecalc.errors import InputError
 
-from .metrics import Float64Array, checked
+from .voxel_doses import Float64Array, checked
 
 
 def geud(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, a: float) -> float:

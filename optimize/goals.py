@@ -12,79 +12,24 @@ import numpy.typing as npt
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
-from protocols.errors import ProtocolError
-from protocols.metrics import CriticalVolume, DoseAtVolume, MaxDose, MeanDose, StructureVolume, VolumeAtDose
 from protocols.prescription import Prescription
-from protocols.schema import Goal, Protocol
+from protocols.schema import Protocol
+
+from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
+from .terms import term_of
 
 Array = npt.NDArray[Any]
 
-STRICTLY_BELOW_GY = 0.01
-"""V(x Gy) counts voxels at x, so voxels that must not count are kept this much below (the acceptance tolerance)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """Voxels of one structure, for the optimiser.
-
-    Attributes
-    ----------
-    name : str
-    positions : (n,) int64
-        Positions in the operator's voxel list, strictly ascending.
-    cc : (n,) float64
-        Volume of the structure inside each voxel.
-
-    Raises
-    ------
-    InputError
-        Positions that are not integers, negative, repeated or out of order; volumes that are negative, not finite or
-        not one for each voxel.
-    """
-
-    name: str
-    positions: npt.NDArray[np.int64]
-    cc: npt.NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        positions, cc = np.asarray(self.positions), np.asarray(self.cc, np.float64)
-        if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
-            raise InputError(
-                f"region {self.name!r} needs a list of integer voxel positions, got {positions.dtype} of shape "
-                f"{positions.shape}.",
-                remedy="From a mask, use numpy.flatnonzero(mask).",
-            )
-        if positions.size and (positions[0] < 0 or np.any(np.diff(positions) <= 0)):
-            raise InputError(f"the voxel positions of region {self.name!r} must be >= 0 and strictly ascending.")
-        if cc.shape != positions.shape or not (np.isfinite(cc) & (cc >= 0)).all():
-            raise InputError(f"region {self.name!r} needs one volume in cc, finite and >= 0, for each of its voxels.")
-        object.__setattr__(self, "positions", positions.astype(np.int64, copy=False))
-        object.__setattr__(self, "cc", cc)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DoseVolumeLimit:
-    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
-
-    `unit_cc` is the volume of one unit of a goal whose limit is a volume (1 cc, or a percent of the region), else 0.
-    """
-
-    id: str
-    mandatory: bool
-    region: Region
-    limit_gy: float
-    spare_cc: float
-    unit_cc: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MeanLimit:
-    """The mean dose of the region must not exceed `limit_gy`."""
-
-    id: str
-    mandatory: bool
-    region: Region
-    limit_gy: float
+__all__ = [
+    "ConvexLimit",
+    "DoseVolumeLimit",
+    "MeanLimit",
+    "PlanGoals",
+    "Region",
+    "RelativeLimit",
+    "goals_from_regions",
+    "resolve_goals",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,8 +49,10 @@ class PlanGoals:
         Body voxels that lie mostly outside the PTV.
     liver : Region or None
         Liver minus GTVs, kept low at the last level.
-    limits, means : tuple
+    limits, means, convex : tuple
         Organ limits, mandatory and optimal.
+    relative : tuple of RelativeLimit
+        Limits on the body in terms of the dose that the target reaches.
     floor_gy, target_gy, cap_gy : float
         D95% of `target`.
     gtv_d98_gy : float
@@ -137,11 +84,19 @@ class PlanGoals:
     outside_ratio: float
     voxel_cc: float
     centres_mm: npt.NDArray[np.float64] | None = None
+    convex: tuple[ConvexLimit, ...] = ()
+    relative: tuple[RelativeLimit, ...] = ()
+
+    @property
+    def averages(self) -> tuple[MeanLimit | ConvexLimit, ...]:
+        """Limits that every voxel of a structure counts in."""
+        return (*self.means, *self.convex)
 
     def check_covered(self, voxels: int) -> None:
         """Refuse regions that name voxels which an operator of so many does not have, and centres of another count."""
         regions = [self.target, self.gtv, self.ptv, self.outside, *self.lesions]
         regions += [limit.region for limit in self.limits] + [mean.region for mean in self.means]
+        regions += [limit.region for limit in self.convex] + [limit.region for limit in self.relative]
         for region in regions if self.liver is None else (*regions, self.liver):
             if region.positions.size and region.positions[-1] >= voxels:
                 raise InputError(
@@ -238,14 +193,7 @@ def goals_from_regions(
             remedy="Give each as a Region, or leave the goals of an organ out with skip.",
         )
     nothing = Region("GTV", np.zeros(0, np.int64), np.zeros(0))
-    limits: list[DoseVolumeLimit] = []
-    means: list[MeanLimit] = []
-    for goal in usable:
-        term = _term(goal, regions[goal.structure])
-        if isinstance(term, DoseVolumeLimit):
-            limits.append(term)
-        elif isinstance(term, MeanLimit):
-            means.append(term)
+    terms = [term_of(goal, regions, voxel_cc, centres_mm) for goal in usable]
     parts = tuple(regions[name] for name in lesions or (rx.structure,))
     target, share, floor_gy = _prescribed(regions[rx.structure], parts, rx)
     return PlanGoals(
@@ -256,8 +204,8 @@ def goals_from_regions(
         share=share,
         outside=_mostly_outside(regions["Body"], regions["PTV"], voxel_cc),
         liver=regions.get("Liver-GTV"),
-        limits=tuple(limits),
-        means=tuple(means),
+        limits=tuple(term for term in terms if isinstance(term, DoseVolumeLimit)),
+        means=tuple(term for term in terms if isinstance(term, MeanLimit)),
         floor_gy=floor_gy,
         target_gy=rx.target.dose_gy,
         cap_gy=rx.cap.dose_gy,
@@ -268,6 +216,8 @@ def goals_from_regions(
         outside_ratio=rx.outside_ptv.max_pct_of_d95 / 100.0,
         voxel_cc=voxel_cc,
         centres_mm=centres_mm,
+        convex=tuple(term for term in terms if isinstance(term, ConvexLimit)),
+        relative=tuple(term for term in terms if isinstance(term, RelativeLimit)),
     )
 
 
@@ -312,31 +262,3 @@ class _RegionFinder:
                 "the operator does not cover them."
             )
         return Region(name, positions, on_grid.cc)
-
-
-def _term(goal: Goal, region: Region) -> DoseVolumeLimit | MeanLimit | None:
-    """The limit that keeps the goal; None for a goal on anatomy alone."""
-    metric, mandatory, total_cc = goal.metric, goal.level == "mandatory", float(region.cc.sum())
-    upper = goal.comparator in ("<", "<=")
-    if isinstance(metric, StructureVolume):
-        return None
-    if isinstance(metric, CriticalVolume):
-        spare = total_cc - metric.volume_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0), 1.0)
-    if upper and isinstance(metric, DoseAtVolume):
-        volume = metric.volume if metric.unit == "cc" else metric.volume / 100.0 * total_cc
-        # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
-        return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, volume if volume < total_cc else 0.0)
-    if upper and isinstance(metric, VolumeAtDose):
-        unit_cc = 1.0 if metric.unit == "cc" else total_cc / 100.0
-        level = metric.dose_gy - STRICTLY_BELOW_GY
-        return DoseVolumeLimit(goal.id, mandatory, region, level, goal.limit * unit_cc, unit_cc)
-    if upper and isinstance(metric, MaxDose):
-        return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, 0.0)
-    if upper and isinstance(metric, MeanDose):
-        return MeanLimit(goal.id, mandatory, region, goal.limit)
-    raise ProtocolError(
-        f"goal {goal.id}: {goal.metric} {goal.comparator} {goal.limit:g} {goal.unit} can be judged but not optimised.",
-        where=f"goals[{goal.id}].metric",
-        remedy="Use an upper limit on D, V, Dmean or Dmax, or a critical volume.",
-    )

@@ -79,6 +79,7 @@ def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, 
     goals = run.goals
     names = ["hot_spot", *(["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else [])]
     names += [m.id for m in goals.limits if m.mandatory] + [m.id for m in goals.means if m.mandatory]
+    names += [m.id for m in goals.convex if m.mandatory]
     bounds, means, limit_gy = prescribed(run, target_kept(run, sorted_by), goals.floor_gy), [], {}
     for name in dict.fromkeys(names):
         soft, soft_means, limit_gy[name] = soft_bounds(run, name, sorted_by)
@@ -96,7 +97,7 @@ def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, 
 
 def _conflict(name: str, limit_gy: float, needed_gy: float, goals: PlanGoals, alone: Alone) -> Conflict:
     limit = next((m for m in goals.limits if m.id == name), None)
-    regions = {m.id: m.region.name for m in goals.means} | {m.id: m.region.name for m in reversed(goals.limits)}
+    regions = {m.id: m.region.name for m in goals.averages} | {m.id: m.region.name for m in reversed(goals.limits)}
     on_volume = limit is not None and limit.unit_cc > 0
     return Conflict(
         id=name,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from dosecalc.errors import OptimisationError
+
 from .goals import PlanGoals, Region
 from .problem import Master, Stage, StageResult, solve_stage
+from .tangents import MOST_TANGENTS, Tangent, with_new_tangents
 
 Progress = Callable[[str], None]
 
@@ -59,7 +62,7 @@ class Raised:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """What the levels share: the master, the goals, and the logs of what was reached."""
+    """What the levels share: the master, the goals, the logs of what was reached, and tangents of convex limits."""
 
     master: Master
     goals: PlanGoals
@@ -68,6 +71,7 @@ class Run:
     mean_rows: dict[str, npt.NDArray[np.float64]]
     levels: list[LevelReport]
     raised: list[Raised]
+    tangents: dict[str, list[Tangent]] = field(default_factory=dict)
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:
@@ -77,18 +81,33 @@ def keep(reached_gy: float, asked_gy: float) -> float:
 
 def solve_level(run: Run, stage: Stage, last: StageResult, *, rounds: int | None = None) -> StageResult:
     """Solve a stage from the last one on; log and tell what it reached."""
+    return _solved(run, stage, last, rounds)[1]
+
+
+def _solved(run: Run, stage: Stage, last: StageResult, rounds: int | None) -> tuple[Stage, StageResult]:
+    """A stage with the tangents that its convex limits turned out to need, and its solution."""
     result = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=rounds)
+    added = 0
+    while more := with_new_tangents(run.master, run.tangents, run.goals.convex, stage, result):
+        added += 1
+        if added > MOST_TANGENTS:
+            raise OptimisationError(
+                f"stage {stage.name!r}: {', '.join(c.id for c in run.goals.convex)} still beyond the limit after "
+                f"{MOST_TANGENTS} tangents.",
+                remedy="Use a gEUD with a smaller exponent, or MOH (mean of the hottest share), in its place.",
+            )
+        stage, result = more, solve_stage(run.master, more, result.dose_gy, result.scalars, rounds=rounds)
     value = result.scalars.get("D95", result.scalars.get("GTV D98", sum(result.scalars.values())))
     run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))
     run.progress(f"{stage.name}: {value:.2f} ({result.rounds} rounds, {result.rows} rows, {result.record.solver})")
-    return result
+    return stage, result
 
 
 def raise_dose(
     run: Run, stage: Stage, last: StageResult, kept: Kept, unit_gy: float, *, rounds: int | None = None
 ) -> StageResult:
     """Solve a stage that maximises one dose over `unit_gy`, and remember it."""
-    result = solve_level(run, stage, last, rounds=rounds)
+    stage, result = _solved(run, stage, last, rounds)
     (scalar,) = stage.scalars
     run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
     return result

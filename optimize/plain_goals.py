@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from dosecalc.errors import InputError
 
-from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region
+from .goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region, RelativeLimit
 
 
 def goals_from_limits(
     target: Region,
-    limits: Sequence[DoseVolumeLimit | MeanLimit],
+    limits: Sequence[DoseVolumeLimit | MeanLimit | ConvexLimit | RelativeLimit],
     *,
     target_gy: float,
     hot_spot_ratio: float,
@@ -28,7 +28,7 @@ def goals_from_limits(
     Parameters
     ----------
     target : Region
-    limits : sequence of DoseVolumeLimit or MeanLimit
+    limits : sequence of DoseVolumeLimit, MeanLimit, ConvexLimit or RelativeLimit
         Mandatory ones are kept; the others are served once the target's dose is settled.
     target_gy : float
         Dose at which the escalation ends, > 0.
@@ -77,4 +77,6 @@ def goals_from_limits(
         outside_ratio=outside_ratio,
         voxel_cc=float(target.cc.max()),
         centres_mm=centres_mm,
+        convex=tuple(limit for limit in limits if isinstance(limit, ConvexLimit)),
+        relative=tuple(limit for limit in limits if isinstance(limit, RelativeLimit)),
     )

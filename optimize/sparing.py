@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .goals import DoseVolumeLimit, Region
+from .plan_limits import DoseVolumeLimit, Region, RelativeLimit
 
 Array = npt.NDArray[Any]
 
@@ -18,7 +18,7 @@ VOLUME_ROUNDING = 1e-9
 """Share of a volume by which a released volume stays below its allowance, against rounding in the sum."""
 
 
-def kept_below(limit: DoseVolumeLimit, dose_gy: Array) -> npt.NDArray[np.int64]:
+def kept_below(limit: DoseVolumeLimit | RelativeLimit, dose_gy: Array) -> npt.NDArray[np.int64]:
     """Voxels that must stay below the limit once the hottest `spare_cc` (exclusive) are let go."""
     region = limit.region
     order = np.argsort(-dose_gy[region.positions], kind="stable")

@@ -213,6 +213,12 @@ class Protocol(Strict):
             raise fault(repeated)
         return self
 
+    @model_validator(mode="after")
+    def _biological_goals_know_the_fractions(self) -> Protocol:
+        # The model is frozen for everyone else.
+        object.__setattr__(self, "goals", tuple(goal.in_fractions(self.fractions) for goal in self.goals))
+        return self
+
     def model_post_init(self, context: Any, /) -> None:
         """Take the provenance from the validation context."""
         if isinstance(context, dict) and "provenance" in context:

@@ -9,8 +9,9 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.regions import from_shares
 from dosecalc.structures import StructureSet
-from optimize.goals import STRICTLY_BELOW_GY, DoseVolumeLimit, MeanLimit, resolve_goals
+from optimize.goals import DoseVolumeLimit, MeanLimit, resolve_goals
 from optimize.planning import Plan
+from optimize.terms import STRICTLY_BELOW_GY
 from protocols import Goal, available, load
 from protocols.errors import ProtocolError
 
