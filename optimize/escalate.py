@@ -12,6 +12,7 @@ Levels, each keeping what the ones before it reached (protocol rules, "order of 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from .infeasible import reach_or_explain
 from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
 from .matrix import as_operator
 from .operator import Operator
+from .own_terms import OwnTerm
 from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
 from .relaxation import d95_bound
@@ -67,6 +69,7 @@ def escalate(
     influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
     goals: PlanGoals,
     *,
+    extra_terms: Sequence[OwnTerm] = (),
     progress: Progress = lambda text: None,
 ) -> Escalation:
     """Optimise the fluence of a plan.
@@ -76,6 +79,10 @@ def escalate(
     influence : Operator or matrix
         On every voxel that a goal names: `DoseInfluence`, a SciPy or NumPy matrix, or what `as_operator` takes.
     goals : PlanGoals
+    extra_terms : sequence of callable
+        CVXPY terms of the user's own, kept in every level (`own_terms.OwnTerm`): each takes the fluence and a function
+        from a `Region` to its dose rows, and returns a convex penalty and constraints. The certificate is that of the
+        problem without them.
     progress : callable, optional
         Told in a line what has been reached.
 
@@ -87,6 +94,8 @@ def escalate(
     ------
     InfeasibleError
         The floor dose cannot be reached within the mandatory limits; its `conflicts` name what would have to give.
+    InputError
+        An extra term that is not convex by CVXPY's rules.
     OptimisationError
         No solver succeeded.
     """
@@ -96,7 +105,7 @@ def escalate(
     start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     run = Run(
-        Master(operator, unit, roughness(operator.neighbours, beamlets)), goals, progress,
+        Master(operator, unit, roughness(operator.neighbours, beamlets), tuple(extra_terms)), goals, progress,
         _never_cold(goals), {}, [], [],
     )  # fmt: skip
     raised = _raise_prescription(run, start * unit)

@@ -136,7 +136,7 @@ def resolve_goals(
     ProtocolError
         A goal that this version can judge but not optimise.
     """
-    find = _RegionFinder(structures, grid, voxels)
+    find = RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
     judged = [g.structure for g in protocol.goals if g.structure not in skip]
     wanted = (*judged, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
@@ -246,7 +246,9 @@ def _prescribed(whole: Region, lesions: tuple[Region, ...], rx: Prescription) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _RegionFinder:
+class RegionFinder:
+    """Structures on the voxels of an operator, by name."""
+
     structures: StructureSet
     grid: Grid
     voxels: Array

@@ -46,7 +46,8 @@ def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
     conflicts = tuple(_conflict(name, limit_gy[name], needed[name], goals, alone) for name in dict.fromkeys(names))
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
-        f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}",
+        f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}"
+        + (" The extra_terms were kept throughout; they may be what stands in the way." if run.master.own else ""),
         remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin; or accept "
         "a relaxation with --accept-relaxation GOAL_ID=VALUE, which the report then says.",
         conflicts=conflicts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,10 +35,11 @@ from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
 from .fine_limits import with_fine_limits
-from .goals import PlanGoals, resolve_goals
+from .goals import PlanGoals, RegionFinder, resolve_goals
 from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .limiting import priced
 from .operator import Operator
+from .own_terms import OwnTerm, by_name
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
 from .results import Certificate, GoalResult, PlanEvaluation
@@ -107,6 +108,7 @@ def plan(
     input_sha256: dict[str, str] | None = None,
     reading_overrides: tuple[str, ...] = (),
     prior: PriorTreatment | None = None,
+    extra_terms: Sequence[OwnTerm] = (),
     progress: Progress = lambda text: None,
 ) -> Plan:
     """Optimise and judge a plan.
@@ -145,6 +147,8 @@ def plan(
         What the user asked the readers to accept, in words, for the run record.
     prior : PriorTreatment, optional
         An earlier treatment: the finished plan is judged on the sum as well. The optimiser does not know of it.
+    extra_terms : sequence of callable
+        CVXPY terms of the user's own (`optimize.own_terms.OwnTerm`), here with structures by name; recorded.
     progress : callable, optional
         Told in a line what is being done.
 
@@ -188,7 +192,8 @@ def plan(
     with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
-        result = escalate(operator, goals, progress=progress)
+        own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
+        result = escalate(operator, goals, extra_terms=own, progress=progress)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
@@ -202,7 +207,7 @@ def plan(
         evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
     evaluation = against_the_protocol(evaluation, protocol)
     grid_mm = influence.grid.spacing_mm[0]
-    stated = (*densities.departures, *map(str, made.applied))
+    stated = (*densities.departures, *map(str, made.applied), *(f"extra term {term.__name__}" for term in own))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     recorded = densities.record(machine, made)
     record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)

@@ -21,6 +21,8 @@ from scipy import sparse
 from dosecalc.errors import InfeasibleError, OptimisationError
 
 from .operator import Operator
+from .own_terms import OwnTerm, stated
+from .plan_limits import Region
 from .solvers import DoseLimits, SolveRecord, solve_with_fallback
 
 log = logging.getLogger(__name__)
@@ -144,6 +146,7 @@ class Master:
     influence: Operator
     unit_fluence: float
     roughness: sparse.csc_array
+    own: tuple[OwnTerm, ...] = ()
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     _row_of: dict[int, int] = field(default_factory=dict)
     _rows: list[Array] = field(default_factory=list)
@@ -159,6 +162,14 @@ class Master:
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
         return [self._rows[self._row_of[p]] for p in positions.tolist()]
+
+    def with_own_terms(self, x: cp.Variable) -> tuple[Any, list[cp.Constraint]]:
+        """Penalty and constraints of the user's terms, in the operator's own unit of fluence."""
+
+        def rows(region: Region) -> Array:
+            return np.array(self.rows(region.positions)) / self.unit_fluence
+
+        return stated(self.own, self.unit_fluence * x, rows)
 
     def mean_row(self, positions: Array, shares: Array) -> Array:
         """Row (B,) of a weighted dose sum per `unit_fluence`; the shares usually add up to one."""
@@ -204,7 +215,8 @@ def solve_stage(
         families = _limits(master, stage, x, scalars)
         record = solve_with_fallback(problem, limits=[f for _, f in families.values()], threads=BLAS_THREADS)
         if record.status == "infeasible":
-            raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
+            own = " together with the extra_terms" if master.own else ""
+            raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds{own}.")
         if not record.status.startswith("optimal"):
             raise OptimisationError(f"stage {stage.name!r} ended {record.status}.")
         fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
@@ -244,8 +256,9 @@ def _state(
         side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
         means[mean.name] = mean.row @ x <= side
     constraints += means.values()
-    modulation = MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
-    return x, scalars, means, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)
+    penalty, own = master.with_own_terms(x)
+    penalty += MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
+    return x, scalars, means, cp.Problem(cp.Minimize(stage.objective(x, scalars) + penalty), constraints + own)
 
 
 def _limits(

@@ -20,7 +20,7 @@ from .metric_numbers import LARGEST, Unit
 from .metric_numbers import checked as _checked
 from .metric_numbers import number as _number
 from .plan_metrics import DoseBeyond2cm, HalfDoseSpill, PaddickConformity, PlanMetric, RtogConformity
-from .radiobiology import LQ, DoseT, dose_of_bed, dose_of_eqd2
+from .radiobiology import DoseT, bed, dose_of_bed, dose_of_eqd2, eqd2
 from .tail_metrics import GeneralisedEud, Homogeneity, TailMean
 
 
@@ -208,7 +208,7 @@ class Biological:
 
     def of(self, dose_gy: DoseT) -> DoseT:
         """The biological dose of a physical one, Gy; a scalar or an array."""
-        convert = LQ.eqd2 if self.kind == "EQD2" else LQ.bed
+        convert = eqd2 if self.kind == "EQD2" else bed
         return convert(dose_gy, self._given(), self.alpha_beta_gy)
 
     def slope(self, dose_gy: DoseT) -> DoseT:

@@ -74,9 +74,7 @@ def raised(case: Slice, goals: PlanGoals) -> tuple[Run, StageResult]:
     run = Run(Master(operator, unit, roughness(PAIRS, beamlets)), goals, lambda text: None, protected, {}, [], [])
     last, reached = StageResult.start(start * unit, {"D95": TARGET_GY}), 0.0
     for _ in range(4):
-        last = raise_dose(
-            run, prescription_stage(run, last, (0.0, TARGET_GY), None), last, Kept(0.0, None), TARGET_GY
-        )
+        last = raise_dose(run, prescription_stage(run, last, (0.0, TARGET_GY), None), last, Kept(0.0, None), TARGET_GY)
         gained, reached = last.scalars["D95"] - reached, last.scalars["D95"]
         if gained < RESORT_GAIN * reached:
             break
