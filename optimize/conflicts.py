@@ -15,6 +15,8 @@ from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols import DoseAtVolume, Goal, MaxDose, Protocol
 
+from .reserve import reserve_sentence
+
 NEAR_MM = 5.0
 """About the 80-50 % penumbra of a 6 MV field in soft tissue: target this close to an organ shares its fall-off."""
 
@@ -110,6 +112,8 @@ def explained(protocol: Protocol, structures: StructureSet, grid: Grid) -> Itera
     try:
         yield
     except InfeasibleError as error:
+        if percent := protocol.planning.reserve_percent:
+            error.message += f" {reserve_sentence(percent)} The limits named here are those less the reserve."
         goals = {goal.id: goal for goal in protocol.goals}
         error.conflicts = tuple(
             _explained(each, goals.get(each.id), protocol, structures, grid) if isinstance(each, Conflict) else each
@@ -136,7 +140,9 @@ def _explained(each: Conflict, goal: Goal | None, protocol: Protocol, structures
     if goal is not None:
         limit, upper, metric = goal.limit, goal.comparator in ("<", "<="), f" {goal.metric}"
     more = each.relaxation_alone
-    needed = None if more is None else (limit + more if upper else limit - more)
+    # Given so much, a limit less the reserve is what was found to suffice.
+    reserve = (protocol.planning.reserve_percent or 0.0) / 100.0
+    needed = None if more is None else limit + (1.0 if upper else -1.0) * more / (1.0 - reserve)
     each = dataclasses.replace(each, where=where, closeness=near, limit=limit, needed_alone=needed)
     told = f"{each.structure}{metric} ({each.id}; {where}): {each.says or _needs(each)}."
     geometry = f" {_geometry(near, floor_gy, each.limit_gy)}" if near is not None else ""

@@ -24,8 +24,9 @@ from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, solve_level
+from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Raised, Run, keep, raise_dose, solve_level
 from .matrix import as_operator
+from .modulation import UNLIMITED
 from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop, what_stopped
@@ -51,7 +52,8 @@ class Escalation:
     """The optimised fluence (B,), MU-equivalents course total, and how it came about.
 
     `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
-    the share `gap_bound` above what that level reached (`relaxation`).
+    the share `gap_bound` above what that level reached (`relaxation`). `modulation_costs_gy` is the D95 that the limits
+    on the fluence take, None where there are none.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -63,6 +65,7 @@ class Escalation:
     kkt: float
     bound_gy: float | None
     stop: Stop
+    modulation_costs_gy: float | None = None
 
 
 def escalate(
@@ -104,10 +107,10 @@ def escalate(
     goals.check_covered(voxels)
     start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
-    run = Run(
-        Master(operator, unit, roughness(operator.neighbours, beamlets), tuple(extra_terms)), goals, progress,
-        _never_cold(goals), {}, [], [],
-    )  # fmt: skip
+    goals.modulation.check_neighbours(operator.neighbours)
+    rough = roughness(operator.neighbours, beamlets)
+    master = Master(operator, unit, rough, tuple(extra_terms), goals.modulation)
+    run = Run(master, goals, progress, _never_cold(goals), {}, [], [])
     raised = _raise_prescription(run, start * unit)
     reached = raised.scalars["D95"]
     if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
@@ -131,7 +134,22 @@ def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Esc
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
     vouched = (gap, distance, residual, bound_gy, what_stopped(run))
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
+    costs = _cost_of_modulation(run, certified)
+    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched, costs)
+
+
+def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
+    """D95 in Gy that a level gains without limits on the fluence, the same voxels released; solved once more for it."""
+    if not run.goals.modulation.limited:
+        return None
+    _, high = raised.stage.scalars["D95"]
+    if raised.reached_gy >= high * (1 - 1e-6):
+        return 0.0
+    free = dataclasses.replace(run.master, modulation=UNLIMITED, active=dict(run.master.active))
+    stage = dataclasses.replace(raised.stage, name="without the limits on the fluence: D95 (Gy)")
+    result = solve_level(dataclasses.replace(run, master=free), stage, raised.result)
+    # More freedom cannot cost dose: less than nothing is the solver's rounding.
+    return max(result.scalars["D95"] - raised.reached_gy, 0.0)
 
 
 def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:

@@ -15,7 +15,9 @@ from dosecalc.structures import StructureSet
 from protocols.prescription import Prescription
 from protocols.schema import Protocol
 
+from .modulation import UNLIMITED, Modulation
 from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
+from .reserve import with_reserve
 from .terms import term_of
 
 Array = npt.NDArray[Any]
@@ -53,6 +55,8 @@ class PlanGoals:
         Organ limits, mandatory and optimal.
     relative : tuple of RelativeLimit
         Limits on the body in terms of the dose that the target reaches.
+    modulation : Modulation
+        Limits on the fluence.
     floor_gy, target_gy, cap_gy : float
         D95% of `target`.
     gtv_d98_gy : float
@@ -86,6 +90,7 @@ class PlanGoals:
     centres_mm: npt.NDArray[np.float64] | None = None
     convex: tuple[ConvexLimit, ...] = ()
     relative: tuple[RelativeLimit, ...] = ()
+    modulation: Modulation = UNLIMITED
 
     @property
     def averages(self) -> tuple[MeanLimit | ConvexLimit, ...]:
@@ -196,7 +201,8 @@ def goals_from_regions(
     terms = [term_of(goal, regions, voxel_cc, centres_mm) for goal in usable]
     parts = tuple(regions[name] for name in lesions or (rx.structure,))
     target, share, floor_gy = _prescribed(regions[rx.structure], parts, rx)
-    return PlanGoals(
+    rules = protocol.planning
+    goals = PlanGoals(
         target=target,
         gtv=regions.get("GTV", nothing),
         ptv=regions["PTV"],
@@ -218,7 +224,9 @@ def goals_from_regions(
         centres_mm=centres_mm,
         convex=tuple(term for term in terms if isinstance(term, ConvexLimit)),
         relative=tuple(term for term in terms if isinstance(term, RelativeLimit)),
+        modulation=Modulation(rules.max_fluence_mu or np.inf, rules.max_variation or np.inf),
     )
+    return with_reserve(goals, rules.reserve_percent) if rules.reserve_percent else goals
 
 
 def _mostly_outside(body: Region, ptv: Region, voxel_cc: float) -> Region:

@@ -47,12 +47,23 @@ def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
         f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}"
-        + (" The extra_terms were kept throughout; they may be what stands in the way." if run.master.own else ""),
+        + _kept_throughout(run),
         remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin; or accept "
         "a relaxation with --accept-relaxation GOAL_ID=VALUE, which the report then says.",
         conflicts=conflicts,
         reached_gy=last.scalars["D95"],
     )
+
+
+def _kept_throughout(run: Run) -> str:
+    """What no relaxation of a limit was tried with."""
+    kept = [*(["extra_terms"] if run.master.own else [])]
+    kept += (
+        ["limits on the fluence (planning.max_fluence_mu, planning.max_variation)"]
+        if run.master.modulation.limited
+        else []
+    )
+    return f" Kept throughout, and perhaps what stands in the way: {' and '.join(kept)}." if kept else ""
 
 
 def _proof(run: Run) -> str:

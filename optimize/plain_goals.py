@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dosecalc.errors import InputError
 
 from .goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region, RelativeLimit
+from .modulation import UNLIMITED, Modulation
 
 
 def goals_from_limits(
@@ -22,6 +23,7 @@ def goals_from_limits(
     outside: Region | None = None,
     outside_ratio: float = 1.05,
     centres_mm: npt.NDArray[np.float64] | None = None,
+    modulation: Modulation = UNLIMITED,
 ) -> PlanGoals:
     """Raise the D95% of one target as far as the limits let it.
 
@@ -42,6 +44,8 @@ def goals_from_limits(
         Highest dose there over the target's D95%, an optimal goal; 1.05 is what the shipped protocols ask for.
     centres_mm : (V, 3) float64, optional
         Where the operator's voxels lie; see `PlanGoals`.
+    modulation : Modulation
+        Limits on the fluence.
 
     Raises
     ------
@@ -79,4 +83,5 @@ def goals_from_limits(
         centres_mm=centres_mm,
         convex=tuple(limit for limit in limits if isinstance(limit, ConvexLimit)),
         relative=tuple(limit for limit in limits if isinstance(limit, RelativeLimit)),
+        modulation=modulation,
     )
