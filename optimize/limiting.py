@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .delivery import at_its_reserve
 from .prices import Stop
 from .results import EscalationEnd, GoalResult, PlanEvaluation
 
@@ -26,11 +27,18 @@ def limiting(judged: PlanEvaluation) -> list[tuple[str, GoalResult]]:
     row_of = {goal.id: goal for goal in judged.goals}
     held = [row_of[name] for name in ended.binding_limits]
     # Later levels keep the dose and may take a limit off its value, for less dose outside the target.
-    rows = [("binding" if g.uncertain or g.binding else "binding as the dose rose", g) for g in held]
+    rows = [(_state(g, judged), g) for g in held]
     next_one = [row_of[ended.binds_next]] if ended.binds_next else []
     upper = [g for g in judged.goals if g.comparator in ("<", "<=") and g.id not in ended.binding_limits]
     rows += [("at the limit", g) for g in upper if g.met and (g.uncertain or g.binding) and g not in next_one]
     return rows + [("at the limit, binds next" if g.uncertain or g.binding else "binds next", g) for g in next_one]
+
+
+def _state(goal: GoalResult, judged: PlanEvaluation) -> str:
+    """How a limit stands that held the dose while it rose."""
+    if goal.uncertain or goal.binding:
+        return "binding"
+    return "binding, less its reserve" if at_its_reserve(goal, judged) else "binding as the dose rose"
 
 
 def price_text(goal: GoalResult, judged: PlanEvaluation) -> str:

@@ -23,12 +23,13 @@ from dosecalc.machine import BeamModel
 from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
 from dosecalc.validity import sentences, target_warnings
-from protocols.schema import Protocol
+from protocols.schema import OPTIONAL_KEYS, Protocol
 
 from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
 from .conflicts import explained, where_of
+from .delivery import delivery_of
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
@@ -42,7 +43,7 @@ from .operator import Operator
 from .own_terms import OwnTerm, by_name
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
-from .results import Certificate, GoalResult, PlanEvaluation
+from .results import Certificate, Delivery, GoalResult, PlanEvaluation
 from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
 from .second_opinion import FinerDose, same_model, with_second_opinion
 from .stacked import StackedInfluence
@@ -199,6 +200,7 @@ def plan(
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
     with watch.step("evaluation"):
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
+        evaluation = dataclasses.replace(evaluation, delivery=_delivery(result, beamlets, protocol))
     with watch.step("second opinion"):
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
@@ -363,6 +365,10 @@ def _judge(
     )
 
 
+def _delivery(result: Escalation, beamlets: Beamlets, protocol: Protocol) -> Delivery:
+    return delivery_of(result.fluence, beamlets, protocol.fractions, protocol.planning, result.modulation_costs_gy)
+
+
 def _with_sum(
     judged: PlanEvaluation,
     dose: Volume,
@@ -452,6 +458,7 @@ def _record(
         derived=anatomy.derived,
         warnings=evaluation.warnings,
         exit_code=0 if evaluation.accepted else 22,
+        planning_limits=protocol.planning.model_dump(include=set(OPTIONAL_KEYS), exclude_none=True),
     )
 
 

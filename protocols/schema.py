@@ -95,6 +95,10 @@ TargetMargin = Annotated[
 ]
 
 
+OPTIONAL_KEYS = ("reserve_percent", "max_fluence_mu", "max_variation")
+"""Planning values that need not be set: without them there is no such limit."""
+
+
 class Planning(Strict):
     """How a plan under this protocol is made; every value is covered by one entry of `choices`.
 
@@ -147,7 +151,7 @@ class Planning(Strict):
     @classmethod
     def _cover_every_value(cls, choices: tuple[Choice, ...], info: ValidationInfo) -> tuple[Choice, ...]:
         named = [key for choice in choices for key in choice.keys]
-        unset = {key for key in cls.model_fields if key in info.data and info.data[key] is None}
+        unset = [key for key in OPTIONAL_KEYS if info.data.get(key) is None]
         values = [key for key in cls.model_fields if key not in ("rules", "choices", *unset)]
         wrong = [f"{key} {why}" for key, why in _coverage_faults(named, values)]
         if wrong:

@@ -84,7 +84,7 @@ def test_a_reserve_leaves_optimal_limits_alone_and_room_for_the_hot_spot(case) -
     kept = with_reserve(goals, 3.0)
     assert kept.limits == goals.limits
     assert kept.hot_spot_ratio == pytest.approx(0.97 * goals.hot_spot_ratio)
-    with pytest.raises(ProtocolError, match="planning.reserve_percent: .* which no dose has"):
+    with pytest.raises(ProtocolError, match=r"planning\.reserve_percent: .* which no dose has"):
         with_reserve(dataclasses.replace(goals, hot_spot_ratio=1.02), 3.0)
 
 
