@@ -12,13 +12,14 @@ import numpy.typing as npt
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
+from protocols.errors import ProtocolError
 from protocols.prescription import Prescription
-from protocols.schema import Protocol
+from protocols.schema import Goal, Protocol
 
 from .modulation import UNLIMITED, Modulation
 from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
 from .reserve import with_reserve
-from .terms import term_of
+from .terms import Term, term_of
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +58,8 @@ class PlanGoals:
         Limits on the body in terms of the dose that the target reaches.
     modulation : Modulation
         Limits on the fluence.
+    judged_only : tuple of str
+        Optimal goals that the plan is judged on and not made for, one sentence each.
     floor_gy, target_gy, cap_gy : float
         D95% of `target`.
     gtv_d98_gy : float
@@ -91,6 +94,7 @@ class PlanGoals:
     convex: tuple[ConvexLimit, ...] = ()
     relative: tuple[RelativeLimit, ...] = ()
     modulation: Modulation = UNLIMITED
+    judged_only: tuple[str, ...] = ()
 
     @property
     def averages(self) -> tuple[MeanLimit | ConvexLimit, ...]:
@@ -139,7 +143,7 @@ def resolve_goals(
     Raises
     ------
     ProtocolError
-        A goal that this version can judge but not optimise.
+        A mandatory goal that can be judged but not optimised; optimal ones are told in `PlanGoals.judged_only`.
     """
     find = RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
@@ -187,7 +191,7 @@ def goals_from_regions(
     InputError
         A region that is missing.
     ProtocolError
-        A goal that this version can judge but not optimise.
+        A mandatory goal that can be judged but not optimised; optimal ones are told in `PlanGoals.judged_only`.
     """
     rx = protocol.prescription
     usable = [g for g in protocol.goals if g.structure not in skip]
@@ -198,7 +202,7 @@ def goals_from_regions(
             remedy="Give each as a Region, or leave the goals of an organ out with skip.",
         )
     nothing = Region("GTV", np.zeros(0, np.int64), np.zeros(0))
-    terms = [term_of(goal, regions, voxel_cc, centres_mm) for goal in usable]
+    terms, judged_only = _terms(usable, regions, voxel_cc, centres_mm)
     parts = tuple(regions[name] for name in lesions or (rx.structure,))
     target, share, floor_gy = _prescribed(regions[rx.structure], parts, rx)
     rules = protocol.planning
@@ -224,9 +228,25 @@ def goals_from_regions(
         centres_mm=centres_mm,
         convex=tuple(term for term in terms if isinstance(term, ConvexLimit)),
         relative=tuple(term for term in terms if isinstance(term, RelativeLimit)),
+        judged_only=judged_only,
         modulation=Modulation(rules.max_fluence_mu or np.inf, rules.max_variation or np.inf),
     )
     return with_reserve(goals, rules.reserve_percent) if rules.reserve_percent else goals
+
+
+def _terms(
+    goals: list[Goal], regions: Mapping[str, Region], voxel_cc: float, centres_mm: npt.NDArray[np.float64] | None
+) -> tuple[list[Term | None], tuple[str, ...]]:
+    """What every goal becomes, and a sentence on each optimal one that becomes nothing."""
+    terms, told = list[Term | None](), []
+    for goal in goals:
+        try:
+            terms.append(term_of(goal, regions, voxel_cc, centres_mm))
+        except ProtocolError as error:
+            if goal.level == "mandatory":
+                raise
+            told.append(error.message)
+    return terms, tuple(told)
 
 
 def _mostly_outside(body: Region, ptv: Region, voxel_cc: float) -> Region:

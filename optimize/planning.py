@@ -181,6 +181,7 @@ def plan(
         _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
         voxels, skipped = _dose_voxels(anatomy, protocol, grid), frozenset((*anatomy.report_only, *accept_missing))
         goals = _goals(anatomy, protocol, grid, voxels, skipped)
+        anatomy = dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *goals.judged_only))
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")

@@ -9,6 +9,9 @@
 | CI_RTOG, R50, D2cm% | optimal: relative to the D95 that the first levels reached | refused |
 | CI_Paddick, HI, Dmin | refused | refused |
 
+What is refused as a mandatory limit stops the plan; as an optimal one it is judged, and the plan says that it was not
+made for it.
+
 A protocol's biological doses are turned back to physical ones where the metric looks at single voxels: the conversion
 rises with dose, so nothing is lost.
 """

@@ -100,6 +100,13 @@ def test_a_lower_limit_on_an_organ_is_refused_and_not_left_out(planned: Plan, me
     assert "it" in str(refusal.value)
 
 
+def test_an_optimal_goal_that_cannot_be_aimed_at_is_told(planned: Plan) -> None:
+    found = resolved(planned, goal("Dmin", ">=", level="optimal"), goal("Dmean").model_copy(update={"id": "other"}))
+    assert [mean.id for mean in found.means] == ["other"]
+    (told,) = found.judged_only
+    assert "goal it: Dmin >= 20 Gy (optimal) can be judged but not optimised" in told
+
+
 def test_a_reserve_and_limits_on_the_fluence_come_from_the_planning_rules(planned: Plan) -> None:
     rules = planned.protocol.planning.model_copy(update={"reserve_percent": 3.0, "max_fluence_mu": 900.0})
     goals = (goal("D0.1cc"), goal("V15Gy", limit=0.2, unit="cc").model_copy(update={"id": "volume"}))
