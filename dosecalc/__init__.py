@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UsageError,
         VerificationError,
     )
+    from .gamma import GammaMap, gamma_index
     from .grid import Grid, Volume
     from .head_scatter import collimator_scatter
     from .hu_table import read_hu_table
@@ -50,6 +51,7 @@ __all__ = [
     "DoseError",
     "DoseInfluence",
     "DosecalcError",
+    "GammaMap",
     "Grid",
     "HuCalibration",
     "InfeasibleError",
@@ -72,6 +74,7 @@ __all__ = [
     "available_machines",
     "collimator_scatter",
     "dose_influence",
+    "gamma_index",
     "load_machine",
     "neighbouring_beamlets",
     "open_field",
@@ -108,6 +111,7 @@ _NAMES_OF = {
         "UsageError",
         "VerificationError",
     ),
+    "gamma": ("GammaMap", "gamma_index"),
     "grid": ("Grid", "Volume"),
     "head_scatter": ("collimator_scatter",),
     "hu_table": ("read_hu_table",),

@@ -18,6 +18,7 @@ from dosecalc.errors import DosecalcError, DoseError, InfeasibleError, UsageErro
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
+from .gamma_verb import gamma_command
 from .options import (
     AcceptCt,
     AcceptMissing,
@@ -52,6 +53,7 @@ from .options import (
     Scenario,
 )
 from .protocol_verbs import protocols_app, regimens_app
+from .study_verb import study_command
 
 if TYPE_CHECKING:
     from dosecalc.slabs import EndCaps
@@ -70,6 +72,8 @@ machines_app = typer.Typer(no_args_is_help=True, help="Beam models.")
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
+app.command("gamma")(gamma_command)
+app.command("study")(study_command)
 
 DOSE_GRID_MM = 0.5, 10.0
 DEMO_GRID_MM = 3.0

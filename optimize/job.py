@@ -124,7 +124,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         end_caps=cast(EndCaps, job.end_caps),
     )
     prior = read_prior(job.prior_dose, job.prior_fractions, job.recovery, found.frame_of_reference_uid)
-    hashes = _input_hashes(job)
+    hashes = input_hashes(job)
     try:
         made = plan(
             ct,
@@ -246,7 +246,8 @@ def _save_infeasible(
     save_infeasible(job.out, evaluation, record, overwrite=job.overwrite)
 
 
-def _input_hashes(job: Job) -> dict[str, str]:
+def input_hashes(job: Job) -> dict[str, str]:
+    """SHA-256 of every input file of a job, by what it is."""
     named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
     named |= {"hu_table": job.hu_table, "prior_dose": job.prior_dose}
     return {name: file_sha256(path) for name, path in named.items() if path is not None}

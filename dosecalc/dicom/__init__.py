@@ -1,7 +1,7 @@
 """DICOM readers and writers: leaves that only build and read the types."""
 
 from .ct import read_ct_series
-from .rtdose import read_rtdose, write_rtdose
+from .rtdose import frame_of_reference, read_rtdose, write_rtdose
 from .rtstruct import read_rtstruct
 from .seg import read_seg
 from .series import CtSeries, PatientStudy, synthetic_series
@@ -11,6 +11,7 @@ from .write_rtstruct import write_rtstruct
 __all__ = [
     "CtSeries",
     "PatientStudy",
+    "frame_of_reference",
     "read_ct_series",
     "read_rtdose",
     "read_rtstruct",

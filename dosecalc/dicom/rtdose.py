@@ -170,6 +170,13 @@ def read_rtdose(path: str | Path, *, frame_of_reference_uid: str | None = None) 
         return Volume(grid, values)
 
 
+def frame_of_reference(path: str | Path) -> str:
+    """FrameOfReferenceUID of a DICOM object: doses, scans and structures that share it share their coordinates."""
+    file = existing(path)
+    with parsing(file):
+        return str(required(read_dataset(file, pixels=False), "FrameOfReferenceUID", file))
+
+
 def _oriented(dataset: pydicom.Dataset, file: Path) -> tuple[Grid, npt.NDArray[np.float64]]:
     """Grid and stored values along x, y and z, whatever way planes, rows and columns run."""
     cosines = numbers(dataset, "ImageOrientationPatient", file, 6).reshape(2, 3)

@@ -239,6 +239,22 @@ class CudaKernels:
         blocks = blocks_of(beamlets, THREADS), blocks_of(count, SLAB)
         self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
 
+    def gamma_search(
+        self,
+        dose: Array,
+        points: Array,
+        expected: Array,
+        criterion: Array,
+        offsets: Array,
+        scale: Array,
+        step: float,
+        most: float,
+    ) -> Array:
+        count, gamma = len(points), self._empty(len(points))
+        given = (self._in(a) for a in (dose, points, expected, criterion, offsets, scale))
+        self._each("gamma_search", count, (*given, float(step), float(most), *dose.shape, len(offsets), count, gamma))
+        return gamma
+
     def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
         """The array on the device, contiguous: itself if it is so already."""
         with memory_of_the_gpu():

@@ -3,6 +3,7 @@
 from numba import get_num_threads as threads
 
 from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
+from .numba_gamma import gamma_search
 from .numba_maps import gather, scatter
 from .numba_pairs import count_kept, direct_dose, direct_rows, fill_kept, largest_near, spline_rows
 from .numba_rays import component_weights, trace
@@ -18,6 +19,7 @@ __all__ = [
     "direct_rows",
     "field_maps",
     "fill_kept",
+    "gamma_search",
     "gather",
     "largest_near",
     "repeated_zero",

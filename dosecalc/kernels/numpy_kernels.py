@@ -1,6 +1,7 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with."""
 
 from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
+from .numpy_gamma import gamma_search
 from .numpy_maps import collect_field, field_maps, gather, scatter
 from .numpy_pairs import (
     blurred_squares,
@@ -22,6 +23,7 @@ __all__ = [
     "direct_rows",
     "field_maps",
     "fill_kept",
+    "gamma_search",
     "gather",
     "largest_near",
     "repeated_zero",

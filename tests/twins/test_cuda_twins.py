@@ -184,6 +184,25 @@ def test_kept_entries(kernels, first, cutoff_mm, threshold, real):
     assert np.array_equal(kernels.to_host(made[1]), indices)
 
 
+@pytest.mark.parametrize("shape", [(6, 7, 8), (1, 9, 5)], ids=["volume", "plane"])
+def test_gamma_search(kernels, shape):
+    """Points on voxel centres, between them and on the grid's edge; offsets that leave it; some that never pass."""
+    rng = np.random.default_rng(15)
+    dose = rng.uniform(0, 60, shape)
+    last = np.array(shape[::-1]) - 1
+    points = np.concatenate([rng.uniform(0, last, (60, 3)), rng.integers(0, last + 1, (20, 3))])
+    expected = np.r_[rng.uniform(0, 60, 70), np.full(10, 500.0)]
+    offsets = rng.integers(-5, 6, (300, 3)) * 0.4 * (last > 0)
+    offsets[0] = 0.0
+    offsets = offsets[np.argsort(np.square(offsets).sum(axis=1), kind="stable")]
+    args = dose, points, expected, np.full(80, 1.8), offsets, np.array([0.7, 0.9, 1.1]), 0.4, 2.0
+    stated = numpy_kernels.gamma_search(*args)
+    assert np.count_nonzero(stated == 2.0) >= 10 and np.count_nonzero(stated < 1) > 10
+    close(kernels.to_host(kernels.gamma_search(*args)), stated)
+    nothing = (dose, points[:0], expected[:0], np.zeros(0), *args[4:])
+    close(kernels.to_host(kernels.gamma_search(*nothing)), numpy_kernels.gamma_search(*nothing))
+
+
 def test_the_order_of_threads_does_not_matter(shim):
     """Blocks and threads run forwards and backwards: a race, or a sum in order of arrival, would show in the bits."""
     shape, maps, taps = components_case(11, 500, 12, np.float32)
