@@ -17,7 +17,7 @@ from optimize.reserve import with_reserve
 from protocols.errors import ProtocolError
 from protocols.metrics import parse_metric
 
-from .slice_case import PAIRS, Slice, make_slice, raised
+from .terms_case import PAIRS, Slice, make_slice, raised
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from dosecalc.errors import InputError
 from optimize.escalate import escalate
 from optimize.own_terms import by_name
 
-from .slice_case import make_slice
+from .terms_case import make_slice
 
 
 @pytest.mark.parametrize(

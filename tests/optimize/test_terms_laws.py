@@ -19,7 +19,7 @@ from protocols import Goal
 from protocols.errors import ProtocolError
 from protocols.metrics import CriticalVolume, Metric, parse_metric
 
-from .slice_case import VOXEL_CC, Slice, make_slice, raised
+from .terms_case import VOXEL_CC, Slice, make_slice, raised
 
 FRACTIONS = 3
 LIMITS = (
