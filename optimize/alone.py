@@ -145,7 +145,7 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
         return [], [mean_bound(run, name, m.region, m.limit_gy, scalar=name) for m in means], means[0].limit_gy
     for convex in goals.convex:
         if convex.id == name:
-            return [], tangent_bounds(run.master, run.tangents, convex, last.dose_gy, name), convex.limit_gy
+            return [], tangent_bounds(run.master, run.convex_tangents, convex, last.dose_gy, name), convex.limit_gy
     bounds, limits = [], [m for m in goals.limits if m.id == name]
     for limit in limits:  # one limit may be stated on two grids
         voxels = kept_below(limit, last.dose_gy)

@@ -36,7 +36,7 @@ def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], l
         means.append(mean_bound(run, PTV_MEAN, goals.ptv, goals.ptv_mean_max_gy))
     for limit in goals.convex:
         if limit.mandatory:
-            means += tangent_bounds(run.master, run.tangents, limit, last.dose_gy)
+            means += tangent_bounds(run.master, run.convex_tangents, limit, last.dose_gy)
     return bounds, means
 
 
@@ -85,7 +85,7 @@ def optimal_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound]
     ]
     for convex in goals.convex:
         if not convex.mandatory:
-            means += tangent_bounds(run.master, run.tangents, convex, last.dose_gy, convex.id)
+            means += tangent_bounds(run.master, run.convex_tangents, convex, last.dose_gy, convex.id)
     return bounds + [_relative(run, each, last, kept) for each in goals.relative], means
 
 

@@ -71,7 +71,7 @@ class Run:
     mean_rows: dict[str, npt.NDArray[np.float64]]
     levels: list[LevelReport]
     raised: list[Raised]
-    tangents: dict[str, list[Tangent]] = field(default_factory=dict)
+    convex_tangents: dict[str, list[Tangent]] = field(default_factory=dict)
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:
@@ -88,7 +88,7 @@ def _solved(run: Run, stage: Stage, last: StageResult, rounds: int | None) -> tu
     """A stage with the tangents that its convex limits turned out to need, and its solution."""
     result = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=rounds)
     added = 0
-    while more := with_new_tangents(run.master, run.tangents, run.goals.convex, stage, result):
+    while more := with_new_tangents(run.master, run.convex_tangents, run.goals.convex, stage, result):
         added += 1
         if added > MOST_TANGENTS:
             raise OptimisationError(
