@@ -106,6 +106,20 @@ class VerificationError(OptimisationError):
     code = "verification_failed"
 
 
+class InterruptionError(OptimisationError):
+    """Ctrl-C or a request to terminate, before there was a plan to stand behind; 128 + SIGINT, as shells count."""
+
+    exit_code = 130
+    code = "interrupted"
+
+
+class InterruptedPlanError(InterruptionError):
+    """The optimisation was interrupted; the best plan so far, which keeps every mandatory limit, is written."""
+
+    exit_code = 23
+    code = "interrupted_plan"
+
+
 class ResourceError(DosecalcError):
     """Host memory, device memory or disk is exhausted."""
 

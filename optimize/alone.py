@@ -139,10 +139,10 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
         return [Bound(name, voxels, np.full(voxels.size, hottest), name, hottest)], [], hottest
     if name == "ptv_mean":
         limit_gy = goals.ptv_mean_max_gy
-        return [], [mean_bound(run, name, goals.ptv, limit_gy, scalar=name)], limit_gy
+        return [], [mean_bound(run, name, goals.ptv_mean, scalar=name)], limit_gy
     means = [m for m in goals.means if m.id == name]
     if means:
-        return [], [mean_bound(run, name, m.region, m.limit_gy, scalar=name) for m in means], means[0].limit_gy
+        return [], [mean_bound(run, name, m, scalar=name) for m in means], means[0].limit_gy
     for convex in goals.convex:
         if convex.id == name:
             return [], tangent_bounds(run.master, run.convex_tangents, convex, last.dose_gy, name), convex.limit_gy
@@ -150,7 +150,7 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
     for limit in limits:  # one limit may be stated on two grids
         voxels = kept_below(limit, last.dose_gy)
         key = f"{name} of {limit.region.name}"
-        bounds.append(Bound(key, voxels, np.full(voxels.size, limit.limit_gy), name, limit.limit_gy))
+        bounds.append(Bound(key, voxels, limit.caps_at(voxels), name, limit.limit_gy))
     return bounds, [], limits[0].limit_gy
 
 
@@ -197,7 +197,7 @@ def _least_volume(
     stage = Stage(f"{limit.region.name} spared", lambda x, s: row @ x / unit, tuple(bounds), tuple(means), {})
     spared = solve_level(eased, stage, reached)
     best = dataclasses.replace(spared, scalars=reached.scalars)
-    above = spared.dose_gy[limit.region.positions] > limit.limit_gy
+    above = limit.excess_gy(spared.dose_gy) > 0
     low, high = limit.spare_cc, max(limit.spare_cc, float(limit.region.cc[above].sum()) * (1 + ROUNDING))
     close, tried, starts = (high - low) * CLOSE, low, [best]
     while high - low > close and time.monotonic() < deadline:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .goals import PlanGoals, Region, RelativeLimit
+from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, RelativeLimit
 from .levels import Kept, Run, mean_row
 from .problem import NO_VOXELS, Bound, MeanBound, StageResult
 from .released import gtv_kept, target_kept
@@ -31,9 +31,9 @@ def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], l
         bounds += prescribed(run, target_kept(run, last), kept.d95_gy)
     if kept.gtv_gy is not None:
         bounds.append(above("GTV", gtv_kept(run, last), kept.gtv_gy))
-    means = [mean_bound(run, mean.id, mean.region, mean.limit_gy) for mean in goals.means if mean.mandatory]
+    means = [mean_bound(run, mean.id, mean) for mean in goals.means if mean.mandatory]
     if np.isfinite(goals.ptv_mean_max_gy):
-        means.append(mean_bound(run, PTV_MEAN, goals.ptv, goals.ptv_mean_max_gy))
+        means.append(mean_bound(run, PTV_MEAN, goals.ptv_mean))
     for limit in goals.convex:
         if limit.mandatory:
             means += tangent_bounds(run.master, run.convex_tangents, limit, last.dose_gy)
@@ -59,10 +59,11 @@ def voxel_caps(goals: PlanGoals, dose_gy: Array, kept: Kept) -> tuple[Array, npt
     """
     cap, owner = np.full(dose_gy.size, np.inf), np.full(dose_gy.size, -1)
     hottest = min(goals.hot_spot_max_gy, kept.d95_gy * goals.hot_spot_ratio if kept.d95_gy > 0 else np.inf)
-    caps = [(kept_below(m, dose_gy), m.limit_gy) if m.mandatory else (NO_VOXELS, np.inf) for m in goals.limits]
-    for index, (voxels, level) in enumerate([*caps, (goals.ptv.positions, hottest)]):
-        lower = voxels[cap[voxels] > level]
-        cap[lower], owner[lower] = level, index
+    kept_of = [kept_below(m, dose_gy) if m.mandatory else NO_VOXELS for m in goals.limits]
+    caps = [(voxels, m.caps_at(voxels)) for m, voxels in zip(goals.limits, kept_of, strict=True)]
+    for index, (voxels, level) in enumerate([*caps, (goals.ptv.positions, np.full(goals.ptv.positions.size, hottest))]):
+        lower = cap[voxels] > level
+        cap[voxels[lower]], owner[voxels[lower]] = level[lower], index
     return cap, owner
 
 
@@ -73,16 +74,12 @@ def optimal_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound]
     for limit in goals.limits:
         if not limit.mandatory:
             voxels = kept_below(limit, last.dose_gy)
-            bounds.append(Bound(limit.id, voxels, np.full(voxels.size, limit.limit_gy), limit.id, limit.limit_gy))
+            bounds.append(Bound(limit.id, voxels, limit.caps_at(voxels), limit.id, limit.limit_gy))
     if goals.outside_ratio is not None:
         highest = goals.outside_ratio * kept.d95_gy
         voxels = goals.outside.positions
         bounds.append(Bound("outside_ptv", voxels, np.full(voxels.size, highest), "outside_ptv", highest))
-    means = [
-        mean_bound(run, mean.id, mean.region, mean.limit_gy, scalar=mean.id)
-        for mean in goals.means
-        if not mean.mandatory
-    ]
+    means = [mean_bound(run, mean.id, mean, scalar=mean.id) for mean in goals.means if not mean.mandatory]
     for convex in goals.convex:
         if not convex.mandatory:
             means += tangent_bounds(run.master, run.convex_tangents, convex, last.dose_gy, convex.id)
@@ -98,7 +95,7 @@ def _relative(run: Run, limit: RelativeLimit, last: StageResult, kept: Kept) -> 
     score = last.dose_gy.copy()
     if limit.spare_cc:
         score[run.goals.target.positions] = np.inf
-    voxels = kept_below(limit, score)
+    voxels = kept_below(DoseVolumeLimit(limit.id, False, limit.region, level, limit.spare_cc), score)
     return Bound(limit.id, voxels, np.full(voxels.size, level), limit.id, level)
 
 
@@ -122,6 +119,6 @@ def above(name: str, positions: Array, level_gy: float, scalar: str | None = Non
     return Bound(name, positions, np.full(positions.size, level_gy), scalar, slope, sense=-1)
 
 
-def mean_bound(run: Run, name: str, region: Region, limit_gy: float, scalar: str | None = None) -> MeanBound:
-    """The mean dose of a region below a limit, or below it times one plus a relative excess."""
-    return MeanBound(name, mean_row(run, region), limit_gy, scalar, limit_gy if scalar else 0.0)
+def mean_bound(run: Run, name: str, mean: MeanLimit, scalar: str | None = None) -> MeanBound:
+    """The mean dose of a region below what is left of its limit, or by no more than a share of the limit above."""
+    return MeanBound(name, mean_row(run, mean.region), mean.left_gy, scalar, mean.limit_gy if scalar else 0.0)

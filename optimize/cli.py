@@ -14,11 +14,12 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
-from dosecalc.errors import DosecalcError, DoseError, InfeasibleError, UsageError, VerificationError
+from dosecalc.errors import DosecalcError, DoseError, UsageError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
 from .gamma_verb import gamma_command
+from .machine_verbs import machines_app
 from .options import (
     AcceptCt,
     AcceptMissing,
@@ -51,14 +52,15 @@ from .options import (
     ResampleLabels,
     ResampleSlices,
     Scenario,
+    WarmStartArg,
 )
+from .plan_verb import run_plan
 from .protocol_verbs import protocols_app, regimens_app
 from .study_verb import study_command
+from .terminal import tell
 
 if TYPE_CHECKING:
     from dosecalc.slabs import EndCaps
-
-    from .job import Job
 
 app = typer.Typer(
     name="dosecalc",
@@ -68,7 +70,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-machines_app = typer.Typer(no_args_is_help=True, help="Beam models.")
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
@@ -97,8 +98,8 @@ def demo_command(
     with tempfile.TemporaryDirectory(prefix="dosecalc-demo-") as scratch:
         begin = time.perf_counter()
         patient = write_synthetic_patient(Path(scratch))
-        _progress(f"synthetic patient written as DICOM in {time.perf_counter() - begin:.1f} s; reading it back")
-        _plan(
+        tell(f"synthetic patient written as DICOM in {time.perf_counter() - begin:.1f} s; reading it back")
+        run_plan(
             Job(
                 ct=Path(scratch) / "ct",
                 structures=Path(scratch) / "rtstruct.dcm",
@@ -159,6 +160,7 @@ def plan_command(
     prior_dose: PriorDose = None,
     prior_fractions: PriorFractions = None,
     recovery: Recovery = 0.0,
+    warm_start: WarmStartArg = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -167,7 +169,7 @@ def plan_command(
     from .densities import parse_densities
     from .job import Job, parse_targets
 
-    _plan(
+    run_plan(
         Job(
             ct=ct,
             structures=structures,
@@ -200,47 +202,9 @@ def plan_command(
             prior_fractions=prior_fractions,
             recovery=recovery,
             alpha_beta=_alpha_beta(alpha_beta),
+            warm_start=warm_start,
         )
     )
-
-
-def _plan(job: Job) -> None:
-    """The planning job of `demo` and `plan`: cheap refusals first, heavy imports after them."""
-    begin = time.perf_counter()
-    from dosecalc.backend import compiled_here, select_backend
-
-    from .arrangements import parse_beams
-    from .job import run_job
-    from .saving import refuse_outputs
-    from .scorecard import print_conflicts, print_scorecard, timing_line
-
-    refuse_outputs(job.out, overwrite=job.overwrite)
-    chosen = select_backend(job.backend)
-    if job.beams is not None:
-        parse_beams(job.beams)
-    try:
-        plan, folder = run_job(job, _progress)
-    except InfeasibleError as error:
-        print_conflicts(out_console, error.conflicts)
-        raise
-    print_scorecard(out_console, plan.evaluation)
-    out_console.print(timing_line(plan.provenance), highlight=False)
-    start = "cold: kernels compiled" if compiled_here(chosen) else "warm: no kernel compiled"
-    seconds = time.perf_counter() - begin
-    out_console.print(
-        f"written: {folder} ({seconds:.0f} s from reading to report, {start})", highlight=False, soft_wrap=True
-    )
-    if plan.evaluation.status != "ok":
-        raise VerificationError(
-            f"the plan breaks a mandatory limit on the reference dose; it is saved as {folder.name} only.",
-            remedy="Look at the scorecard; report this case.",
-        )
-    if not plan.evaluation.accepted:
-        raise VerificationError(
-            "the sum with the earlier treatment breaks a mandatory limit, which the optimiser does not plan for; the "
-            f"plan is saved as {folder.name} only.",
-            remedy="Lower these limits in the protocol to what would suffice (see the scorecard), and plan again.",
-        )
 
 
 @app.command("evaluate")
@@ -371,57 +335,6 @@ def doctor_command(as_json: AsJson = False) -> None:
         )
 
 
-@machines_app.command("list")
-def machines_list(as_json: AsJson = False) -> None:
-    """The shipped machines."""
-    from dosecalc.machine import available_machines, load_machine
-
-    from .tables import print_table
-
-    rows = [
-        {
-            "name": m.name,
-            "energy": m.nominal_energy,
-            "TPR20,10": m.tpr20_10,
-            "provisional": m.provisional,
-            "description": m.description,
-        }
-        for m in map(load_machine, available_machines())
-    ]
-    print_json(rows) if as_json else print_table(out_console, "Machines", rows)
-
-
-@machines_app.command("show")
-def machines_show(name: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False) -> None:
-    """A machine on one screen: depth dose, quality, output factors, spot, densities, validity; all of it by --json."""
-    from dosecalc.machine import load_machine
-
-    from .machine_sheet import machine_record, print_machine
-
-    machine = load_machine(name)
-    print_json(machine_record(machine)) if as_json else print_machine(out_console, machine)
-
-
-@machines_app.command("check")
-def machines_check(path: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False) -> None:
-    """Load a machine, report every fault and contradiction, and compare it with its published targets."""
-    from dosecalc.machine import load_machine
-
-    from .machine_sheet import print_targets, target_records
-
-    machine = load_machine(path)
-    if as_json:
-        print_json({"name": machine.name, "sha256": machine.sha256, "targets": target_records(machine)})
-        return
-    at = machine.reference
-    out_console.print(
-        f"{machine.name}: no fault found; {100 * at.dose_gy_per_mu:g} cGy/MU at {at.depth_mm:g} mm depth, SSD "
-        f"{at.ssd_mm:g} mm, field {at.field_mm:g} mm{', PROVISIONAL' if machine.provisional else ''}.",
-        highlight=False,
-    )
-    print_targets(out_console, machine)
-
-
 @contextmanager
 def _logging_errors_only() -> Iterator[None]:
     """For commands that print what the readers have to say."""
@@ -432,10 +345,6 @@ def _logging_errors_only() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _progress(text: str) -> None:
-    err_console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _dose_grid(spacing_mm: float | None) -> float | None:

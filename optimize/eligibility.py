@@ -217,4 +217,6 @@ def _result(rule: EligibilityRule, verdict: str, answer: _Answer) -> RuleResult:
         "; ".join(text for text in (answer.note, rule.note) if text),
         rule.source,
         rule.status,
+        rule.quote,
+        rule.quoted_from,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ELIGIBILITY_STATEMENT = (
-    "Rules of published reviews on who is treated this way, in our words, held against contours, dose and what was "
-    "stated. They are no substitute for the decision of a tumour board."
+    "Rules of published reviews on who is treated this way, held against contours, dose and what was stated: in our "
+    "words, with those of a publication where they were at hand. They are no substitute for the decision of a tumour "
+    "board."
 )
 
 
@@ -17,6 +18,7 @@ class RuleResult:
     Attributes
     ----------
     id, rule : str
+        The rule in our words.
     value : float or None
         What was measured, in `unit`.
     comparator : str
@@ -26,6 +28,8 @@ class RuleResult:
     note : str
         What limits the answer; empty otherwise.
     source, status : str
+    quote, quoted_from : str
+        The rule in the words of a publication, and which; empty where none was at hand.
     """
 
     id: str
@@ -38,6 +42,13 @@ class RuleResult:
     note: str
     source: str
     status: str
+    quote: str = ""
+    quoted_from: str = ""
+
+    @property
+    def cited(self) -> str:
+        """The rule as a publication has it, or that it is in our words."""
+        return f"“{self.quote}” ({self.quoted_from})" if self.quote else "in our words"
 
 
 @dataclass(frozen=True, slots=True)

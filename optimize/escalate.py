@@ -24,18 +24,33 @@ from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Raised, Run, keep, raise_dose, solve_level
+from .interruption import best_so_far, stopped_at
+from .levels import (
+    LEVEL_TOLERANCE,
+    Kept,
+    LevelReport,
+    Progress,
+    Raised,
+    Run,
+    keep,
+    raise_dose,
+    remember,
+    solve_level,
+)
 from .matrix import as_operator
 from .modulation import UNLIMITED
 from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop, what_stopped
 from .problem import RESERVE_GY, Master, StageResult
+from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
+from .rounds import OnRound, Rounds
 from .smoothness import roughness
 from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
+from .warm_start import WarmStart, seed_rows, warm_result
 
 Array = npt.NDArray[Any]
 
@@ -43,6 +58,8 @@ SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
 RESORT_GAIN, MAX_RESORTS = 5e-3, 5
 """Re-sorting stops when it gains less than this share, or after so many passes."""
+FEWEST_LEVELS, FEWEST_LESSER = 4, 2
+"""Levels that are sure to come at the start (a dose to sort by, D95, fall-off, optimal limits), and for level 4."""
 MAX_STARTS, NEARLY_REACHED = 3, 0.05
 """Doses to sort by, at most; one that asks for less than this share more than was reached is not worth a start."""
 
@@ -53,18 +70,19 @@ class Escalation:
 
     `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
     the share `gap_bound` above what that level reached (`relaxation`). `modulation_costs_gy` is the D95 that the limits
-    on the fluence take, None where there are none.
+    on the fluence take, None where there are none. All of these are None where it was interrupted.
     """
 
     fluence: npt.NDArray[np.float64]
     prescription_gy: float
     levels: tuple[LevelReport, ...]
     threads: int
-    gap_fixed: float
+    gap_fixed: float | None
     gap_bound: float | None
-    kkt: float
+    kkt: float | None
     bound_gy: float | None
     stop: Stop
+    interrupted: bool = False
     modulation_costs_gy: float | None = None
 
 
@@ -74,8 +92,12 @@ def escalate(
     *,
     extra_terms: Sequence[OwnTerm] = (),
     progress: Progress = lambda text: None,
+    on_round: OnRound = lambda done: None,
+    warm_start: WarmStart | None = None,
 ) -> Escalation:
     """Optimise the fluence of a plan.
+
+    A KeyboardInterrupt ends it with the best fluence so far that keeps every mandatory limit and the floor.
 
     Parameters
     ----------
@@ -88,6 +110,11 @@ def escalate(
         problem without them.
     progress : callable, optional
         Told in a line what has been reached.
+    on_round : callable, optional
+        Given every round of row generation as a `Round`.
+    warm_start : WarmStart, optional
+        A fluence of the same beamlets to start from. With the limits that it was planned for the target dose is that of
+        a cold start or better, less the tolerance of levels; with others it is one start more.
 
     Returns
     -------
@@ -99,6 +126,8 @@ def escalate(
         The floor dose cannot be reached within the mandatory limits; its `conflicts` name what would have to give.
     InputError
         An extra term that is not convex by CVXPY's rules.
+    InterruptionError
+        It was interrupted before any fluence kept the limits and the floor.
     OptimisationError
         No solver succeeded.
     """
@@ -109,20 +138,35 @@ def escalate(
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     goals.modulation.check_neighbours(operator.neighbours)
     rough = roughness(operator.neighbours, beamlets)
-    master = Master(operator, unit, rough, tuple(extra_terms), goals.modulation)
+    master = Master(operator, unit, rough, tuple(extra_terms), goals.modulation, rounds=Rounds(on_round))
     run = Run(master, goals, progress, _never_cold(goals), {}, [], [])
-    raised = _raise_prescription(run, start * unit)
-    reached = raised.scalars["D95"]
-    if reached < goals.floor_gy * (1 - LEVEL_TOLERANCE):
-        raised = reach_or_explain(run, raised)
-        reached = raised.scalars["D95"]
-    kept = Kept(keep(reached, goals.target_gy), None)
+    try:
+        return _escalated(run, start * unit, warm_start)
+    except KeyboardInterrupt:
+        best = best_so_far(run)
+        fluence = best.result.fluence * _normalisation(run, best.result)
+        stop = Stop(stopped_at(best), "", {}, ())
+        ended = (None, None, None, None, stop, True)
+        return Escalation(fluence, best.d95_gy, tuple(run.levels), best.result.record.threads, *ended)
+
+
+def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> Escalation:
+    """All levels in their order."""
+    goals, rounds = run.goals, run.master.rounds
+    rounds.expect(FEWEST_LEVELS)
+    raised = _raised_on_reference(run, _raise_prescription(run, open_dose_gy, warm_start))
+    if raised.scalars["D95"] < goals.floor_gy * (1 - LEVEL_TOLERANCE):
+        raised = _raised_on_reference(run, reach_or_explain(run, raised))
+    kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
         range_gy = (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy)
         stage = prescription_stage(run, raised, range_gy, kept.gtv_gy)
         raised = raise_dose(run, stage, raised, Kept(0.0, kept.gtv_gy), goals.target_gy)
+        raised = _raised_on_reference(run, raised)
         kept = Kept(keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
+    rounds.kept_gy = kept.d95_gy
+    rounds.expect(FEWEST_LESSER)
     final = _serve_lesser_goals(run, raised, kept)
     fluence = final.fluence * _normalisation(run, final)
     return _with_certificate(run, fluence, kept, final.record.threads)
@@ -135,7 +179,7 @@ def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Esc
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
     vouched = (gap, distance, residual, bound_gy, what_stopped(run))
     costs = _cost_of_modulation(run, certified)
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched, costs)
+    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched, modulation_costs_gy=costs)
 
 
 def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
@@ -152,10 +196,30 @@ def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
     return max(result.scalars["D95"] - raised.reached_gy, 0.0)
 
 
-def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
-    """Level 1: sort and fix from a dose that asks for the target's; if that is out of reach, from one that asks less.
+def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
+    """Level 1: sort and fix from the dose of an earlier plan, or from others that ask for what is in reach.
 
-    What is asked for halves the distance to the best that was reached, but not below the floor; the best is kept.
+    Where an earlier plan was not finished, or what it reached is out of reach now, both are tried; the best is kept.
+    """
+    tried, enough = list[StageResult](), False
+    if warm_start is not None:
+        before = warm_result(run, warm_start)
+        seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
+        tried.append(_resorted(run, before, before.scalars["D95"]))
+        kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
+        enough = warm_start.finished and kept
+    if not enough:
+        tried.append(_raise_cold(run, open_dose_gy))
+    best = max(tried, key=lambda result: result.scalars["D95"])
+    # The certificate and the prices are of the last level that was raised.
+    run.raised.append(next(level for level in run.raised if level.result is best))
+    return best
+
+
+def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
+    """The best of a start that asks for the target's dose and, if that is out of reach, of some that ask for less.
+
+    What is asked for halves the distance to the best that was reached, but not below the floor.
     """
     asked = run.goals.target_gy
     best = _raise_from(run, asked, open_dose_gy)
@@ -167,18 +231,21 @@ def _raise_prescription(run: Run, open_dose_gy: Array) -> StageResult:
         again = _raise_from(run, asked, open_dose_gy)
         if again.scalars["D95"] > reached:
             best = again
-    # The certificate and the prices are of the last level that was raised.
-    run.raised.append(next(level for level in run.raised if level.result is best))
     return best
 
 
 def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
-    """D95 from the dose that asks for so much, re-sorted until that gains nothing."""
-    goals, sorted_by = run.goals, sorting_dose(run, asked_gy)
+    """D95 from the dose that asks for so much."""
+    sorted_by = sorting_dose(run, asked_gy)
     last = StageResult.start(open_dose_gy, {"D95": asked_gy})
     if sorted_by is not None:
         last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
-    reached = 0.0
+    return _resorted(run, last)
+
+
+def _resorted(run: Run, last: StageResult, reached: float = 0.0) -> StageResult:
+    """D95 raised with voxels released by the last dose, re-sorted until that gains nothing on what was reached."""
+    goals = run.goals
     for _ in range(1 + MAX_RESORTS):
         stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
         last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
@@ -187,6 +254,19 @@ def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
         if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:
             break
     return last
+
+
+def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:
+    """A level raised again with its limits held on the reference dose, where the fast one is visibly off."""
+    level = next(each for each in reversed(run.raised) if each.result is raised)
+    if fast_error_gy(run, level.stage, raised) <= VISIBLE_GY:
+        return raised
+    stage, again = held_on_reference(run, level.stage, raised)
+    run.raised.append(dataclasses.replace(level, stage=stage, result=again))
+    # What was feasible by the fast dose alone counts no more.
+    run.best = None
+    remember(run, stage, again, again.scalars["D95"])
+    return again
 
 
 def _raise_gtv(run: Run, last: StageResult, kept: Kept) -> tuple[StageResult, Kept]:
@@ -205,11 +285,15 @@ def _serve_lesser_goals(run: Run, last: StageResult, kept: Kept) -> StageResult:
     """Level 4: fall-off alone, which meets most optimal limits; then with them, re-sorted if some are exceeded."""
     low = solve_level(run, lesser_stage(run, last, kept, ([], [])), last, rounds=1)
     # What may not be given up is sorted by a dose that keeps it: sorted by one that does not, it may be out of reach.
-    first = lesser_stage(run, last, kept, optimal_bounds(run, low, kept))
-    served = solve_level(run, first, low, rounds=SORTING_ROUNDS)
+    stage = lesser_stage(run, last, kept, optimal_bounds(run, low, kept))
+    served = solve_level(run, stage, low, rounds=SORTING_ROUNDS)
     if not served.settled or sum(served.scalars.values()) > RESORT_GAIN:
         keeps = served if served.settled else last
-        served = solve_level(run, lesser_stage(run, keeps, kept, optimal_bounds(run, served, kept)), served)
+        stage = lesser_stage(run, keeps, kept, optimal_bounds(run, served, kept))
+        served = solve_level(run, stage, served)
+    remember(run, stage, served, kept.d95_gy)
+    stage, served = held_on_reference(run, stage, served)
+    remember(run, stage, served, kept.d95_gy)
     return served
 
 

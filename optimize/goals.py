@@ -101,6 +101,11 @@ class PlanGoals:
         """Limits that every voxel of a structure counts in."""
         return (*self.means, *self.convex)
 
+    @property
+    def ptv_mean(self) -> MeanLimit:
+        """The mean dose of the PTV, as the prescription limits it."""
+        return MeanLimit("ptv_mean", True, self.ptv, self.ptv_mean_max_gy)
+
     def check_covered(self, voxels: int) -> None:
         """Refuse regions that name voxels which an operator of so many does not have, and centres of another count."""
         regions = [self.target, self.gtv, self.ptv, self.outside, *self.lesions]

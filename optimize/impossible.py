@@ -20,7 +20,7 @@ from dosecalc.errors import InfeasibleError
 from protocols import Protocol
 
 from .conflicts import Conflict, where_of
-from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region
+from .goals import DoseVolumeLimit, PlanGoals, Region
 from .operator import Operator
 from .released import COLD_SHARE
 
@@ -85,8 +85,7 @@ def _in_capped_organs(goals: PlanGoals) -> Iterator[Conflict]:
 
 
 def _means_of_the_target(goals: PlanGoals) -> Iterator[Conflict]:
-    whole = MeanLimit("ptv_mean", True, goals.ptv, goals.ptv_mean_max_gy)
-    for mean in (*(m for m in goals.means if m.mandatory), whole):
+    for mean in (*(m for m in goals.means if m.mandatory), goals.ptv_mean):
         for lesion in goals.lesions:
             dose, organ_cc, cc = _shared(goals, lesion, mean.region)
             kept = _least_kept(dose * organ_cc, cc, COLD_SHARE * float(lesion.cc.sum()))

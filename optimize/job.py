@@ -12,6 +12,7 @@ from typing import cast
 
 import protocols
 from dosecalc.backend import select_backend
+from dosecalc.dicom import CtSeries
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.hu_table import read_hu_table
@@ -21,16 +22,20 @@ from dosecalc.medium import DensityOverride, OutsideBody
 from dosecalc.names import read_table
 from dosecalc.reading import read_ct_series, read_structures
 from dosecalc.slabs import EndCaps
+from dosecalc.structures import StructureSet
 
 from .accepted import parse_relaxations
 from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
 from .densities import Densities
+from .fluence_file import FLUENCE_FILE, read_earlier_plan
 from .planning import Plan, plan
 from .prior_treatment import PriorTreatment, read_prior
 from .problem import BLAS_THREADS
 from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
+from .rescue import rescued
 from .results import SCHEMA_VERSION
+from .rounds import OnRound
 from .saving import save_infeasible, save_plan
 from .solvers import DEFAULT_ORDER
 
@@ -70,6 +75,7 @@ class Job:
     prior_fractions: int | None = None
     recovery: float = 0.0
     alpha_beta: Mapping[str, float] = field(default_factory=dict)
+    warm_start: Path | None = None
 
     @property
     def reading_overrides(self) -> tuple[str, ...]:
@@ -88,8 +94,8 @@ class Job:
         )
 
 
-def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
-    """Read, plan and save.
+def run_job(job: Job, progress: Callable[[str], None], on_round: OnRound = lambda done: None) -> tuple[Plan, Path]:
+    """Read, plan and save; see `plan` for what `progress` and `on_round` are given.
 
     Returns
     -------
@@ -102,6 +108,7 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         Whatever the steps refuse; an infeasible problem leaves evaluation.json and run.json behind.
     """
     begin = time.perf_counter()
+    earlier = None if job.warm_start is None else read_earlier_plan(job.warm_start)
     accepted = parse_relaxations(job.accept_relaxation)
     stated = protocols.load(job.protocol, accept_limits=job.accept_limit, alpha_beta=job.alpha_beta)
     protocol = protocols.relaxed(stated, accepted)
@@ -114,7 +121,43 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
     position, _ = planning_position(ct)
     progress(f"CT: {ct.volume.grid.shape[0]} slices, spacing {_triple(ct.volume.grid.spacing_mm)} mm, {position}")
     angles = parse_beams(beams, position)
-    found = read_structures(
+    found = _read_structures(job, ct)
+    prior = read_prior(job.prior_dose, job.prior_fractions, job.recovery, found.frame_of_reference_uid)
+    hashes = input_hashes(job)
+    try:
+        with rescued(job.out, progress) as on_fluence:
+            made = plan(
+                ct,
+                found,
+                protocol,
+                machine,
+                angles,
+                targets=job.targets,
+                backend=job.backend,
+                precision=cast(Precision, job.precision),
+                heterogeneity=cast(Heterogeneity, job.heterogeneity),
+                densities=densities,
+                accept_missing=job.accept_missing,
+                accept_ct=job.accept_ct,
+                dose_grid_mm=job.dose_grid_mm,
+                aliases=None if job.aliases is None else read_table(job.aliases),
+                input_sha256=hashes,
+                reading_overrides=job.reading_overrides,
+                prior=prior,
+                warm_start=earlier,
+                progress=progress,
+                on_round=on_round,
+                on_fluence=on_fluence,
+            )
+    except InfeasibleError as error:
+        seconds = time.perf_counter() - begin
+        _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, prior, error, seconds)
+        raise
+    return made, save_plan(made, job.out, overwrite=job.overwrite)
+
+
+def _read_structures(job: Job, ct: CtSeries) -> StructureSet:
+    return read_structures(
         job.structures,
         job.structure_names,
         ct=ct,
@@ -123,34 +166,6 @@ def run_job(job: Job, progress: Callable[[str], None]) -> tuple[Plan, Path]:
         repair=job.repair,
         end_caps=cast(EndCaps, job.end_caps),
     )
-    prior = read_prior(job.prior_dose, job.prior_fractions, job.recovery, found.frame_of_reference_uid)
-    hashes = input_hashes(job)
-    try:
-        made = plan(
-            ct,
-            found,
-            protocol,
-            machine,
-            angles,
-            targets=job.targets,
-            backend=job.backend,
-            precision=cast(Precision, job.precision),
-            heterogeneity=cast(Heterogeneity, job.heterogeneity),
-            densities=densities,
-            accept_missing=job.accept_missing,
-            accept_ct=job.accept_ct,
-            dose_grid_mm=job.dose_grid_mm,
-            aliases=None if job.aliases is None else read_table(job.aliases),
-            input_sha256=hashes,
-            reading_overrides=job.reading_overrides,
-            prior=prior,
-            progress=progress,
-        )
-    except InfeasibleError as error:
-        seconds = time.perf_counter() - begin
-        _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, prior, error, seconds)
-        raise
-    return made, save_plan(made, job.out, overwrite=job.overwrite)
 
 
 def parse_targets(names_given: list[str], roles: list[str], spheres: list[str]) -> tuple[Target, ...]:
@@ -250,6 +265,7 @@ def input_hashes(job: Job) -> dict[str, str]:
     """SHA-256 of every input file of a job, by what it is."""
     named = {"ct": job.ct, "structures": job.structures, "structure_names": job.structure_names, "aliases": job.aliases}
     named |= {"hu_table": job.hu_table, "prior_dose": job.prior_dose}
+    named |= {"warm_start": None if job.warm_start is None else job.warm_start / FLUENCE_FILE}
     return {name: file_sha256(path) for name, path in named.items() if path is not None}
 
 

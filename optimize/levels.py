@@ -60,9 +60,20 @@ class Raised:
         return self.result.scalars[self.scalar]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Feasible:
+    """A finished level whose result keeps every mandatory limit and the floor: what an interruption ends with."""
+
+    level: str
+    d95_gy: float
+    result: StageResult
+
+
 @dataclass(slots=True, eq=False)
 class Run:
-    """What the levels share: the master, the goals, the logs of what was reached, and tangents of convex limits."""
+    """What the levels share: the master, the goals, the logs of what was reached, the best that was feasible, and the
+    tangents of convex limits.
+    """
 
     master: Master
     goals: PlanGoals
@@ -71,6 +82,7 @@ class Run:
     mean_rows: dict[str, npt.NDArray[np.float64]]
     levels: list[LevelReport]
     raised: list[Raised]
+    best: Feasible | None = None
     convex_tangents: dict[str, list[Tangent]] = field(default_factory=dict)
 
 
@@ -110,7 +122,18 @@ def raise_dose(
     stage, result = _solved(run, stage, last, rounds)
     (scalar,) = stage.scalars
     run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
+    remember(run, stage, result, result.scalars.get("D95", kept.d95_gy))
     return result
+
+
+def remember(run: Run, stage: Stage, result: StageResult, d95_gy: float) -> None:
+    """Note a result of a stage with every mandatory limit hard as the best so far, unless its D95 is lower.
+
+    A later level serves more goals with the same D95, less the tolerance that levels are kept within.
+    """
+    least = run.goals.floor_gy if run.best is None else max(run.goals.floor_gy, run.best.d95_gy)
+    if result.settled and d95_gy >= least * (1 - LEVEL_TOLERANCE):
+        run.best = Feasible(stage.name, d95_gy, result)
 
 
 def mean_row(run: Run, region: Region) -> npt.NDArray[np.float64]:

@@ -142,3 +142,9 @@ AlphaBetaArg = Annotated[
 Recovery = Annotated[
     float, typer.Option("--recovery", help="Share of its EQD2 that counts as recovered: 0 (none) to below 1.")
 ]
+WarmStartArg = Annotated[
+    Path | None,
+    typer.Option(
+        "--warm-start", help="Output folder of an earlier plan of the same beams and beamlets to start from: faster."
+    ),
+]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dosecalc.errors import InputError
 from protocols.metrics import Metric
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +58,8 @@ class DoseVolumeLimit:
     """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
 
     `unit_cc` is the volume of one unit of a goal whose limit is a volume (1 cc, or a percent of the region), else 0.
+    `left_gy` is given after an earlier treatment: what each voxel of the region may still receive, (n,) Gy, -inf where
+    it is above the limit already.
     """
 
     id: str
@@ -63,16 +68,42 @@ class DoseVolumeLimit:
     limit_gy: float
     spare_cc: float
     unit_cc: float = 0.0
+    left_gy: npt.NDArray[np.float64] | None = None
+
+    def excess_gy(self, dose_gy: Array) -> npt.NDArray[np.float64]:
+        """Dose (V,) of the region's voxels less what they may receive, (n,): infinite where that is spent."""
+        left: npt.NDArray[np.float64] | float = self.limit_gy if self.left_gy is None else self.left_gy
+        excess: npt.NDArray[np.float64] = dose_gy[self.region.positions] - left
+        return excess
+
+    @property
+    def caps_gy(self) -> npt.NDArray[np.float64]:
+        """The highest dose of each voxel of the region that is not let go, (n,)."""
+        if self.left_gy is None:
+            return np.full(self.region.positions.size, self.limit_gy)
+        return np.maximum(self.left_gy, 0.0)
+
+    def caps_at(self, positions: Array) -> npt.NDArray[np.float64]:
+        """The same for some positions of the region."""
+        if self.left_gy is None:
+            return np.full(positions.size, self.limit_gy)
+        return np.maximum(self.left_gy[np.searchsorted(self.region.positions, positions)], 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeanLimit:
-    """The mean dose of the region must not exceed `limit_gy`."""
+    """The mean dose of the region must not exceed `limit_gy`, of which an earlier treatment has used `spent_gy`."""
 
     id: str
     mandatory: bool
     region: Region
     limit_gy: float
+    spent_gy: float = 0.0
+
+    @property
+    def left_gy(self) -> float:
+        """What the mean dose may still be."""
+        return max(self.limit_gy - self.spent_gy, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from dosecalc.machine import BeamModel
 from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet
 from dosecalc.validity import sentences, target_warnings
-from protocols.schema import OPTIONAL_KEYS, Protocol
+from protocols.schema import Protocol
 
 from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
@@ -36,21 +35,27 @@ from .escalate import Escalation, escalate
 from .evaluate import evaluate
 from .findings import with_findings
 from .fine_limits import with_fine_limits
+from .fluence_file import EarlierPlan
 from .goals import PlanGoals, RegionFinder, resolve_goals
 from .impossible import refuse_below_scatter, refuse_target_in_organ
+from .interruption import INTERRUPTED
 from .limiting import priced
 from .operator import Operator
 from .own_terms import OwnTerm, by_name
 from .prior_treatment import PriorTreatment
-from .provenance import Provenance, Stopwatch, device, overrides, peak_rss_mb, software_version, source_commit
+from .provenance import Provenance, Stopwatch, overrides
+from .remaining import less_earlier, present_only, told_of_earlier
 from .results import Certificate, Delivery, GoalResult, PlanEvaluation
-from .retreatment import NOT_OPTIMISED, refuse_spent, with_prior
+from .retreatment import refuse_spent, with_prior
+from .rounds import OnRound
+from .run_record import plan_record
 from .second_opinion import FinerDose, same_model, with_second_opinion
 from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
 from .verification import fine_voxels
 
 Progress = Callable[[str], None]
+OnFluence = Callable[[npt.NDArray[np.float64], Beamlets, bool], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +115,15 @@ def plan(
     reading_overrides: tuple[str, ...] = (),
     prior: PriorTreatment | None = None,
     extra_terms: Sequence[OwnTerm] = (),
+    warm_start: EarlierPlan | None = None,
     progress: Progress = lambda text: None,
+    on_round: OnRound = lambda done: None,
+    on_fluence: OnFluence = lambda fluence, beamlets, interrupted: None,
 ) -> Plan:
     """Optimise and judge a plan.
+
+    A KeyboardInterrupt during the optimisation ends it: the plan is then the best of the levels that had ended, judged
+    as any other and marked as interrupted. A second one is raised.
 
     Parameters
     ----------
@@ -147,11 +158,18 @@ def plan(
     reading_overrides : tuple of str
         What the user asked the readers to accept, in words, for the run record.
     prior : PriorTreatment, optional
-        An earlier treatment: the finished plan is judged on the sum as well. The optimiser does not know of it.
+        An earlier treatment: limits of organs are held, and judged, on the sum with it too.
     extra_terms : sequence of callable
         CVXPY terms of the user's own (`optimize.own_terms.OwnTerm`), here with structures by name; recorded.
+    warm_start : EarlierPlan, optional
+        From `read_earlier_plan`: a plan of the same beams and beamlets to start from.
     progress : callable, optional
         Told in a line what is being done.
+    on_round : callable, optional
+        Given every round of the optimisation as a `Round`.
+    on_fluence : callable, optional
+        Given fluence, beamlets and whether it was interrupted, before anything is judged: to keep what was computed
+        should a later step fail.
 
     Returns
     -------
@@ -160,9 +178,11 @@ def plan(
     Raises
     ------
     InputError
-        A CT, structures or targets that cannot be used.
+        A CT, structures or targets that cannot be used, or an earlier plan of other beamlets.
     InfeasibleError
         The floor dose cannot be reached within the mandatory limits, or an earlier treatment alone breaks one.
+    InterruptionError
+        Interrupted before any fluence kept the mandatory limits and the floor.
     OptimisationError
         No solver succeeded.
     """
@@ -184,6 +204,7 @@ def plan(
         anatomy = dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *goals.judged_only))
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
+        start = None if warm_start is None else warm_start.start_for(beamlets)
         progress(f"dose operator: {beamlets.count} beamlets in {len(beams)} beams, {voxels.size} voxels")
         made, anatomy = with_medium(densities, ct.volume, anatomy, structures, beamlets, machine)
         influence = dose_influence(
@@ -191,11 +212,14 @@ def plan(
             voxels=voxels, backend=backend, precision=precision, heterogeneity=heterogeneity,
         )  # fmt: skip
         anatomy = _with_validity(anatomy, influence, made.density)
-    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid):
+    with watch.step("optimisation"), explained(protocol, anatomy.structures, grid), told_of_earlier(prior):
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
+        goals = less_earlier(goals, protocol, anatomy.structures, prior)
+        anatomy = dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *present_only(goals, prior)))
         own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
-        result = escalate(operator, goals, extra_terms=own, progress=progress)
+        result = escalate(operator, goals, extra_terms=own, progress=progress, on_round=on_round, warm_start=start)
+        on_fluence(result.fluence, beamlets, result.interrupted)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
@@ -213,8 +237,9 @@ def plan(
     stated = (*densities.departures, *map(str, made.applied), *(f"extra term {term.__name__}" for term in own))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     recorded = densities.record(machine, made)
-    record = _record(watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded)
-    record = dataclasses.replace(record, prior_treatment=prior.record if prior else None)
+    record = plan_record(
+        watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded, prior
+    )
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
 
 
@@ -360,10 +385,11 @@ def _judge(
         gap_fixed=result.gap_fixed, gap_bound=result.gap_bound, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
     goals, ended = priced(judged.goals, result.stop, result.bound_gy)
-    told = (*anatomy.warnings, *judged.warnings)
+    told = (*((INTERRUPTED,) if result.interrupted else ()), *anatomy.warnings, *judged.warnings)
     return dataclasses.replace(
-        judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told
-    )
+        judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told,
+        interrupted=result.interrupted,
+    )  # fmt: skip
 
 
 def _delivery(result: Escalation, beamlets: Beamlets, protocol: Protocol) -> Delivery:
@@ -378,8 +404,8 @@ def _with_sum(
     accept_missing: tuple[str, ...],
     prior: PriorTreatment,
 ) -> PlanEvaluation:
-    """The evaluation with organ goals on the sum with an earlier treatment, and that nobody planned for it."""
-    summed = with_prior(
+    """The evaluation with organ goals on the sum with an earlier treatment."""
+    return with_prior(
         judged,
         dose,
         anatomy.structures.without(anatomy.report_only),
@@ -388,7 +414,6 @@ def _with_sum(
         accepted_missing=(*accept_missing, *anatomy.report_only),
         cut_structures=anatomy.cut,
     )
-    return dataclasses.replace(summed, warnings=(NOT_OPTIMISED, *summed.warnings))
 
 
 def _doubted(
@@ -416,59 +441,3 @@ def _with_stand_ins(judged: PlanEvaluation, report_only: tuple[str, ...]) -> Pla
     missing = tuple(f"{name}: missing;" for name in report_only)
     warnings = tuple(w for w in judged.warnings if not w.startswith(missing)) if missing else judged.warnings
     return dataclasses.replace(judged, goals=goals, warnings=warnings)
-
-
-def _record(
-    watch: Stopwatch,
-    protocol: Protocol,
-    machine: BeamModel,
-    influence: DoseInfluence,
-    result: Escalation,
-    anatomy: Anatomy,
-    evaluation: PlanEvaluation,
-    accepted: tuple[str, ...],
-    input_sha256: dict[str, str] | None,
-    density: dict[str, Any],
-) -> Provenance:
-    beamlets = influence.beamlets
-    return Provenance(
-        version=software_version(),
-        commit=source_commit(),
-        input_sha256=dict(input_sha256 or {}),
-        protocol=protocol.name,
-        protocol_sha256=protocol.sha256,
-        machine=machine.name,
-        machine_sha256=machine.sha256,
-        backend=influence.backend.name,
-        backend_reason=influence.backend.reason,
-        device=device(),
-        precision=influence.precision,
-        heterogeneity=influence.heterogeneity,
-        density=density,
-        grid_mm=influence.grid.spacing_mm,
-        beamlet_mm=float(beamlets.width_u_mm[0]),
-        patient_position=beamlets.beams[0].patient_position,
-        beams=tuple(_beam_record(beamlets, b) for b in range(len(beamlets.beams))),
-        threads=result.threads,
-        solver=", ".join(dict.fromkeys(level.solver for level in result.levels)),
-        seed=0,
-        levels=tuple(dataclasses.asdict(level) for level in result.levels),
-        timings_s=dict(watch.seconds),
-        peak_rss_mb=peak_rss_mb(),
-        overrides=accepted,
-        derived=anatomy.derived,
-        warnings=evaluation.warnings,
-        exit_code=0 if evaluation.accepted else 22,
-        planning_limits=protocol.planning.model_dump(include=set(OPTIONAL_KEYS), exclude_none=True),
-    )
-
-
-def _beam_record(beamlets: Beamlets, index: int) -> dict[str, Any]:
-    beam, part = beamlets.beams[index], beamlets.of_beam(index)
-    return {
-        "gantry_deg": beam.gantry_deg,
-        "couch_deg": beam.couch_deg,
-        "collimator_deg": beam.collimator_deg,
-        "isocentre_mm": list(beam.isocentre_mm),
-        "beamlets": part.stop - part.start,
-    }

@@ -24,6 +24,7 @@ from .modulation import UNLIMITED, Modulation
 from .operator import Operator
 from .own_terms import OwnTerm, stated
 from .plan_limits import Region
+from .rounds import Rounds
 from .solvers import DoseLimits, SolveRecord, solve_with_fallback
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Master:
     """The operator, the rows made so far, and the active voxels of each family: the only mutable state of a plan.
 
     `unit_fluence` scales the fluence variable to order one; `roughness` is the (B, B) quadratic form of the mean
-    squared difference between neighbouring beamlets.
+    squared difference between neighbouring beamlets; `rounds` is told every master that was solved.
     """
 
     influence: Operator
@@ -152,16 +153,22 @@ class Master:
     own: tuple[OwnTerm, ...] = ()
     modulation: Modulation = UNLIMITED
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    rounds: Rounds = field(default_factory=Rounds)
     _row_of: dict[int, int] = field(default_factory=dict)
     _rows: list[Array] = field(default_factory=list)
     _reference: Operator | None = None
+
+    @property
+    def reference(self) -> Operator:
+        """The operator that plans are judged by."""
+        self._reference = self._reference or self.influence.at_reference()
+        return self._reference
 
     def rows(self, positions: Array) -> list[Array]:
         """Reference rows per `unit_fluence`, n arrays of shape (B,), made once per voxel and not copied."""
         missing = np.array([p for p in positions.tolist() if p not in self._row_of], dtype=np.int64)
         if missing.size:
-            self._reference = self._reference or self.influence.at_reference()
-            new = self._reference.rows(missing)
+            new = self.reference.rows(missing)
             new *= self.unit_fluence
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
@@ -232,15 +239,18 @@ def solve_stage(
         last_round = round_number == rounds
         dose = np.full(start_dose_gy.size, np.nan)
         dose[watched] = nearby.dose(fluence)
-        grown = _add_violated(master, stage, dose, values)
-        if grown and not last_round:
+        count = sum(len(rows) for rows, _ in families.values())
+        beyond_gy = _add_violated(master, stage, dose, values)
+        if beyond_gy and not last_round:
+            master.rounds.told(stage.name, round_number, count, values, beyond_gy)
             continue
         dose = master.influence.dose(fluence)
-        settled = not (_add_violated(master, stage, dose, values) or grown)
+        beyond_gy = max(beyond_gy, _add_violated(master, stage, dose, values))
+        master.rounds.told(stage.name, round_number, count, values, beyond_gy)
+        settled = not beyond_gy
         if settled or last_round:
             prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
             prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
-            count = sum(len(rows) for rows, _ in families.values())
             of_fluence = master.priced(modulated) if modulated else None
             return StageResult(fluence, values, dose, prices, record, round_number, count, settled, of_fluence)
     raise OptimisationError(
@@ -310,16 +320,19 @@ def _watched(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, fl
     return np.unique(np.concatenate([*near, *(master.active[b.name] for b in stage.bounds)]))
 
 
-def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> bool:
-    """Add the most violated voxels of each family; False when there are none. A NaN dose has not been looked at."""
-    grown = False
+def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> float:
+    """Add the most violated voxels of each family; how far the worst is beyond its bound in Gy, 0 when there are none.
+
+    A NaN dose has not been looked at.
+    """
+    beyond_gy = 0.0
     for bound in stage.bounds:
         excess = bound.excess_gy(dose, scalars) + RESERVE_GY
         active = master.active[bound.name]
         inactive = ~np.isin(bound.positions, active)
         new = inactive & (excess > VIOLATION_GY)
         if new.any():
-            grown = True
+            beyond_gy = max(beyond_gy, float(excess[new].max()))
             log.info("  %s: %d voxels beyond the bound, worst by %.3f Gy", bound.name, new.sum(), excess[new].max())
             # Their neighbours come along: near their bound now, they would be violated in the next round.
             near = inactive & (excess > -NEAR_GY)
@@ -330,7 +343,7 @@ def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[st
             )
             active = np.union1d(active, worst)
         master.active[bound.name] = active
-    return grown
+    return beyond_gy
 
 
 def _worst(bound: Bound, excess: Array, count: int) -> npt.NDArray[np.int64]:

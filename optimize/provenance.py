@@ -127,6 +127,8 @@ class Provenance:
         Fractions, recovery and largest dose of an earlier treatment whose sum was judged.
     planning_limits : dict
         The reserve on limits and the limits on the fluence that the protocol sets, by their keys.
+    interrupted : bool
+        The optimisation was stopped before its end.
     """
 
     version: str
@@ -158,3 +160,4 @@ class Provenance:
     exit_code: int
     prior_treatment: dict[str, float] | None = None
     planning_limits: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False

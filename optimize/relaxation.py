@@ -12,6 +12,9 @@ inside the GTV) keeps these convex conditions too, on any part of the voxels:
 4. *Proven dose caps M_i.* Not all of a set of voxels of more than V can exceed L. So if i does, one of any such set
    does not, and d_i <= L max over the set and over beamlets j of a_ij / a_kj. In the PTV the hot spot is such a cap.
 
+After an earlier treatment each voxel has an L of its own, what it may still receive; the conditions hold as they stand
+with the largest step L' - L. Mean doses then keep the limit itself, which every plan that keeps the sum keeps.
+
 The maximum of s under them is bounded from above by weak duality, with multipliers made admissible (`certificate`): the
 bound holds whatever the solver returned. Rows that are left out only loosen it. It is loose where a target's cold tail
 decides, since a cold voxel counts as if it had no dose.
@@ -53,12 +56,12 @@ ORGAN_ROWS = 300
 class Cut:
     """Sum of weight times (sense (d - level - slope s))+ is at most allowance + allowance_slope s.
 
-    Without weights every term is to be 0. `positions`, `weight` and `slope` are (n,).
+    Without weights every term is to be 0. `positions`, `weight`, `level_gy` and `slope` are (n,).
     """
 
     positions: Array
     weight: Array | None
-    level_gy: float
+    level_gy: Array
     slope: Array
     sense: int
     allowance: float = 0.0
@@ -91,7 +94,7 @@ def _bounds(run: Run, raised: Raised, high: float) -> Iterator[float]:
             return
         before = rows
         cuts = [*_target_cuts(run, watched["target"]), *_organ_cuts(run, watched, high)]
-        cuts.append(Cut(watched["hot"], None, 0.0, np.full(watched["hot"].size, goals.hot_spot_ratio), 1))
+        cuts.append(_against_d95(watched["hot"], None, np.full(watched["hot"].size, goals.hot_spot_ratio), 1))
         bound, fluence, reached = _solved(run, raised, cuts, high)
         yield min(bound, high)
         dose = run.master.influence.dose(fluence)
@@ -105,12 +108,17 @@ def _watch(run: Run, watched: dict[str, Array], dose: Array, reached: float) -> 
     added = {"target": cold, "hot": too_hot}
     for limit in goals.limits:
         if limit.mandatory:
-            at = limit.region.positions
-            hottest = at[np.argsort(-dose[at], kind="stable")[:ORGAN_ROWS]]
-            added[_organ(limit)] = hottest[dose[hottest] > NEAR_LIMIT * limit.limit_gy]
+            hottest = np.argsort(-limit.excess_gy(dose), kind="stable")[:ORGAN_ROWS]
+            positions = limit.region.positions[hottest]
+            added[_organ(limit)] = positions[dose[positions] > NEAR_LIMIT * limit.caps_gy[hottest]]
             watched.setdefault(_organ(limit), NO_VOXELS)
     for name, positions in added.items():
         watched[name] = np.union1d(watched[name], positions)
+
+
+def _against_d95(positions: Array, weight: Array | None, ratio: Array, sense: int, allowance_slope: float = 0.0) -> Cut:
+    """A cut on doses beside shares of D95."""
+    return Cut(positions, weight, np.zeros(positions.size), ratio, sense, 0.0, allowance_slope)
 
 
 def _organ(limit: DoseVolumeLimit) -> str:
@@ -124,9 +132,9 @@ def _target_cuts(run: Run, watched: Array) -> Iterator[Cut]:
         at = np.searchsorted(goals.target.positions, lesion.positions)
         share, seen = goals.share[at], np.isin(lesion.positions, watched)
         firm, soft = seen & run.protected[at], seen & ~run.protected[at]
-        yield Cut(lesion.positions[firm], None, 0.0, share[firm], -1)
+        yield _against_d95(lesion.positions[firm], None, share[firm], -1)
         allowed = COLD_SHARE * float(lesion.cc.sum())
-        yield Cut(lesion.positions[soft], lesion.cc[soft] / share[soft], 0.0, share[soft], -1, 0.0, allowed)
+        yield _against_d95(lesion.positions[soft], lesion.cc[soft] / share[soft], share[soft], -1, allowed)
 
 
 def _organ_cuts(run: Run, watched: dict[str, Array], high: float) -> Iterator[Cut]:
@@ -140,7 +148,7 @@ def _organ_cuts(run: Run, watched: dict[str, Array], high: float) -> Iterator[Cu
         if not positions.size:
             continue
         cc = region.cc[np.searchsorted(region.positions, positions)]
-        cap = _dose_caps(np.array(run.master.rows(positions)), cc, limits[0])
+        cap = _dose_caps(np.array(run.master.rows(positions)), cc, limits[0].caps_at(positions), limits[0].spare_cc)
         cap[np.isin(positions, goals.ptv.positions)] = np.minimum(cap, hottest)[np.isin(positions, goals.ptv.positions)]
         yield from _chain(limits, positions, cc, cap)
 
@@ -155,34 +163,40 @@ def _telling(limits: list[DoseVolumeLimit]) -> list[DoseVolumeLimit]:
 
 
 def _chain(limits: list[DoseVolumeLimit], positions: Array, cc: Array, cap: Array) -> Iterator[Cut]:
-    """The cuts of one organ's limits, the highest first."""
-    top = limits[0]
-    firm, soft = cap <= top.limit_gy, (cap > top.limit_gy) & np.isfinite(cap)
-    yield Cut(positions[firm], None, top.limit_gy, np.zeros(int(firm.sum())), 1)
-    weight, known = cc[soft] / (cap[soft] - top.limit_gy), positions[np.isfinite(cap)]
-    yield Cut(positions[soft], weight, top.limit_gy, np.zeros(weight.size), 1, top.spare_cc)
-    allowed = (float(cap[soft].max(initial=top.limit_gy)) - top.limit_gy) * top.spare_cc
-    level, volumes = top.limit_gy, cc[np.isfinite(cap)]
+    """The cuts of one organ's limits, the highest first.
+
+    Where an earlier treatment left each voxel a limit of its own, the largest step from voxel to voxel counts for all.
+    """
+    top, finite = limits[0].caps_at(positions), np.isfinite(cap)
+    firm, soft = cap <= top, (cap > top) & finite
+    yield Cut(positions[firm], None, top[firm], np.zeros(int(firm.sum())), 1)
+    room, spare_cc = (cap - top)[soft], limits[0].spare_cc
+    yield Cut(positions[soft], cc[soft] / room, top[soft], np.zeros(room.size), 1, spare_cc)
+    allowed = float(room.max(initial=0.0)) * spare_cc
+    level, known = top[finite], positions[finite]
     for limit in limits[1:]:
-        allowed += (level - limit.limit_gy) * limit.spare_cc
-        level = limit.limit_gy
-        yield Cut(known, volumes, level, np.zeros(known.size), 1, allowed)
+        below = limit.caps_at(known)
+        allowed += float(np.max(level - below, initial=0.0)) * limit.spare_cc
+        level = below
+        yield Cut(known, cc[finite], level, np.zeros(known.size), 1, allowed)
 
 
-def _dose_caps(rows: Array, cc: Array, limit: DoseVolumeLimit) -> Array:
+def _dose_caps(rows: Array, cc: Array, limit_gy: Array, spare_cc: float) -> Array:
     """Condition 4 for the highest limit of an organ: the most that an admissible plan gives each voxel, (n,) Gy.
 
-    Of all sets of voxels that cannot exceed the limit together with it, that of the smallest ratios.
+    Of all sets of voxels that cannot exceed the limit together with it, that which then leaves it the least: a voxel
+    at its own limit leaves its limit times the largest ratio of their doses over all beamlets.
     """
     caps = np.full(cc.size, np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         for i, row in enumerate(rows):
             ratio = np.max(np.where(row > 0, row / rows, 0.0), axis=1)
-            ratio[i] = 0.0
-            order = np.argsort(ratio)
-            enough = np.flatnonzero(np.cumsum(cc[order]) > limit.spare_cc * (1 + 1e-9))
+            leaves = np.nan_to_num(ratio * limit_gy, nan=np.inf, posinf=np.inf)
+            leaves[i] = limit_gy[i]
+            order = np.argsort(np.where(np.arange(cc.size) == i, -1.0, leaves))
+            enough = np.flatnonzero(np.cumsum(cc[order]) > spare_cc * (1 + 1e-9))
             if enough.size:
-                caps[i] = limit.limit_gy * max(1.0, float(ratio[order[enough[0]]]))
+                caps[i] = max(limit_gy[i], float(leaves[order[enough[0]]]))
     return caps
 
 
@@ -225,7 +239,7 @@ def _with_cut(run: Run, found: Lagrangian, cut: Cut, prices: list[Array]) -> Lag
         total = max(float(prices[1][0]), 0.0)
         each = np.minimum(each, total * cut.weight)
     signed = cut.sense * each
-    constant = found.constant - cut.level_gy * float(signed.sum()) - total * cut.allowance
+    constant = found.constant - float(signed @ cut.level_gy) - total * cut.allowance
     slope = found.slope - float(signed @ cut.slope) - total * cut.allowance_slope
     gradient = found.gradient + run.master.unit_fluence * weighted_rows(run.master.influence, cut.positions, signed)
     return Lagrangian(constant, gradient, slope)

@@ -346,6 +346,8 @@ class Column:
 
     Attributes
     ----------
+    not_met_mandatory : int
+        How many of `not_met` are mandatory there.
     notes : tuple of str
         Whom it holds for, and which limits are not judged.
     """
@@ -354,6 +356,7 @@ class Column:
     title: str
     met: int
     not_met: int
+    not_met_mandatory: int
     not_assessed: int
     notes: tuple[str, ...]
 
@@ -423,6 +426,8 @@ class PlanEvaluation:
         "water" for a dose that was computed here; None for one that was read and does not say.
     delivery : Delivery, optional
         What the fluence asks of the machine; None for a dose that was not optimised here.
+    interrupted : bool
+        The optimisation was stopped before its end; the plan is the best of the levels that had ended.
     """
 
     status: str
@@ -441,6 +446,7 @@ class PlanEvaluation:
     alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
     delivery: Delivery | None = None
+    interrupted: bool = False
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -29,10 +29,6 @@ from .prior_treatment import PriorTreatment
 from .regions import TARGET_ROLES, Region, checked_dose, regions_on
 from .results import PlanEvaluation, SummedGoal, SumWithPrior
 
-NOT_OPTIMISED = (
-    "the optimiser does not know of the earlier dose: limits on the sum are judged on the finished plan, and nothing "
-    "was held back for them."
-)
 EDGE = 1e-6
 """In voxels: what rounding may put a voxel centre beyond the earlier dose grid."""
 
@@ -69,7 +65,7 @@ def with_prior(
     """
     checked_dose(prior.dose)
     present = regions_on(dose, structures, cut_structures)
-    goals = [goal for goal in protocol.goals if not _on_target(goal, structures)]
+    goals = [goal for goal in protocol.goals if not on_target(goal, structures)]
     wanted = dict.fromkeys(goal.structure for goal in goals)
     tissues = {name: alpha_beta_of(name, protocol.stated_alpha_beta) for name in wanted}
     sums = {
@@ -130,7 +126,7 @@ def refuse_spent(undosed: PlanEvaluation) -> None:
         )
 
 
-def _on_target(goal: Goal, structures: StructureSet) -> bool:
+def on_target(goal: Goal, structures: StructureSet) -> bool:
     """A goal without dose, or of a target, which the earlier treatment leaves as it is."""
     name = goal.structure
     is_target = name in TARGET_ROLES or (name in structures and structures[name].role in TARGET_ROLES)
@@ -150,10 +146,10 @@ def _summed(region: Region, grid: Grid, prior: PriorTreatment, fractions: int, r
 
     Voxels beyond the earlier dose grid are left out: what was given there is not known, so the organ counts as cut.
     """
-    earlier, known = _sampled(prior.dose, grid.centres_mm(region.indices))
+    earlier, known = earlier_eqd2(prior, grid.centres_mm(region.indices), ratio)
     if not known.any():
         return None
-    before = (1.0 - prior.recovery) * eqd2(earlier[known], prior.fractions, ratio)
+    before = earlier[known]
     total = dose_of_eqd2(before + eqd2(region.dose_gy[known], fractions, ratio), fractions, ratio)
     order = np.argsort(-total, kind="stable")
     cut_by = region.cut_by or ("" if known.all() else "the earlier dose grid")
@@ -168,6 +164,14 @@ def _suffices(goal: Goal, part: _Sum | None, fractions: int, ratio: float) -> fl
         return None
     left = eqd2(goal.limit, fractions, ratio) - part.highest_before_gy
     return dose_of_eqd2(left, fractions, ratio) if left > 0 else 0.0
+
+
+def earlier_eqd2(
+    prior: PriorTreatment, points_mm: npt.NDArray[np.float64], alpha_beta_gy: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """EQD2 of an earlier treatment at points (n, 3), less what recovered, (n,) Gy; and where it is known, (n,)."""
+    earlier, known = _sampled(prior.dose, points_mm)
+    return (1.0 - prior.recovery) * eqd2(earlier, prior.fractions, alpha_beta_gy), known
 
 
 def _sampled(dose: Volume, points_mm: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:

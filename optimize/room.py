@@ -12,6 +12,8 @@ from .operator import Operator
 
 LEAST_HARM = 0.01
 """Harm, relative to the most harmful beamlet's, that even a beamlet past all capped organs counts with."""
+MOST_CAPS = 50
+"""Different caps that distances are told to; where an earlier treatment left every voxel its own, steps of as many."""
 
 
 def room_mm(
@@ -34,6 +36,8 @@ def room_mm(
         Infinite where nothing is capped below the target's dose.
     """
     room = np.full(positions.size, np.inf)
+    if np.unique(cap_gy).size > MOST_CAPS:
+        cap_gy = np.ceil(MOST_CAPS * cap_gy / target_gy) * target_gy / MOST_CAPS
     for cap in np.unique(cap_gy[cap_gy < target_gy]):
         distance, _ = cKDTree(centres_mm[cap_gy == cap]).query(centres_mm[positions])
         room = np.minimum(room, distance / (1.0 - cap / target_gy))

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from dosecalc.beams import Beamlets
 from dosecalc.dicom import write_rtdose, write_rtstruct
 from dosecalc.errors import OutputError
 
 from .dvh import DVH_COLUMNS, dvh_rows
+from .fluence_file import write_fluence
 from .planning import Plan
 from .report import render_report
 from .results import to_json
@@ -103,15 +106,7 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
         write_json(folder / "evaluation.json", to_json(plan.evaluation))
         write_json(folder / "run.json", dataclasses.asdict(plan.provenance))
         _write_dvh(folder / "dvh.csv", plan)
-        np.savez_compressed(
-            folder / "fluence.npz",
-            fluence=plan.fluence,
-            beam_index=plan.beamlets.beam_index,
-            u_mm=plan.beamlets.u_mm,
-            v_mm=plan.beamlets.v_mm,
-            width_u_mm=plan.beamlets.width_u_mm,
-            width_v_mm=plan.beamlets.width_v_mm,
-        )
+        write_fluence(folder, plan.fluence, plan.beamlets, interrupted=plan.evaluation.interrupted)
         stated = bool(plan.provenance.density["overrides"])
         comment = f"{plan.protocol.name}, fluence plan, research only"
         write_rtdose(folder / "rtdose.dcm", plan.dose, plan.ct, comment=comment, densities_stated=stated)
@@ -126,8 +121,7 @@ def save_plan(plan: Plan, out: str | Path, *, overwrite: bool = False) -> Path:
 
 def _without_report(folder: Path, path: Path, error: Exception) -> OutputError:
     """Keep what took minutes to compute when the report of it cannot be drawn."""
-    whole = path.absolute()
-    kept = whole.with_name(whole.name + INCOMPLETE_SUFFIX)
+    kept = _incomplete(path)
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
     return OutputError(
@@ -135,6 +129,21 @@ def _without_report(folder: Path, path: Path, error: Exception) -> OutputError:
         where=str(path),
         remedy="Use the other files, and report this fault.",
     )
+
+
+def save_fluence(out: str | Path, fluence: npt.NDArray[np.float64], beamlets: Beamlets, *, interrupted: bool) -> Path:
+    """Write an optimised fluence that no plan was made of, alone, to ``OUT.incomplete``: a plan can start from it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    kept = _incomplete(Path(out))
+    shutil.rmtree(kept, ignore_errors=True)
+    with _staging(kept) as folder:
+        write_fluence(folder, fluence, beamlets, interrupted=interrupted)
+    return kept
 
 
 def save_infeasible(
@@ -145,6 +154,11 @@ def save_infeasible(
         write_json(folder / "evaluation.json", evaluation)
         write_json(folder / "run.json", record)
     return Path(out)
+
+
+def _incomplete(path: Path) -> Path:
+    whole = path.absolute()
+    return whole.with_name(whole.name + INCOMPLETE_SUFFIX)
 
 
 def _rejected(path: Path) -> Path:

@@ -28,7 +28,8 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     console.print(
         f"\n[bold]{rx.structure} {rx.basis} {rx.dose_gy:.1f} Gy in {evaluation.fractions} fractions[/bold] "
         f"({rx.dose_gy / evaluation.fractions:.2f} Gy per fraction, BED10 {rx.bed10_gy:.0f} Gy; "
-        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}",
+        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}"
+        f"{', INTERRUPTED' if evaluation.interrupted else ''}",
         highlight=False,
     )
     # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
@@ -121,7 +122,8 @@ def _print_side_by_side(console: Console, found: SideBySide) -> None:
     disputed = [f"{row.structure} {row.metric}" for row in found.rows if row.disputed]
     console.print(f"\n[bold]Side by side[/bold]; verdicts differ on: {', '.join(disputed) or 'nothing'}")
     for column in found.columns:
-        told = f"{column.met} met, {column.not_met} NOT MET, {column.not_assessed} not assessed"
+        firm = f" ({column.not_met_mandatory} mandatory)" if column.not_met else ""
+        told = f"{column.met} met, {column.not_met} NOT MET{firm}, {column.not_assessed} not assessed"
         lines = (f"{column.name} ({column.title}): {told}", *(f"  {note}" for note in column.notes))
         for line in lines:
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
@@ -148,7 +150,7 @@ def _print_eligibility(console: Console, found: Eligibility) -> None:
     for row in found.rules:
         if row.verdict != "eligible":
             value = "" if row.value is None else f": {row.value:.0f}{' ' + row.unit if row.unit else ''}"
-            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}"
+            told = f"  {row.verdict}: {row.rule}{value}{'; ' + row.note if row.note else ''}; {row.cited}"
             console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 

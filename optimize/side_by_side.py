@@ -165,7 +165,8 @@ def with_others(
 
 def _head(column: Limits, goals: tuple[GoalResult, ...]) -> Column:
     met, failed = (sum(goal.met is verdict for goal in goals) for verdict in (True, False))
-    return Column(column.name, column.title, met, failed, len(goals) - met - failed, column.notes)
+    firm = sum(goal.met is False and goal.level == "mandatory" for goal in goals)
+    return Column(column.name, column.title, met, failed, firm, len(goals) - met - failed, column.notes)
 
 
 def _rows(found: list[tuple[GoalResult, ...]]) -> tuple[VerdictRow, ...]:

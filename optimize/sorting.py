@@ -61,11 +61,14 @@ def sorting_dose(run: Run, asked_gy: float) -> npt.NDArray[np.float64] | None:
     active = [family.positions[:: max(1, family.positions.size // SPREAD_ROWS)] for family in families[:2]]
     active += [NO_VOXELS] * (len(families) - 2)
     dose = np.zeros(0)
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
         try:
             dose = run.master.influence.dose(_fluence(run, families, active))
         except OptimisationError:
             return None
+        count = sum(chosen.size for chosen in active)
+        beyond = max(float(family.excess_gy(dose).max(initial=0.0)) for family in families)
+        run.master.rounds.told(f"a dose of {asked_gy:g} Gy to sort by", number, count, {}, beyond)
         grown = [_grown(family, chosen, dose) for family, chosen in zip(families, active, strict=True)]
         if all(new.size == old.size for new, old in zip(grown, active, strict=True)):
             break
@@ -98,7 +101,7 @@ def _organs(run: Run) -> list[_Family]:
     return [
         _Family(
             limit.region.positions,
-            np.full(limit.region.positions.size, limit.limit_gy),
+            limit.caps_gy,
             limit.region.cc / (max(limit.spare_cc, goals.voxel_cc) * HOT_GY),
             1,
         )
@@ -123,7 +126,7 @@ def _fluence(run: Run, families: list[_Family], active: list[Array]) -> Array:
                 cost += family.price[at] @ cp.pos(excess)
     for mean in goals.means:
         if mean.mandatory:
-            cost += MEAN_PRICE * cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - 1.0)
+            cost += MEAN_PRICE * cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - mean.left_gy / mean.limit_gy)
     record = solve_with_fallback(cp.Problem(cp.Minimize(cost), kept), threads=BLAS_THREADS)
     if not record.status.startswith("optimal"):
         raise OptimisationError(f"the dose to sort by ended {record.status}.")

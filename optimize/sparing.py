@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .plan_limits import DoseVolumeLimit, Region, RelativeLimit
+from .plan_limits import DoseVolumeLimit, Region
 
 Array = npt.NDArray[Any]
 
@@ -18,10 +18,12 @@ VOLUME_ROUNDING = 1e-9
 """Share of a volume by which a released volume stays below its allowance, against rounding in the sum."""
 
 
-def kept_below(limit: DoseVolumeLimit | RelativeLimit, dose_gy: Array) -> npt.NDArray[np.int64]:
+def kept_below(limit: DoseVolumeLimit, dose_gy: Array) -> npt.NDArray[np.int64]:
     """Voxels that must stay below the limit once the hottest `spare_cc` (exclusive) are let go."""
     region = limit.region
-    order = np.argsort(-dose_gy[region.positions], kind="stable")
+    # With one limit for all voxels the order is that of the dose, without a difference that rounds small doses away.
+    hot = dose_gy[region.positions] if limit.left_gy is None else limit.excess_gy(dose_gy)
+    order = np.argsort(-hot, kind="stable")
     released = np.cumsum(region.cc[order]) < limit.spare_cc * (1 - VOLUME_ROUNDING)
     return np.sort(region.positions[order[~released]])
 

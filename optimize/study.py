@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import protocols
-from dosecalc.errors import DosecalcError, InfeasibleError, InputError, OutputError
+from dosecalc.errors import (
+    DosecalcError,
+    InfeasibleError,
+    InputError,
+    InterruptedPlanError,
+    InterruptionError,
+    OutputError,
+)
 from protocols.errors import ProtocolError
 
 from .job import Job, input_hashes, run_job
@@ -97,6 +104,8 @@ def run_study(
     ------
     OutputError
         A folder cannot be made, or a cell was planned from other inputs.
+    InterruptionError
+        A cell was interrupted: the study ends there.
     """
     rows = []
     cells = [(patient, arm) for patient in study.patients for arm in study.arms]
@@ -108,7 +117,7 @@ def run_study(
             job = job_of(patient, arm, folder, place)
             _plan_once(job, place, progress, run)
             rows.append(row_of(patient.name, arm.name, place))
-        except OutputError:
+        except (OutputError, InterruptionError):
             raise
         except (DosecalcError, ProtocolError) as error:
             message, seconds = f"({error.code}) {error}", time.perf_counter() - begin
@@ -131,7 +140,12 @@ def _plan_once(job: Job, place: Path, progress: Callable[[str], None], run: Runn
         return
     _make(place.parent)
     with suppress(InfeasibleError):
-        run(job, progress)
+        made, folder = run(job, progress)
+        if made.evaluation.interrupted:
+            raise InterruptedPlanError(
+                f"the study was interrupted; {folder} holds the best plan until then.",
+                remedy="Run the study again: this cell is planned anew, finished ones are kept.",
+            )
     if _finished(place):
         _record(record, inputs)
 

@@ -33,7 +33,9 @@ class EligibilityRule(Strict):
     ----------
     id : str
     rule : str
-        The rule in words.
+        The rule in our words.
+    quote, quoted_from : str
+        The same in the words of a publication, and which; empty where none was at hand.
     measure : str, optional
         What is measured and compared; else `fact` is asked of the user.
     comparator, limit : str and float, optional
@@ -55,6 +57,8 @@ class EligibilityRule(Strict):
 
     id: Identifier
     rule: Text
+    quote: Note = ""
+    quoted_from: Note = ""
     measure: Measure | None = None
     comparator: Comparator | None = None
     limit: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
@@ -70,6 +74,8 @@ class EligibilityRule(Strict):
 
     @model_validator(mode="after")
     def _is_whole(self) -> EligibilityRule:
+        if bool(self.quote) != bool(self.quoted_from):
+            raise ValueError("a quote states where it was read, and nothing else does.")
         stated = [value is not None for value in (self.measure, self.comparator, self.limit)]
         if (self.fact is None) != all(stated) or (self.fact is not None) == any(stated):
             raise ValueError("a rule states either a fact, or a measure with comparator and limit.")

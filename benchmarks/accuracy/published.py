@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 TEXTBOOK = "textbook 6 MV, midpoints of 66-67 % and 38-39 % (not traced to one publication)"
 FOLLOWILL = "Followill et al, J Appl Clin Med Phys 13:3962 (2012), Table 2: means of Elekta 6 MV, leaf-shaped fields"
 OUTPUT_FACTORS = {60.0: 0.930, 40.0: 0.878, 30.0: 0.842, 20.0: 0.790}
-NO_TABLE = "no citable table at hand"
+NO_TABLE = "no citable table at hand (searched: see [kernel] of the machine file; one figure for information below it)"
 NO_DOSE = "no measured or Monte Carlo dose of an unflattened beam in the reference data: only the spectrum f6.spectrum"
 NYHOLM = "kernel of Nyholm et al, Radiother Oncol 78:347 (2006), 98:286"
 

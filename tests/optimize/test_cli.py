@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,14 @@ from dosecalc.dicom import write_rtdose
 from dosecalc.grid import Volume
 from dosecalc.reading import read_ct_series
 from optimize.arrangements import parse_beams
+from optimize.escalate import Escalation
+from optimize.fluence_file import read_earlier_plan, write_fluence
+from optimize.interruption import INTERRUPTED
 from optimize.job import Job
+from optimize.planning import Plan, _judge
+from optimize.prices import Stop
+from optimize.rounds import Round
+from optimize.run_record import _exit_code
 
 from .conftest import Finished, Run
 from .small_case import ACCEPTED, RUN_KEYS, Patient, write_protocol
@@ -270,16 +278,46 @@ def test_a_target_without_volume_is_refused(plan, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interruption_says_so(plan, monkeypatch, tmp_path: Path) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(optimize.job, "plan", interrupted)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_says_so(plan, monkeypatch, tmp_path: Path, number: signal.Signals) -> None:
+    monkeypatch.setattr(optimize.job, "plan", lambda *_, **__: signal.raise_signal(number))
     ended = plan()
     assert ended.code == 130
     assert "interrupted; nothing was written" in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_an_interrupted_plan_is_marked_wherever_it_is_read(plan, planned: Plan, monkeypatch, tmp_path: Path) -> None:
+    write_fluence(tmp_path, planned.fluence, planned.beamlets, interrupted=True)
+    stop = Stop("Interrupted: D95 had reached 43.0 Gy.", "", {}, ())
+    result = Escalation(planned.fluence, 43.0, (), 1, None, None, None, None, stop, interrupted=True)
+    judged = _judge(planned.dose, planned.anatomy, planned.protocol, ACCEPTED, result)
+    record = replace(planned.provenance, interrupted=True, exit_code=_exit_code(judged))
+    asked: list[dict[str, object]] = []
+
+    def stopped(*_: object, **options: object) -> Plan:
+        asked.append(options)
+        options["on_round"](Round("D95", 2, 40, 43.0, 0.5, 7.0, 12.0))
+        return replace(planned, evaluation=judged, provenance=record)
+
+    monkeypatch.setattr(optimize.job, "plan", stopped)
+    monkeypatch.setattr("optimize.report.html._stacks", lambda *_: [])  # images that say nothing here
+    ended = plan(warm_start=tmp_path)
+    assert ended.code == 23
+    assert "error (interrupted_plan): the optimisation was interrupted; out holds the best plan" in ended.err
+    told = "D95, round 2: 40 rows, D95 43.00 Gy, worst voxel beyond its bound by 0.50 Gy; 7 s, at least 12 s left"
+    assert told in ended.err
+    assert "plan ok, INTERRUPTED" in " ".join(ended.out.split())
+    np.testing.assert_array_equal(asked[0]["warm_start"].start_for(planned.beamlets).fluence, planned.fluence)
+    out = tmp_path / "out"
+    saved, run = (json.loads((out / name).read_text()) for name in ("evaluation.json", "run.json"))
+    assert (saved["status"], saved["interrupted"], saved["warnings"][0]) == ("ok", True, INTERRUPTED)
+    assert saved["certificate"]["gap_fixed"] is None
+    assert (run["interrupted"], run["exit_code"]) == (True, 23)
+    assert "Plan status: OK, INTERRUPTED" in (out / "report.html").read_text()
+    assert not read_earlier_plan(out).start_for(planned.beamlets).finished
 
 
 @pytest.mark.parametrize("arguments", [("plan", "--bemas", "9"), ("plan",), ("frobnicate",), ("protocols", "show")])

@@ -157,3 +157,18 @@ def test_every_rule_is_whole_and_sourced() -> None:
     assert all(row.source.startswith(("project review document", "Miften", "ladder")) for row in rules)
     with pytest.raises(ValidationError, match="either a fact"):
         EligibilityRule(id="x", rule="x", broken="caution", source="x", status="SEED", measure="gut_mm")
+
+
+def test_a_quoted_rule_states_its_own_limit_and_others_are_said_to_be_in_our_words() -> None:
+    """The words of the publication hold the number that the rule compares with, in cm where they count so."""
+    words = {5: "five"}
+    for one in eligibility_rules().rules:
+        if one.quote and one.limit is not None:
+            forms = (f"{one.limit:g}", f"{one.limit / 10:g} cm", words.get(one.limit, "no"))
+            assert any(form in one.quote for form in forms), one.id
+            assert one.dose_gy is None or f"<{one.dose_gy:g} Gy" in one.quote
+    found = judged(lesion(0.0), LIVER, DUODENUM)
+    assert rule(found, "lesions_at_most_3").cited.startswith("“No more than 3 liver lesions” (Scorsetti et al.")
+    assert rule(found, "gut_beyond_10mm").cited == "in our words"
+    with pytest.raises(ValidationError, match="where it was read"):
+        EligibilityRule.model_validate(eligibility_rules().rules[0].model_dump() | {"quoted_from": ""})

@@ -99,6 +99,11 @@ def test_two_sets_and_a_file_beside_the_protocol(dosecalc: Run, files: dict[str,
         flat = [g["met"] for cell in goals for g in cell]
         counted = column["met"], column["not_met"], column["not_assessed"]
         assert counted == tuple(flat.count(verdict) for verdict in (True, False, None))
+        broken = [g["level"] for cell in goals for g in cell if g["met"] is False]
+        assert column["not_met_mandatory"] == broken.count("mandatory")
+    tg101 = found["columns"][1]
+    counted = f"{tg101['not_met']} NOT MET ({tg101['not_met_mandatory']} mandatory)"
+    assert tg101["not_met_mandatory"] > 0 and counted in " ".join(told.split())
     assert "verdicts differ on: Duodenum D0.035cc" in " ".join(told.split())
     # The verdict on the plan is the protocol's alone.
     alone = judge(dosecalc, files)[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dosecalc.errors import InfeasibleError, InputError, OutputError
+from dosecalc.errors import InfeasibleError, InputError, InterruptedPlanError, OutputError
 from optimize import study as study_module
 from optimize.saving import save_infeasible, save_plan
 from optimize.study import StudyRow, run_study
@@ -105,16 +105,22 @@ def test_what_is_finished_is_not_planned_again(file, runner):
     assert again == rows and len(runner.jobs) == 4
 
 
-def test_an_interrupted_study_goes_on(file, runner):
-    """The third plan is interrupted: two are kept, and only the rest is planned later."""
+def test_an_interrupted_study_goes_on(file, runner, planned):
+    """The third plan is interrupted, and once more with a plan: two are kept, and only the rest is planned later."""
+    best = dataclasses.replace(planned, evaluation=dataclasses.replace(planned.evaluation, interrupted=True))
 
     def interrupted(job, progress):
         if len(runner.jobs) == 2:
             raise KeyboardInterrupt
         return runner(job, progress)
 
+    def with_a_plan(job, progress):
+        return best, save_plan(best, job.out, overwrite=job.overwrite)
+
     with pytest.raises(KeyboardInterrupt):
         run(file, interrupted)
+    with pytest.raises(InterruptedPlanError, match="finished ones are kept"):
+        run(file, with_a_plan)
     assert len(run(file, runner)) == 4
     assert len(runner.jobs) == 4
 

@@ -1,0 +1,91 @@
+"""Rounds of row generation as they happen: where the optimisation stands, and how long it takes at least."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One solved master, told before the next one.
+
+    Attributes
+    ----------
+    level : str
+        What is being solved.
+    number : int
+        From 1 within the level.
+    rows : int
+        Voxels in the master.
+    target_gy : float or None
+        D95 of the prescribed structure: of this master where it raises it, else what is kept of it; None before.
+    violation_gy : float
+        How far the worst voxel outside the master lies beyond its bound, 0 where none does: the level ends then.
+    seconds : float
+        Wall time since the optimisation began.
+    seconds_left : float or None
+        What the optimisation still takes at least: the levels known to come, each as long as those so far took in the
+        mean. None before a level has ended: nothing is known then.
+    """
+
+    level: str
+    number: int
+    rows: int
+    target_gy: float | None
+    violation_gy: float
+    seconds: float
+    seconds_left: float | None
+
+    def __str__(self) -> str:
+        target = "" if self.target_gy is None else f", D95 {self.target_gy:.2f} Gy"
+        worst = f"worst voxel beyond its bound by {self.violation_gy:.2f} Gy" if self.violation_gy else "none beyond"
+        left = "time left unknown" if self.seconds_left is None else f"at least {self.seconds_left:.0f} s left"
+        return f"{self.level}, round {self.number}: {self.rows} rows{target}, {worst}; {self.seconds:.0f} s, {left}"
+
+
+OnRound = Callable[[Round], None]
+
+
+@dataclass(slots=True, eq=False)
+class Rounds:
+    """What the rounds so far took; tells each as a `Round`.
+
+    Attributes
+    ----------
+    tell : callable
+        Given every round.
+    kept_gy : float or None
+        D95 that the levels to come keep.
+    """
+
+    tell: OnRound = lambda done: None
+    kept_gy: float | None = None
+    _begin: float = field(default_factory=time.monotonic)
+    _level_begin: float = field(default_factory=time.monotonic)
+    _last: float | None = None
+    _took: list[float] = field(default_factory=list)
+    _ahead: int = 0
+
+    def expect(self, levels: int) -> None:
+        """So many levels are sure to come, the next one included."""
+        self._ahead = levels
+
+    def told(self, level: str, number: int, rows: int, scalars: Mapping[str, float], violation_gy: float) -> None:
+        """A master was solved; the first of a level says that the level before it has ended."""
+        now = time.monotonic()
+        if number == 1:
+            self._ahead = max(self._ahead - 1, 0)
+            if self._last is not None:
+                self._took.append(self._last - self._level_begin)
+                self._level_begin = self._last
+        self._last = now
+        target = scalars.get("D95", self.kept_gy)
+        self.tell(Round(level, number, rows, target, violation_gy, now - self._begin, self._left(now)))
+
+    def _left(self, now: float) -> float | None:
+        if not self._took:
+            return None
+        mean = sum(self._took) / len(self._took)
+        return self._ahead * mean + max(mean - (now - self._level_begin), 0.0)
