@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("benchmarks of this project")
     group.addoption("--full-size", action="store_true", help="the size of a clinical plan: 200 k voxels, nine beams")
     group.addoption("--threads", type=int, default=1, help="threads of numba and BLAS while measuring (default 1)")
+    group.addoption("--abdomen-seed", type=int, help="of random abdomens (default: drawn)")
+    group.addoption("--search-s", type=float, default=1800.0, help="seconds of the search for the best known plan")
+    group.addoption("--limit-s", type=float, default=600.0, help="seconds of the solver of a baseline")
     group.addoption("--peers", type=Path, help="Python of an environment with pyRadPlan (extra `peers`)")
 
 

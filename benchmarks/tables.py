@@ -1,6 +1,6 @@
-"""The tables of a measured run, in Markdown: printed, or written between two markers of README.
+"""The tables of measured runs, in Markdown: printed, or written between two markers of README or a page of docs.
 
-`python -m benchmarks.tables RECORD.json [--write README.md]`; a record is what `--benchmark-json` wrote.
+`python -m benchmarks.tables RECORD.json ... [--write README.md]`; a record is what `--benchmark-json` wrote.
 """
 
 from __future__ import annotations
@@ -11,22 +11,34 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import optimiser_tables
 from benchmarks.growth import Point, exponents
+from benchmarks.markdown import number, table
 from benchmarks.records import read_record
 
 Bench = dict[str, Any]
 BEGIN = "<!-- speed: begin, written by python -m benchmarks.tables -->"
 END = "<!-- speed: end -->"
 WIDTH = 120
+ENGINE = (
+    "Medians; processor seconds of all threads. A pair is a voxel and a beamlet, each one counted whether or not it is "
+    "visited."
+)
+ABDOMENS = (
+    "Each row is one run in a process of its own; seconds are those of the optimisation alone, memory is the peak of "
+    "the process, and in parentheses what it held before."
+)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description="Tables of a measured run.")
-    parser.add_argument("record", type=Path, help="what `pytest benchmarks --benchmark-enable --benchmark-json` wrote")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description="Tables of measured runs.")
+    parser.add_argument(
+        "record", type=Path, nargs="+", help="what `pytest benchmarks --benchmark-enable --benchmark-json` wrote"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put them between the markers of this file")
     arguments = parser.parse_args()
-    text = section(read_record(arguments.record), arguments.record.as_posix())
+    text = "\n\n".join(section(read_record(record), record.as_posix()) for record in arguments.record)
     if arguments.write is None:
         print(text)
     else:
@@ -38,12 +50,13 @@ def section(record: dict[str, Any], name: str) -> str:
     machine, commit = record["machine_info"], record["commit_info"]
     start, end = (machine["load_average"][when][0] for when in ("start", "end"))
     changed = ", with changes not committed" if commit["dirty"] else ""
+    of_abdomens = any("abdomen" in bench["extra_info"] for bench in record["benchmarks"])
+    title, note = ("Optimiser on random abdomens", ABDOMENS) if of_abdomens else ("Speed of the dose engine", ENGINE)
     head = (
-        f"**Speed of the dose engine** (`{record['command']}`; record `{name}`). "
+        f"**{title}** (`{record['command']}`; record `{name}`). "
         f"{machine['cpu']['count']} cores, {machine['cpu']['brand_raw']}, {machine['threads']} thread(s) used, "
         f"load average {start:.1f} at the start and {end:.1f} at the end, Python {machine['python_version']}, "
-        f"{record['datetime'][:10]}, commit `{str(commit['id'])[:10]}`{changed}. Medians; processor seconds of all "
-        "threads. A pair is a voxel and a beamlet, each one counted whether or not it is visited."
+        f"{record['datetime'][:10]}, commit `{str(commit['id'])[:10]}`{changed}. {note}"
     )
     return "\n\n".join(
         (textwrap.fill(head, WIDTH, break_on_hyphens=False, break_long_words=False), *sections(record["benchmarks"]))
@@ -71,7 +84,8 @@ def sections(benches: Sequence[Bench], *, points: bool = False) -> list[str]:
     compared = [bench for bench in timed if "other" in bench["extra_info"]]
     alone = [bench for bench in timed if "other" not in bench["extra_info"]]
     figures = [figure for bench in benches for figure in bench["extra_info"].get("figures", ())]
-    found = [_operations(alone), _side_by_side(compared), _figures(figures)]
+    abdomens = [bench["extra_info"]["abdomen"] for bench in benches if "abdomen" in bench["extra_info"]]
+    found = [_operations(alone), _side_by_side(compared), _figures(figures), optimiser_tables.table(abdomens)]
     if grown:
         found += [_growth(grown), _points(grown) if points else ""]
     return [text for text in found if text]
@@ -81,9 +95,9 @@ def _operations(benches: Sequence[Bench]) -> str:
     rows = []
     for bench in benches:
         info, cpu_s = bench["extra_info"], bench["stats"]["median"]
-        rate = f"{_number(info['count'] / cpu_s / 1e6)} {info['unit']}" if "count" in info else ""
+        rate = f"{number(info['count'] / cpu_s / 1e6)} {info['unit']}" if "count" in info else ""
         rows.append((info["operation"], info["problem"], _ms(cpu_s), _ms(info["wall_s"]), rate))
-    return _table(("operation", "problem", "CPU ms", "wall ms", "millions per CPU second"), rows)
+    return table(("operation", "problem", "CPU ms", "wall ms", "millions per CPU second"), rows)
 
 
 def _side_by_side(benches: Sequence[Bench]) -> str:
@@ -94,12 +108,12 @@ def _side_by_side(benches: Sequence[Bench]) -> str:
         ratio = f"**{info['other_cpu_s'] / cpu_s:.3g}**"
         what = f"{info['operation']}, {_threads(info['threads'])}"
         rows.append((what, info["problem"], _ms(cpu_s), other, _ms(info["other_cpu_s"]), ratio))
-    return _table(("side by side", "problem", "CPU ms", "against", "CPU ms", "ratio"), rows)
+    return table(("side by side", "problem", "CPU ms", "against", "CPU ms", "ratio"), rows)
 
 
 def _figures(figures: Iterable[Sequence[Any]]) -> str:
-    rows = [(figure, problem, f"{_number(value)} {unit}") for figure, value, unit, problem in figures]
-    return _table(("figure", "of", "value"), rows)
+    rows = [(figure, problem, f"{number(value)} {unit}") for figure, value, unit, problem in figures]
+    return table(("figure", "of", "value"), rows)
 
 
 def _growth(benches: Sequence[Bench]) -> str:
@@ -116,7 +130,7 @@ def _growth(benches: Sequence[Bench]) -> str:
         rows = [(e.quantity, f"{e.value:.2f} ± {e.error:.2f}") for e in exponents(cases)]
     except ValueError as error:
         return f"{head} {error}"
-    return head + "\n\n" + _table(("growth in", "exponent"), rows)
+    return head + "\n\n" + table(("growth in", "exponent"), rows)
 
 
 def _points(benches: Sequence[Bench]) -> str:
@@ -124,7 +138,7 @@ def _points(benches: Sequence[Bench]) -> str:
         (bench["extra_info"]["problem"], f"{_point(bench).beamlets_per_beam:.1f}", _ms(bench["stats"]["median"]))
         for bench in benches
     ]
-    return _table(("dose + adjoint", "beamlets per beam", "CPU ms"), rows)
+    return table(("dose + adjoint", "beamlets per beam", "CPU ms"), rows)
 
 
 def _point(bench: Bench) -> Point:
@@ -133,23 +147,11 @@ def _point(bench: Bench) -> Point:
 
 
 def _ms(seconds: float) -> str:
-    return _number(seconds * 1e3)
-
-
-def _number(value: float) -> str:
-    """Three digits, and all before the point."""
-    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+    return number(seconds * 1e3)
 
 
 def _threads(count: int) -> str:
     return f"{count} thread" + ("s" if count > 1 else "")
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    if not rows:
-        return ""
-    lines = (head, ("---",) * len(head), *rows)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

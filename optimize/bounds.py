@@ -18,6 +18,7 @@ from .terms import STRICTLY_BELOW_GY
 Array = npt.NDArray[Any]
 
 CAPS, HOT_SPOT, PTV_MEAN = "mandatory limits", "hot spot over D95", "PTV mean"
+PTV_MEAN_MIN = "PTV mean, at least"
 """Names of bounds: the cap of every voxel, and what the prescription asks of the PTV."""
 
 
@@ -37,6 +38,10 @@ def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], l
     for limit in goals.convex:
         if limit.mandatory:
             means += tangent_bounds(run.master, run.convex_tangents, limit, last.dose_gy)
+    if goals.ptv_mean_min_gy > 0:
+        means.append(MeanBound(PTV_MEAN_MIN, -mean_row(run, goals.ptv), -goals.ptv_mean_min_gy))
+    if goals.risk is not None and run.tangents is not None:
+        means += run.tangents.bounds()
     return bounds, means
 
 

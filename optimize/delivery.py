@@ -62,17 +62,22 @@ def delivery_lines(judged: PlanEvaluation) -> tuple[str, ...]:
     if made.max_variation is not None:
         kept.append(f"a variation of at most {made.max_variation:g} ({made.variation or 0.0:.2f} used)")
     if kept:
-        cost = made.modulation_costs_gy or 0.0
-        told.append(
-            f"Limits on the fluence: {' and '.join(kept)}. They cost {cost:.1f} Gy of D95: what the last level that "
-            "raised it gains when it is solved once more without them, the same voxels released."
-        )
+        told.append(f"Limits on the fluence: {' and '.join(kept)}. {_cost(made.modulation_costs_gy)}")
     told.append(
         f"Estimated beam-on: {made.mu:.0f} MU, {made.mu_per_fraction:.0f} in each fraction, the least that a sliding "
         "window of unlimited leaf speed takes for this fluence (the rises along each row of beamlets, added up). An "
         "estimate of the fluence model, not of a delivered plan, which takes more."
     )
     return tuple(told)
+
+
+def _cost(costs_gy: float | None) -> str:
+    if costs_gy is None:
+        return "What they cost was not computed."
+    return (
+        f"They cost {costs_gy:.1f} Gy of D95: what the last level that raised it gains when it is solved once more without "
+        "them, the same voxels released."
+    )
 
 
 def at_its_reserve(goal: GoalResult, judged: PlanEvaluation) -> bool:

@@ -13,12 +13,14 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols.errors import ProtocolError
+from protocols.escalation import LadderRung
 from protocols.prescription import Prescription
 from protocols.schema import Goal, Protocol
 
 from .modulation import UNLIMITED, Modulation
 from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
 from .reserve import with_reserve
+from .risk import RiskLimit
 from .terms import Term, term_of
 
 Array = npt.NDArray[Any]
@@ -70,6 +72,12 @@ class PlanGoals:
     centres_mm : (V, 3) float64 or None
         Where the operator's voxels lie, if known: the voxels of the target with the least room beside capped organs
         are given up first, in mm where known, otherwise by the dose that beamlets past the organs give.
+    rungs : tuple of LadderRung
+        The only doses that the target may be given, ascending; empty where any is.
+    ptv_mean_min_gy : float
+        Mean of the PTV, at least.
+    risk : RiskLimit or None
+        The complication probability that must not be exceeded.
     """
 
     target: Region
@@ -95,6 +103,9 @@ class PlanGoals:
     relative: tuple[RelativeLimit, ...] = ()
     modulation: Modulation = UNLIMITED
     judged_only: tuple[str, ...] = ()
+    rungs: tuple[LadderRung, ...] = ()
+    ptv_mean_min_gy: float = 0.0
+    risk: RiskLimit | None = None
 
     @property
     def averages(self) -> tuple[MeanLimit | ConvexLimit, ...]:
@@ -111,6 +122,7 @@ class PlanGoals:
         regions = [self.target, self.gtv, self.ptv, self.outside, *self.lesions]
         regions += [limit.region for limit in self.limits] + [mean.region for mean in self.means]
         regions += [limit.region for limit in self.convex] + [limit.region for limit in self.relative]
+        regions += [self.risk.region] if self.risk is not None else []
         for region in regions if self.liver is None else (*regions, self.liver):
             if region.positions.size and region.positions[-1] >= voxels:
                 raise InputError(
@@ -153,7 +165,7 @@ def resolve_goals(
     find = RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
     judged = [g.structure for g in protocol.goals if g.structure not in skip]
-    wanted = (*judged, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
+    wanted = (*judged, *rx.risk_structures, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
     regions = {name: find(name) for name in dict.fromkeys(wanted) if name in structures}
     return goals_from_regions(
         protocol,
@@ -201,6 +213,7 @@ def goals_from_regions(
     rx = protocol.prescription
     usable = [g for g in protocol.goals if g.structure not in skip]
     needed = ("PTV", "Body", rx.structure, *lesions, *(g.structure for g in usable))
+    needed += rx.risk_structures
     if missing := sorted(set(needed) - set(regions)):
         raise InputError(
             f"protocol {protocol.name!r} needs voxels of {', '.join(missing)}; given are {', '.join(sorted(regions))}.",
@@ -235,6 +248,8 @@ def goals_from_regions(
         relative=tuple(term for term in terms if isinstance(term, RelativeLimit)),
         judged_only=judged_only,
         modulation=Modulation(rules.max_fluence_mu or np.inf, rules.max_variation or np.inf),
+        rungs=rx.rungs,
+        risk=_risk(protocol, regions),
     )
     return with_reserve(goals, rules.reserve_percent) if rules.reserve_percent else goals
 
@@ -252,6 +267,13 @@ def _terms(
                 raise
             told.append(error.message)
     return terms, tuple(told)
+
+
+def _risk(protocol: Protocol, regions: Mapping[str, Region]) -> RiskLimit | None:
+    asked = protocol.prescription.iso_ntcp
+    if asked is None:
+        return None
+    return RiskLimit(regions[asked.curve.structure], asked.curve, protocol.fractions, asked.max_pct / 100.0)
 
 
 def _mostly_outside(body: Region, ptv: Region, voxel_cc: float) -> Region:

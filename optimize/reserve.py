@@ -20,7 +20,7 @@ def with_reserve(goals: PlanGoals, percent: float) -> PlanGoals:
     """The goals with every mandatory upper limit lowered by so many percent.
 
     Of a limit on dose the dose is lowered; of a limit on volume the volume that may exceed its dose, of a critical
-    volume too. The hot spot over D95 counts as a limit like any other.
+    volume too; of a complication probability the probability. The hot spot over D95 counts as a limit like any other.
 
     Raises
     ------
@@ -43,6 +43,7 @@ def with_reserve(goals: PlanGoals, percent: float) -> PlanGoals:
         hot_spot_ratio=goals.hot_spot_ratio * left,
         hot_spot_max_gy=goals.hot_spot_max_gy * left,
         ptv_mean_max_gy=goals.ptv_mean_max_gy * left,
+        risk=dataclasses.replace(goals.risk, probability=goals.risk.probability * left) if goals.risk else None,
     )
 
 

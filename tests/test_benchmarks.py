@@ -167,6 +167,14 @@ def test_readme_shows_a_record_as_it_is():
     assert tables.spliced(README, tables.section(read_record(ROOT / name[1]), name[1])) == README
 
 
+def test_the_page_on_the_optimiser_shows_its_records_as_they_are():
+    page = (ROOT / "docs" / "optimiser_benchmarks.md").read_text(encoding="utf-8")
+    names = re.findall(r"record\s`([^`]+)`", page.split(tables.BEGIN)[1])
+    assert names
+    text = "\n\n".join(tables.section(read_record(ROOT / name), name) for name in names)
+    assert tables.spliced(page, text) == page
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_records_are_slim(path):
     assert path.stat().st_size < 60_000
