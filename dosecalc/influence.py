@@ -164,9 +164,12 @@ class DoseInfluence:
         (V, B) scipy.sparse.csr_array, float32
             See `dosecalc.stored_matrix`.
         """
+        points_mm = self.grid.centres_mm(self.voxels)
         matrix = stored_matrix(
-            self._fill_beam_rows, self._place, self.voxels.size, self.beamlets, self.backend,
-            np.float32 if self.precision == "float32" else np.float64, cutoff_mm=cutoff_mm, threshold=threshold,
+            self._fill_beam_rows, lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets,
+            self.backend, np.float32 if self.precision == "float32" else np.float64,
+            tables=None if self.precision == "reference" else self._tables,
+            cutoff_mm=cutoff_mm, threshold=threshold,
         )  # fmt: skip
         log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
         return matrix
@@ -200,9 +203,10 @@ class DoseInfluence:
         result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
         positions = np.arange(self.voxels.size)[index] if isinstance(index, slice) else index
         for part in _blocks(len(result), self._chunk_rows):
-            made = kernels.room_for(result[part])
+            made = kernels.room_for(room := result[part])
             self._fill_rows(positions[part], made)
-            result[part] = kernels.to_host(made)
+            if made is not room:
+                room[:] = kernels.to_host(made)
         return result
 
     def _fill_rows(self, index: Array, result: Array) -> None:
@@ -217,10 +221,14 @@ class DoseInfluence:
             weights = self._component_weights(b, index, magnification)
             kernels.direct_rows(u, v, weights, columns, lines, lattice.row, lattice.column, lattice.output, result)
         else:
-            beam = self._prepared[b].at(kernels.to_device(index))
-            tables = beam.table_v.coefficients, beam.table_u.coefficients
-            output = beam.lattice.output.astype(beam.weights.dtype)
-            kernels.spline_rows(*tables, *beam.taps, beam.lattice.row, beam.lattice.column, output, result)
+            kernels.spline_rows(*self._tables(b, index), result)
+
+    def _tables(self, b: int, index: Array) -> tuple[Array, ...]:
+        """What the kernel `spline_rows` needs for some voxels and one beam, but for its result."""
+        beam = self._prepared[b].at(self.backend.kernels.to_device(index))
+        output = beam.lattice.output.astype(beam.weights.dtype)
+        tables = beam.table_v.coefficients, beam.table_u.coefficients
+        return *tables, *beam.taps, beam.lattice.row, beam.lattice.column, output
 
     def _direct_axes(self, b: int) -> tuple[Lattice, tuple[Array, Array, Array], tuple[Array, Array, Array]]:
         """Lattice of one beam, and its columns and rows with the blur along each."""
@@ -230,12 +238,10 @@ class DoseInfluence:
 
     def _projected(self, b: int, index: Array | slice) -> tuple[Array, Array, Array]:
         """u, v and magnification of some voxels for one beam."""
-        return self.beamlets.beams[b].project(self.grid.centres_mm(self.voxels[index]), self.machine.sad_mm)
+        return self._project(b, self.grid.centres_mm(self.voxels[index]))
 
-    def _place(self, b: int) -> tuple[Array, Array]:
-        """u and v of every voxel for one beam."""
-        u, v, _ = self._projected(b, slice(None))
-        return u, v
+    def _project(self, b: int, points_mm: Array) -> tuple[Array, Array, Array]:
+        return self.beamlets.beams[b].project(points_mm, self.machine.sad_mm)
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
         dose = np.zeros(self.voxels.size)
@@ -307,8 +313,9 @@ def dose_influence(
     _refuse_rotated_oblong_source(beamlets, machine)
     chosen = backend if isinstance(backend, Backend) else select_backend(backend)
     flat = _voxel_indices(voxels, grid)
-    arguments, told = _trace_beams(density, grid.centres_mm(flat), beamlets, machine, heterogeneity, chosen)
-    prepared = _prepare(grid.centres_mm(flat), beamlets, machine, arguments, chosen, precision)
+    points_mm = grid.centres_mm(flat)
+    arguments, told = _trace_beams(density, points_mm, beamlets, machine, heterogeneity, chosen)
+    prepared = _prepare(points_mm, beamlets, machine, arguments, chosen, precision)
     return DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, told, prepared)
 
 

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 Rows = Callable[[int, Array, Array], None]
 Place = Callable[[int], tuple[Array, Array]]
+Tables = Callable[[int, Array], tuple[Array, ...]]
 
 
 def stored_matrix(
@@ -29,6 +30,7 @@ def stored_matrix(
     backend: Backend,
     dtype: npt.DTypeLike,
     *,
+    tables: Tables | None = None,
     cutoff_mm: float = np.inf,
     threshold: float = 0.0,
 ) -> sparse.csr_array:
@@ -48,6 +50,9 @@ def stored_matrix(
     backend : Backend
     dtype : float32 or float64
         In which rows are computed.
+    tables : callable, optional
+        What the kernel `spline_rows` needs for some voxels and one beam, but for its result; without a threshold,
+        entries are then written straight into the matrix.
     cutoff_mm : float
         Pairs whose distance from the beamlet's centre in the isocentre plane exceeds this are dropped.
     threshold : float
@@ -69,21 +74,28 @@ def stored_matrix(
     kernels, at_once = backend.kernels, max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
     work = _Work(rows, place, beamlets, kernels, kernels.zeros((at_once, beamlets.count), dtype), cutoff_mm)
     least = threshold * work.largest() if threshold > 0 else kernels.to_device(np.full(beamlets.count, -np.inf))
-    counts = [work.counted(b, least, by_value=threshold > 0) for b in range(len(beamlets.beams))]
+    near = [work.counted(b, least, by_value=threshold > 0) for b in range(len(beamlets.beams))]
     starts = np.zeros(voxels + 1, np.int64)
-    for near, count in counts:
-        starts[1 + near] += count
+    for each in near:
+        starts[1 + each.voxels] += each.count
     np.cumsum(starts, out=starts)
     data, indices = (kernels.room_for(np.empty(starts[-1], kind)) for kind in (np.float32, np.int32))
     at = starts[:-1].copy()
-    for b, (near, count) in enumerate(counts):
-        for part, values, position in work.blocks(b):
-            chosen = near[part]
-            kernels.fill_kept(values, position, *work.kept(b), least, at[chosen], data, indices)
-            at[chosen] += count[part]
+    for b, each in enumerate(near):
+        work.fill(b, each, tables if threshold == 0 else None, least, at[each.voxels], data, indices)
+        at[each.voxels] += each.count
     pointers = starts if starts[-1] > np.iinfo(np.int32).max else starts.astype(np.int32)
     filled = kernels.to_host(data), kernels.to_host(indices), pointers
     return sparse.csr_array(filled, shape=(voxels, beamlets.count))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Near:
+    """Voxels within reach of a beam's beamlets: which, where (n, 1) in its isocentre plane, entries kept of each."""
+
+    voxels: Array
+    position: tuple[Array, Array]
+    count: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,37 +122,50 @@ class _Work:
         found = np.flatnonzero(inside)
         return found, (placed[0][found, None], placed[1][found, None])
 
-    def blocks(self, b: int) -> Iterator[tuple[slice, Array, tuple[Array, Array]]]:
-        """Blocks of the voxels near a beam with their rows (all beams wide, this one's filled) and places."""
-        found, (u, v) = self.near(b)
+    def blocks(self, b: int, found: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of the voxels near a beam with their rows: all beams wide, this one's filled."""
         own = self.beamlets.of_beam(b)
         for part in _blocks(found.size, len(self.buffer)):
             values = self.buffer[: part.stop - part.start]
             self.rows(b, found[part], values[:, own])
-            yield part, values, (u[part], v[part])
+            yield part, values
 
     def largest(self) -> Array:
         """(B,) largest entry of each beamlet within the cut-off."""
         largest = self.kernels.zeros(self.beamlets.count, np.float64)
         for b in range(len(self.beamlets.beams)):
-            for _, values, position in self.blocks(b):
-                self.kernels.largest_near(values, position, *self.kept(b), largest)
+            found, (u, v) = self.near(b)
+            for part, values in self.blocks(b, found):
+                self.kernels.largest_near(values, (u[part], v[part]), *self.kept(b), largest)
         return largest
 
-    def counted(self, b: int, least: Array, *, by_value: bool) -> tuple[Array, Array]:
+    def counted(self, b: int, least: Array, *, by_value: bool) -> _Near:
         """Voxels near a beam, and how many entries each keeps; what the cut-off alone decides needs no dose."""
-        found, position = self.near(b)
+        (found, (u, v)), kernels, counts = self.near(b), self.kernels, np.zeros(0, np.int64)
         if not by_value:
-            anything = self.kernels.repeated_zero((found.size, self.beamlets.count), self.buffer.dtype)
-            return found, self.kernels.to_host(self.kernels.count_kept(anything, position, *self.kept(b), least))
-        blocks = self.blocks(b)
-        counts = [self.kernels.to_host(self.kernels.count_kept(v, at, *self.kept(b), least)) for _, v, at in blocks]
-        return found, np.concatenate(counts) if counts else np.zeros(0, np.int64)
+            anything = kernels.repeated_zero((found.size, self.beamlets.count), self.buffer.dtype)
+            counts = kernels.to_host(kernels.count_kept(anything, (u, v), *self.kept(b), least))
+        for part, values in self.blocks(b, found) if by_value else ():
+            more = kernels.to_host(kernels.count_kept(values, (u[part], v[part]), *self.kept(b), least))
+            counts = np.concatenate([counts, more])
+        return _Near(found, (u, v), counts)
+
+    def fill(
+        self, b: int, near: _Near, tables: Tables | None, least: Array, start: Array, data: Array, indices: Array
+    ) -> None:
+        """Write one beam's entries, from `start` of each voxel near it on: straight from its tables, or by rows."""
+        (u, v), kept = near.position, self.kept(b)
+        if tables:
+            self.kernels.fill_near(tables(b, near.voxels), self.buffer, (u, v), *kept, start, data, indices)
+            return
+        for part, values in self.blocks(b, near.voxels):
+            self.kernels.fill_kept(values, (u[part], v[part]), *kept, least, start[part], data, indices)
 
 
 def log_truncation(matrix: sparse.csr_array, whole_gy: float, cutoff_mm: float, threshold: float) -> None:
     """Say what the cut-off and the threshold cost: the share of the dose of uniform fluence, `whole_gy` summed."""
-    stored = float(matrix.data.sum(dtype=np.float64))
+    # In float32, but in pairs: rounding stays below the digits that are said.
+    stored = float(matrix.data.sum())
     log.info(
         "stored matrix: %d entries; cut-off %g mm and threshold %g drop %.3f %% of the dose of uniform fluence",
         matrix.nnz, cutoff_mm, threshold, 100 * (1 - stored / whole_gy) if whole_gy else 0.0,

@@ -17,6 +17,7 @@ import numpy as np
 from dosecalc.errors import OptimisationError
 
 from .bounds import hard_bounds, mean_bound
+from .escalation_results import RISK
 from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
 from .prices import WORTH_PRICING, shadow_prices
@@ -125,6 +126,7 @@ def _goals_without(goals: PlanGoals, names: tuple[str, ...]) -> PlanGoals:
         hot_spot_ratio=np.inf if hot else goals.hot_spot_ratio,
         hot_spot_max_gy=np.inf if hot else goals.hot_spot_max_gy,
         ptv_mean_max_gy=np.inf if "ptv_mean" in names else goals.ptv_mean_max_gy,
+        risk=None if RISK in names else goals.risk,
     )
 
 
@@ -138,6 +140,8 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
     if name == "ptv_mean":
         limit_gy = goals.ptv_mean_max_gy
         return [], [mean_bound(run, name, goals.ptv_mean, scalar=name)], limit_gy
+    if name == RISK and run.tangents is not None:
+        return [], run.tangents.bounds(soft=True), run.tangents.limit.limit_gy
     means = [m for m in goals.means if m.id == name]
     if means:
         return [], [mean_bound(run, name, m, scalar=name) for m in means], means[0].limit_gy

@@ -62,7 +62,8 @@ class Anatomy:
 
 def needed_names(protocol: Protocol) -> tuple[str, ...]:
     """Names of the contours that a protocol can use: those of its goals and what they derive from."""
-    goals = [goal.structure for goal in protocol.goals if goal.structure not in _MADE_HERE]
+    asked = [*(goal.structure for goal in protocol.goals), *protocol.prescription.risk_structures]
+    goals = [name for name in asked if name not in _MADE_HERE]
     used = [name for entry in protocol.structures for name in names_in(entry.expression) if name not in _MADE_HERE]
     sources = ["Body", "Liver", "V_Portal", "Kidney_L", "Kidney_R", "Lung_L", "Lung_R"]
     return tuple(dict.fromkeys([*goals, *used, *protocol.planning.serial_organs, *sources]))

@@ -16,6 +16,7 @@ from .sparing import kept_below
 Array = npt.NDArray[Any]
 
 CAPS, HOT_SPOT, PTV_MEAN = "mandatory limits", "hot spot over D95", "PTV mean"
+PTV_MEAN_MIN = "PTV mean, at least"
 """Names of bounds: the cap of every voxel, and what the prescription asks of the PTV."""
 
 
@@ -32,6 +33,10 @@ def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], l
     means = [mean_bound(run, mean.id, mean) for mean in goals.means if mean.mandatory]
     if np.isfinite(goals.ptv_mean_max_gy):
         means.append(mean_bound(run, PTV_MEAN, goals.ptv_mean))
+    if goals.ptv_mean_min_gy > 0:
+        means.append(MeanBound(PTV_MEAN_MIN, -mean_row(run, goals.ptv), -goals.ptv_mean_min_gy))
+    if goals.risk is not None and run.tangents is not None:
+        means += run.tangents.bounds()
     return bounds, means
 
 

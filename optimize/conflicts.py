@@ -15,6 +15,8 @@ from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols import DoseAtVolume, Goal, MaxDose, Protocol
 
+from .escalation_results import RISK
+
 NEAR_MM = 5.0
 """About the 80-50 % penumbra of a 6 MV field in soft tissue: target this close to an organ shares its fall-off."""
 
@@ -57,7 +59,7 @@ class Conflict:
     ----------
     id, structure : str
     limit_gy : float
-        Its dose; of a limit on a volume, the dose of that volume.
+        Its dose; of a limit on a volume, the dose of that volume; of a risk, the gEUD of the doses in 2 Gy fractions.
     needed_gy : float
         What it would have to be when all limits give together, with the least sum of relative excesses; `limit_gy`
         where it need not give then.
@@ -122,14 +124,16 @@ def where_of(protocol: Protocol, goal_id: str) -> str:
     """The file and key that state a limit."""
     if any(goal.id == goal_id for goal in protocol.goals):
         return f"{protocol.origin_of(goal_id)}: goals[{goal_id}].limit"
-    key = {"ptv_mean": "ptv_mean_max.limit", "prescription_floor": "floor.dose_gy"}.get(goal_id, goal_id)
+    keys = {"ptv_mean": "ptv_mean_max.limit", "prescription_floor": "floor.dose_gy", RISK: "iso_ntcp.max_pct"}
+    key = keys.get(goal_id, goal_id)
     return f"{protocol.origin_of('prescription')}: prescription.{key}"
 
 
 def _explained(each: Conflict, goal: Goal | None, protocol: Protocol, structures: StructureSet, grid: Grid) -> Conflict:
     """A conflict with its limit as the goal states it, its key, the geometry, and a sentence on all of it."""
-    floor_gy, near, metric, where = protocol.prescription.floor.dose_gy, None, "", where_of(protocol, each.id)
-    limit, upper = each.limit_gy, True
+    floor_gy, near, where = protocol.prescription.floor.dose_gy, None, where_of(protocol, each.id)
+    metric = " NTCP, by the gEUD of doses in 2 Gy fractions" if each.id == RISK else ""
+    limit, upper = each.limit_gy if each.limit is None else each.limit, True
     if goal is not None and goal.structure not in (protocol.prescription.structure, "PTV", "GTV", "Body"):
         maximum = isinstance(goal.metric, DoseAtVolume | MaxDose)
         near = _closeness(goal.structure, protocol, structures, grid, each.limit_gy if maximum else None)

@@ -21,17 +21,31 @@ from scipy import sparse
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
+from .escalation_results import LadderEnd, RiskEnd
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
 from .interruption import best_so_far, stopped_at
-from .levels import LEVEL_TOLERANCE, Kept, LevelReport, Progress, Run, keep, raise_dose, remember, solve_level
+from .ladder import Climbed, asked_of, stop_of, take_rung
+from .levels import (
+    LEVEL_TOLERANCE,
+    Kept,
+    LevelReport,
+    Progress,
+    Run,
+    keep,
+    raise_dose,
+    remember,
+    risk_end,
+    solve_level,
+)
 from .matrix import as_operator
 from .operator import Operator
-from .prices import Stop, what_stopped
+from .prices import Stop
 from .problem import RESERVE_GY, Master, StageResult
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
+from .risk import Tangents
 from .rounds import OnRound, Rounds
 from .smoothness import roughness
 from .sorting import sorting_dose
@@ -56,6 +70,7 @@ class Escalation:
 
     `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
     the share `gap_bound` above what that level reached (`relaxation`). All of these are None where it was interrupted.
+    `ladder` and `risk` say how these modes ended.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -68,6 +83,8 @@ class Escalation:
     bound_gy: float | None
     stop: Stop
     interrupted: bool = False
+    ladder: LadderEnd | None = None
+    risk: RiskEnd | None = None
 
 
 def escalate(
@@ -108,7 +125,7 @@ def escalate(
     OptimisationError
         No solver succeeded.
     """
-    operator = as_operator(influence)
+    operator, goals = as_operator(influence), asked_of(goals)
     voxels, beamlets = operator.shape
     goals.check_covered(voxels)
     start = operator.dose(np.ones(beamlets))
@@ -116,13 +133,13 @@ def escalate(
     rounds = Rounds(on_round)
     run = Run(
         Master(operator, unit, roughness(operator.neighbours, beamlets), rounds=rounds), goals, progress,
-        _never_cold(goals), {}, [], [],
+        _never_cold(goals), {}, [], [], tangents=Tangents(goals.risk) if goals.risk is not None else None,
     )  # fmt: skip
     try:
         return _escalated(run, start * unit, warm_start)
     except KeyboardInterrupt:
         best = best_so_far(run)
-        fluence = best.result.fluence * _normalisation(run, best.result)
+        fluence = best.result.fluence * _normalisation(run, best.result, best.d95_gy)
         stop = Stop(stopped_at(best), "", {}, ())
         ended = (None, None, None, None, stop, True)
         return Escalation(fluence, best.d95_gy, tuple(run.levels), best.result.record.threads, *ended)
@@ -130,11 +147,15 @@ def escalate(
 
 def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> Escalation:
     """All levels in their order."""
-    goals, rounds = run.goals, run.master.rounds
+    rounds = run.master.rounds
     rounds.expect(FEWEST_LEVELS)
     raised = _raised_on_reference(run, _raise_prescription(run, open_dose_gy, warm_start))
-    if raised.scalars["D95"] < goals.floor_gy * (1 - LEVEL_TOLERANCE):
+    if raised.scalars["D95"] < run.goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raised = _raised_on_reference(run, reach_or_explain(run, raised))
+    climbed = take_rung(run, raised)
+    if climbed.end is not None:
+        raised = _raised_on_reference(run, climbed.raised)
+    goals = run.goals
     kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
     if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
@@ -146,17 +167,28 @@ def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> E
     rounds.kept_gy = kept.d95_gy
     rounds.expect(FEWEST_LESSER)
     final = _serve_lesser_goals(run, raised, kept)
-    fluence = final.fluence * _normalisation(run, final)
-    return _with_certificate(run, fluence, kept, final.record.threads)
+    return _with_certificate(run, final, kept, climbed)
 
 
-def _with_certificate(run: Run, fluence: Array, kept: Kept, threads: int) -> Escalation:
+def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
+    factor = _normalisation(run, final, kept.d95_gy)
     certified = [level for level in run.raised if level.scalar == "D95"][-1]
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
-    vouched = (gap, distance, residual, bound_gy, what_stopped(run))
-    return Escalation(fluence, kept.d95_gy, tuple(run.levels), threads, *vouched)
+    return Escalation(
+        fluence=final.fluence * factor,
+        prescription_gy=kept.d95_gy,
+        levels=tuple(run.levels),
+        threads=final.record.threads,
+        gap_fixed=gap,
+        gap_bound=distance,
+        kkt=residual,
+        bound_gy=bound_gy,
+        stop=stop_of(run, climbed),
+        ladder=climbed.end,
+        risk=risk_end(run, certified, final.dose_gy * factor),
+    )
 
 
 def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
@@ -260,21 +292,28 @@ def _serve_lesser_goals(run: Run, last: StageResult, kept: Kept) -> StageResult:
     return served
 
 
-def _normalisation(run: Run, final: StageResult) -> float:
-    """Factor that brings a D95 above the cap down to it.
+def _normalisation(run: Run, final: StageResult, kept_gy: float) -> float:
+    """Factor that brings a D95 above the cap down to it, as far as every lesion keeps what was reached.
 
     Level 4 may lift voxels that D95 lets go above the cap, and D95 with them. Less fluence keeps every upper limit,
     and limits relative to D95 do not notice.
     """
-    region, full = run.goals.target, run.goals.share == 1.0
-    dose, cc = final.dose_gy[region.positions[full]], region.cc[full]
-    order = np.argsort(-dose)
-    reached = dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())]
-    highest = run.goals.cap_gy + RESERVE_GY
+    goals = run.goals
+    region, full = goals.target, goals.share == 1.0
+    relative = final.dose_gy[region.positions] / goals.share
+    reached, highest = _d95(relative[full], region.cc[full]), goals.cap_gy + RESERVE_GY
     if reached <= highest:
         return 1.0
-    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {highest / reached:.4f}")
-    return float(highest / reached)
+    places = [np.searchsorted(region.positions, lesion.positions) for lesion in goals.lesions]
+    least = min(_d95(relative[at], lesion.cc) for at, lesion in zip(places, goals.lesions, strict=True))
+    factor = min(max(highest / reached, kept_gy / least), 1.0)
+    run.progress(f"normalised: D95 of {reached:.2f} Gy lies above the cap, fluence scaled by {factor:.4f}")
+    return float(factor)
+
+
+def _d95(dose: Array, cc: Array) -> float:
+    order = np.argsort(-dose)
+    return float(dose[order][np.searchsorted(np.cumsum(cc[order]), (1 - COLD_SHARE) * cc.sum())])
 
 
 def _never_cold(goals: PlanGoals) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from protocols.tissues import alpha_beta_of
 from .bridging import bridging_lines
 from .judging import judge_goal
 from .metrics import NEAR_MAXIMUM, measure
-from .prescribed import basis_metric, prescription_reached, prescription_rows
+from .prescribed import basis_metric, prescription_reached, prescription_rows, risk_warnings
 from .regions import Region, near_names, regions_on
 from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
 from .steepness import steep_goals
@@ -119,6 +119,8 @@ def _require(
     for goal in (*prescription.target_goals, *protocol.goals):
         if goal.level == "mandatory" and not goal.only_if_contoured:
             organs.setdefault(goal.structure, []).append(f"{protocol.origin_of(goal.id)}: goals[{goal.id}]")
+    for name in prescription.risk_structures:
+        organs.setdefault(name, []).append(f"{protocol.origin_of('prescription')}: prescription.iso_ntcp")
     missing = [name for name in organs if name not in regions and name not in accepted]
     accept = " ".join(f"--accept-missing {shlex.quote(name)}" for name in missing)
     _refuse_missing(missing, structures, f"Add or rename them, or accept each by name: {accept}", organs)
@@ -173,6 +175,7 @@ def _warnings(
     told += [f"{name}: missing; not assessed." for name in lacking]
     unknown = [name for name in accepted if name not in judged_on]
     told += [f"{name}: accepted as missing, but no goal names it." for name in unknown]
+    told += risk_warnings(regions, protocol)
     return tuple(told + _dose_warnings(protocol, reached, grid))
 
 

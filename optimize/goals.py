@@ -13,9 +13,12 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols.errors import ProtocolError
+from protocols.escalation import LadderRung
 from protocols.metrics import CriticalVolume, DoseAtVolume, MaxDose, MeanDose, StructureVolume, VolumeAtDose
 from protocols.prescription import Prescription
 from protocols.schema import Goal, Protocol
+
+from .risk import RiskLimit
 
 Array = npt.NDArray[Any]
 
@@ -144,6 +147,12 @@ class PlanGoals:
     centres_mm : (V, 3) float64 or None
         Where the operator's voxels lie, if known: the voxels of the target with the least room beside capped organs
         are given up first, in mm where known, otherwise by the dose that beamlets past the organs give.
+    rungs : tuple of LadderRung
+        The only doses that the target may be given, ascending; empty where any is.
+    ptv_mean_min_gy : float
+        Mean of the PTV, at least.
+    risk : RiskLimit or None
+        The complication probability that must not be exceeded.
     """
 
     target: Region
@@ -165,6 +174,9 @@ class PlanGoals:
     outside_ratio: float
     voxel_cc: float
     centres_mm: npt.NDArray[np.float64] | None = None
+    rungs: tuple[LadderRung, ...] = ()
+    ptv_mean_min_gy: float = 0.0
+    risk: RiskLimit | None = None
 
     @property
     def ptv_mean(self) -> MeanLimit:
@@ -175,6 +187,7 @@ class PlanGoals:
         """Refuse regions that name voxels which an operator of so many does not have, and centres of another count."""
         regions = [self.target, self.gtv, self.ptv, self.outside, *self.lesions]
         regions += [limit.region for limit in self.limits] + [mean.region for mean in self.means]
+        regions += [self.risk.region] if self.risk is not None else []
         for region in regions if self.liver is None else (*regions, self.liver):
             if region.positions.size and region.positions[-1] >= voxels:
                 raise InputError(
@@ -217,7 +230,7 @@ def resolve_goals(
     find = _RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
     judged = [g.structure for g in protocol.goals if g.structure not in skip]
-    wanted = (*judged, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
+    wanted = (*judged, *rx.risk_structures, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
     regions = {name: find(name) for name in dict.fromkeys(wanted) if name in structures}
     return goals_from_regions(
         protocol,
@@ -265,6 +278,7 @@ def goals_from_regions(
     rx = protocol.prescription
     usable = [g for g in protocol.goals if g.structure not in skip]
     needed = ("PTV", "Body", rx.structure, *lesions, *(g.structure for g in usable))
+    needed += rx.risk_structures
     if missing := sorted(set(needed) - set(regions)):
         raise InputError(
             f"protocol {protocol.name!r} needs voxels of {', '.join(missing)}; given are {', '.join(sorted(regions))}.",
@@ -301,7 +315,16 @@ def goals_from_regions(
         outside_ratio=rx.outside_ptv.max_pct_of_d95 / 100.0,
         voxel_cc=voxel_cc,
         centres_mm=centres_mm,
+        rungs=rx.rungs,
+        risk=_risk(protocol, regions),
     )
+
+
+def _risk(protocol: Protocol, regions: Mapping[str, Region]) -> RiskLimit | None:
+    asked = protocol.prescription.iso_ntcp
+    if asked is None:
+        return None
+    return RiskLimit(regions[asked.curve.structure], asked.curve, protocol.fractions, asked.max_pct / 100.0)
 
 
 def _mostly_outside(body: Region, ptv: Region, voxel_cc: float) -> Region:

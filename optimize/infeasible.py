@@ -10,11 +10,13 @@ from dosecalc.errors import InfeasibleError
 from .alone import SECONDS, Alone, soft_bounds, tried_alone
 from .bounds import prescribed
 from .conflicts import Conflict
+from .escalation_results import RISK
 from .goals import PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, raise_dose, solve_level
 from .problem import Stage, StageResult
 from .relaxation import d95_bound
 from .released import target_kept
+from .risk import RiskLimit
 from .stages import prescription_stage
 
 
@@ -79,6 +81,7 @@ def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, 
     goals = run.goals
     names = ["hot_spot", *(["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else [])]
     names += [m.id for m in goals.limits if m.mandatory] + [m.id for m in goals.means if m.mandatory]
+    names += [RISK] if goals.risk is not None else []
     bounds, means, limit_gy = prescribed(run, target_kept(run, sorted_by), goals.floor_gy), [], {}
     for name in dict.fromkeys(names):
         soft, soft_means, limit_gy[name] = soft_bounds(run, name, sorted_by)
@@ -95,6 +98,8 @@ def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, 
 
 
 def _conflict(name: str, limit_gy: float, needed_gy: float, goals: PlanGoals, alone: Alone) -> Conflict:
+    if name == RISK and goals.risk is not None:
+        return _of_risk(goals.risk, needed_gy, alone)
     limit = next((m for m in goals.limits if m.id == name), None)
     regions = {m.id: m.region.name for m in goals.means} | {m.id: m.region.name for m in reversed(goals.limits)}
     on_volume = limit is not None and limit.unit_cc > 0
@@ -107,6 +112,23 @@ def _conflict(name: str, limit_gy: float, needed_gy: float, goals: PlanGoals, al
         relaxation_alone=alone.relaxation.get(name),
         reached_without_gy=alone.reached_gy.get(name),
         pairs=tuple(other for pair in alone.pairs if name in pair for other in pair if other != name),
+    )
+
+
+def _of_risk(risk: RiskLimit, needed_gy: float, alone: Alone) -> Conflict:
+    """What the risk would have to be, in percent; `needed_gy` is the gEUD of EQD2 of the joint answer."""
+    more_gy, now = alone.relaxation.get(RISK), 100.0 * risk.probability
+    more = None if more_gy is None else risk.pct(risk.limit_gy + more_gy) - now
+    return Conflict(
+        id=RISK,
+        structure=risk.region.name,
+        limit_gy=round(risk.limit_gy, 2),
+        needed_gy=needed_gy,
+        unit="%",
+        relaxation_alone=more,
+        limit=now,
+        reached_without_gy=alone.reached_gy.get(RISK),
+        pairs=tuple(other for pair in alone.pairs if RISK in pair for other in pair if other != RISK),
     )
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .escalation_results import RISK, RiskEnd
 from .goals import PlanGoals, Region
-from .problem import Master, Stage, StageResult, solve_stage
+from .problem import RAISED_DOSES, Master, Stage, StageResult
+from .risk import Tangents, solve_within_risk
 
 Progress = Callable[[str], None]
+
 
 LEVEL_TOLERANCE = 1e-3
 """A reached level is kept within this share of its value."""
@@ -68,7 +71,10 @@ class Feasible:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """What the levels share: the master, the goals, the logs of what was reached, and the best that was feasible."""
+    """What the levels share: the master, the goals, the logs of what was reached, and the best that was feasible.
+
+    `tangents` are those of the limit on a risk, where the goals have one.
+    """
 
     master: Master
     goals: PlanGoals
@@ -78,6 +84,7 @@ class Run:
     levels: list[LevelReport]
     raised: list[Raised]
     best: Feasible | None = None
+    tangents: Tangents | None = None
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:
@@ -87,19 +94,27 @@ def keep(reached_gy: float, asked_gy: float) -> float:
 
 def solve_level(run: Run, stage: Stage, last: StageResult, *, rounds: int | None = None) -> StageResult:
     """Solve a stage from the last one on; log and tell what it reached."""
-    result = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=rounds)
-    value = result.scalars.get("D95", result.scalars.get("GTV D98", sum(result.scalars.values())))
+    return solved_level(run, stage, last, rounds)[1]
+
+
+def solved_level(run: Run, stage: Stage, last: StageResult, rounds: int | None = None) -> tuple[Stage, StageResult]:
+    """The stage with the tangents that it took, and its solution."""
+    limited = run.goals.risk is not None or RISK in stage.scalars
+    tangents = run.tangents if limited else None
+    stage, result = solve_within_risk(run.master, tangents, stage, last, rounds=rounds)
+    doses = [result.scalars[name] for name in RAISED_DOSES if name in result.scalars]
+    value = doses[0] if doses else sum(result.scalars.values())
     run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))
     run.progress(f"{stage.name}: {value:.2f} ({result.rounds} rounds, {result.rows} rows, {result.record.solver})")
-    return result
+    return stage, result
 
 
 def raise_dose(
     run: Run, stage: Stage, last: StageResult, kept: Kept, unit_gy: float, *, rounds: int | None = None
 ) -> StageResult:
-    """Solve a stage that maximises one dose over `unit_gy`, and remember it."""
-    result = solve_level(run, stage, last, rounds=rounds)
-    (scalar,) = stage.scalars
+    """Solve a stage that maximises one dose over `unit_gy`, its first scalar, and remember it."""
+    stage, result = solved_level(run, stage, last, rounds)
+    scalar = next(iter(stage.scalars))
     run.raised.append(Raised(stage, result, last, kept, scalar, unit_gy))
     remember(run, stage, result, result.scalars.get("D95", kept.d95_gy))
     return result
@@ -120,3 +135,20 @@ def mean_row(run: Run, region: Region) -> npt.NDArray[np.float64]:
     if region.name not in run.mean_rows:
         run.mean_rows[region.name] = run.master.mean_row(region.positions, region.cc / region.cc.sum())
     return run.mean_rows[region.name]
+
+
+def risk_end(run: Run, raised: Raised, dose_gy: npt.NDArray[np.float64]) -> RiskEnd | None:
+    """How the limit on a risk ended, for a level that raised D95 and the dose (V,) of the finished plan."""
+    if run.goals.risk is None or run.tangents is None:
+        return None
+    limit, eud_gy = run.goals.risk, run.goals.risk.eud_gy(dose_gy)
+    return RiskEnd(
+        model=limit.model.id,
+        structure=limit.region.name,
+        limit_pct=100.0 * limit.probability,
+        raised_pct=limit.pct(limit.eud_gy(raised.result.dose_gy)),
+        pct=limit.pct(eud_gy),
+        limit_eud_gy=limit.limit_gy,
+        eud_gy=eud_gy,
+        cuts=len(run.tangents.cuts),
+    )

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 
+from .escalation_results import EscalationEnd, LadderEnd, RiskEnd
 from .prices import Stop
-from .results import EscalationEnd, GoalResult, PlanEvaluation
+from .results import GoalResult, PlanEvaluation
 
 
 def priced(
-    goals: tuple[GoalResult, ...], stop: Stop, bound_gy: float | None
+    goals: tuple[GoalResult, ...],
+    stop: Stop,
+    bound_gy: float | None,
+    ladder: LadderEnd | None = None,
+    risk: RiskEnd | None = None,
 ) -> tuple[tuple[GoalResult, ...], EscalationEnd]:
     """The goals with their shadow prices, and what ended the escalation."""
     found = tuple(dataclasses.replace(g, shadow_price=stop.prices.get(g.id)) for g in goals)
     rest = [g for g in found if g.shadow_price is not None and g.id not in stop.binding and g.slack is not None]
     nearest = min(rest, key=_relative_slack, default=None)
-    return found, EscalationEnd(stop.says, stop.dose, stop.binding, nearest.id if nearest else None, bound_gy)
+    mode = "ladder" if ladder is not None else "iso_ntcp" if risk is not None else "continuous"
+    ended = (stop.says, stop.dose, stop.binding, nearest.id if nearest else None, bound_gy)
+    return found, EscalationEnd(*ended, mode, ladder, risk)
+
+
+def mode_text(ended: EscalationEnd) -> str:
+    """How the dose was chosen, where that was not as high as the limits let it; empty otherwise."""
+    if ended.ladder is not None:
+        rungs = ", ".join(f"{dose:g}" for dose in ended.ladder.rungs_gy)
+        basis = "mean dose of the PTV" if ended.ladder.basis == "mean_PTV" else "D95"
+        return f"Ladder of {rungs} Gy ({basis}): the highest rung at which every mandatory limit holds was optimised."
+    if ended.risk is not None:
+        risk = ended.risk
+        return (
+            f"Dose chosen by the complication probability of {risk.structure} ({risk.model}): at most "
+            f"{risk.limit_pct:g} %; {risk.raised_pct:.1f} % where the target's dose was settled, {risk.pct:.1f} % in "
+            f"the finished plan (gEUD {risk.eud_gy:.1f} of {risk.limit_eud_gy:.1f} Gy EQD2; {risk.cuts} tangents)."
+        )
+    return ""
 
 
 def limiting(judged: PlanEvaluation) -> list[tuple[str, GoalResult]]:
@@ -25,8 +48,10 @@ def limiting(judged: PlanEvaluation) -> list[tuple[str, GoalResult]]:
         return []
     row_of = {goal.id: goal for goal in judged.goals}
     held = [row_of[name] for name in ended.binding_limits]
-    # Later levels keep the dose and may take a limit off its value, for less dose outside the target.
-    rows = [("binding" if g.uncertain or g.binding else "binding as the dose rose", g) for g in held]
+    # Later levels keep the dose and may take a limit off its value, for less dose outside the target; on a ladder the
+    # plan stands below what was reached.
+    before = "stops the next rung" if ended.ladder is not None and ended.ladder.next_gy else "binding as the dose rose"
+    rows = [("binding" if g.uncertain or g.binding else before, g) for g in held]
     next_one = [row_of[ended.binds_next]] if ended.binds_next else []
     upper = [g for g in judged.goals if g.comparator in ("<", "<=") and g.id not in ended.binding_limits]
     rows += [("at the limit", g) for g in upper if g.met and (g.uncertain or g.binding) and g not in next_one]

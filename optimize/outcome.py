@@ -2,7 +2,8 @@
 
 Tumour and organs are converted by the same survival curve, voxel by voxel before any reduction, once by the
 linear-quadratic model and once by the LQ-L, because the fractions of stereotactic treatments lie beyond what the first
-is supported for. Nothing here is optimised on, and nothing predicts a patient (`outcome_results.STATEMENT`).
+is supported for. Nothing here is optimised on (`risk` does that), and nothing predicts a
+patient (`outcome_results.STATEMENT`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from protocols.outcome_models import (
 )
 from protocols.tissues import AlphaBeta, alpha_beta_of
 
+from .escalation_results import RISK
 from .organ_risk import liver_room, organ_values
-from .outcome_results import LesionControl, ModelResult, ModelValue, Outcome
+from .outcome_results import STATEMENT_WITH_RISK, LesionControl, ModelResult, ModelValue, Outcome
 from .regions import Region, regions_on
 from .results import PlanEvaluation
 from .tumour_control import biological, control_ranges, control_values, gtv_doses, target_doses
@@ -67,17 +69,17 @@ def with_outcome(
     named = {model.structure for model in models.models if not isinstance(model, _TUMOUR)}
     unused = tuple(s.name for s in structures if s.name not in named and s.role != "GTV" and s.name != "GTV")
     regions = regions_on(dose, structures.without(unused), cut_structures)
-    return dataclasses.replace(
-        judged,
-        outcome=outcome(
-            regions,
-            judged.prescription.dose_gy,
-            judged.fractions,
-            scenarios=scenarios,
-            alpha_beta=judged.alpha_beta,
-            lesions=tuple(s.name for s in structures if s.role == "GTV"),
-        ),
+    found = outcome(
+        regions,
+        judged.prescription.dose_gy,
+        judged.fractions,
+        scenarios=scenarios,
+        alpha_beta=judged.alpha_beta,
+        lesions=tuple(s.name for s in structures if s.role == "GTV"),
     )
+    if any(goal.id == RISK for goal in judged.goals):
+        found = dataclasses.replace(found, statement=STATEMENT_WITH_RISK)
+    return dataclasses.replace(judged, outcome=found)
 
 
 def outcome(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STATEMENT = (
+_MODELS = (
     "Published models describe groups of patients who were treated in other ways. They disagree with each other, and "
-    "none of them predicts what happens to a patient. Nothing here was optimised, and nothing here is a verdict."
+    "none of them predicts what happens to a patient. "
+)
+STATEMENT = f"{_MODELS}Nothing here was optimised, and nothing here is a verdict."
+STATEMENT_WITH_RISK = (
+    f"{_MODELS}One of them is a limit of this protocol (iso-NTCP), judged in the scorecard; nothing here is a verdict."
 )
 
 

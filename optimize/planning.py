@@ -317,6 +317,7 @@ def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArra
         protocol.prescription.structure,
         *anatomy.lesions,
         *(g.structure for g in protocol.goals),
+        *protocol.prescription.risk_structures,
     }
     covered = np.zeros(grid.size, bool)
     for name in named:
@@ -375,7 +376,7 @@ def _judge(
     certificate = Certificate(
         gap_fixed=result.gap_fixed, gap_bound=result.gap_bound, kkt=result.kkt, max_violation_gy=max(0.0, *excess)
     )
-    goals, ended = priced(judged.goals, result.stop, result.bound_gy)
+    goals, ended = priced(judged.goals, result.stop, result.bound_gy, result.ladder, result.risk)
     told = (*((INTERRUPTED,) if result.interrupted else ()), *anatomy.warnings, *judged.warnings)
     return dataclasses.replace(
         judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told,

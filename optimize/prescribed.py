@@ -7,15 +7,23 @@ import dataclasses
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
-from protocols import Prescription, Protocol, SourcedDose, bed, eqd2
+from protocols import LQ, Prescription, Protocol, SourcedDose, bed, eqd2, lq_validity
+from protocols.escalation import IsoNtcp
 from protocols.metrics import DoseAtVolume, MaxDose, MeanDose, Metric
 
+from .escalation_results import RISK
 from .judging import judge_goal, judged, size_note
 from .metrics import NEAR_MAXIMUM, measure
+from .organ_risk import lyman_eud, lyman_probability
 from .regions import Region, outside
 from .results import GoalResult, PrescriptionReached, TargetDoses
 
-_BASIS: dict[str, Metric] = {"D95": DoseAtVolume(95.0, "%"), "D98": DoseAtVolume(98.0, "%")}
+# Publications differ in the share of the PTV that the isodose at its periphery covers; here it is 95 %.
+_BASIS: dict[str, Metric] = {
+    "D95": DoseAtVolume(95.0, "%"),
+    "D98": DoseAtVolume(98.0, "%"),
+    "periphery_isodose": DoseAtVolume(95.0, "%"),
+}
 _EXTERNAL_NAMES = ("Body", "BODY", "External", "EXTERNAL")
 # The protocol gives this limit no status of its own: it is a rule, not a number read in a text.
 _OUTSIDE_STATUS = "SEED"
@@ -49,7 +57,7 @@ def prescription_reached(
     names = dict.fromkeys((wanted.structure, wanted.hot_spot.structure, "PTV", wanted.gtv_d98.structure, *lesions))
     return PrescriptionReached(
         dose_gy=dose_gy,
-        basis=wanted.basis,
+        basis=wanted.basis_words,
         structure=wanted.structure,
         isodose_pct=100.0 * dose_gy / near_maximum if near_maximum > 0 else None,
         isodose_min_pct=100.0 * wanted.hot_spot.isodose,
@@ -99,6 +107,8 @@ def prescription_rows(
     if wanted.ptv_mean_max is not None:
         rows.append(dataclasses.replace(judge_goal(wanted.ptv_mean_max, regions, ()), id="ptv_mean"))
     rows.append(_outside_row(regions, structures, wanted, d95_gy, grid))
+    if wanted.iso_ntcp is not None:
+        rows.append(_risk_row(regions, wanted.iso_ntcp, protocol.fractions))
     return tuple(rows)
 
 
@@ -148,6 +158,47 @@ def _hot_spot_row(regions: dict[str, Region], wanted: Prescription, d95_gy: floa
         status=asked.status,
     )
     return judged(row, measure(asked.metric, region.dose_gy, region.cc), size_note(asked.metric, region))
+
+
+def _risk_row(regions: dict[str, Region], asked: IsoNtcp, fractions: int) -> GoalResult:
+    """The complication probability that the dose was to be chosen by, of every voxel's dose in 2 Gy fractions."""
+    curve = asked.curve
+    row = GoalResult(
+        id=RISK,
+        structure=curve.structure,
+        metric="NTCP",
+        comparator="<=",
+        limit=asked.max_pct,
+        unit="%",
+        level="mandatory",
+        level_by="source",
+        source=f"{asked.source}; {curve.title}: {curve.source} ({curve.status})",
+        status=asked.status,
+    )
+    region = regions.get(curve.structure)
+    if region is None or region.cut_by:
+        why = "structure missing" if region is None else f"{region.cut_by} cuts the organ: NTCP"
+        return dataclasses.replace(row, note=f"NOT ASSESSED: {why}")
+    eud = lyman_eud(curve, region, fractions, LQ, curve.alpha_beta_gy)
+    risk = 100.0 * lyman_probability(eud, curve.td50_eqd2_gy(curve.alpha_beta_gy), curve.m)
+    return judged(row, risk, f"gEUD {eud:.1f} Gy (EQD2, alpha/beta {curve.alpha_beta_gy:g} Gy)")
+
+
+def risk_warnings(regions: dict[str, Region], protocol: Protocol) -> list[str]:
+    """How far the model that chose the dose is from where it was fitted."""
+    asked = protocol.prescription.iso_ntcp
+    region = regions.get(asked.curve.structure) if asked is not None else None
+    if asked is None or region is None:
+        return []
+    curve, hottest = asked.curve, float(region.dose_gy[0])
+    told = (
+        f"the dose was chosen by {curve.title}, which was fitted to fractions of {curve.td50_fraction_gy:g} Gy "
+        f"({curve.population}); here {region.name} has up to {hottest / protocol.fractions:.1f} Gy per fraction, "
+        f"converted by the linear-quadratic model. {curve.caveat}"
+    )
+    if lq_validity(hottest, protocol.fractions) == "beyond":
+        told += " Its hottest voxels lie beyond the dose per fraction for which that model is supported."
+    return [told]
 
 
 def _outside_row(

@@ -17,9 +17,11 @@ import numpy as np
 from dosecalc.errors import OptimisationError
 
 from .bounds import CAPS, HOT_SPOT, PTV_MEAN, voxel_caps
+from .escalation_results import RISK
 from .goals import DoseVolumeLimit
 from .levels import Raised, Run
-from .problem import Bound, Stage, solve_stage
+from .problem import Bound, Stage
+from .risk import solve_within_risk
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +44,9 @@ class Stop:
     dose : str
         The dose that limits held back, "D95" or "GTV D98"; empty where the prescription itself was met.
     prices : dict
-        For every mandatory limit on dose its price in Gy of that dose per unit of the limit (Gy, cc or percent of the
-        structure), 0 where it does not bind, None where it is on a volume and the level could not be solved again.
+        For every mandatory limit on dose its price in Gy of that dose per unit of the limit (Gy, cc, percent of the
+        structure, percentage point of a risk), 0 where it does not bind, None where it is on a volume and the level
+        could not be solved again.
     binding : tuple of str
         Limits by price times limit, the dearest first.
     """
@@ -56,10 +59,15 @@ class Stop:
 
 def what_stopped(run: Run) -> Stop:
     """The level at which limits, not the prescription, ended the escalation, with its prices."""
-    level, says = _stopped(run)
+    return stop_at(run, *_stopped(run))
+
+
+def stop_at(run: Run, level: Raised | None, says: str) -> Stop:
+    """The prices of the limits at a level that they stopped; None where they stopped none."""
     goals = run.goals
     names = ["hot_spot", *(m.id for m in goals.limits if m.mandatory), *(m.id for m in goals.means if m.mandatory)]
     names += ["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else []
+    names += [RISK] if goals.risk is not None else []
     names = list(dict.fromkeys(names))  # a limit may be stated on two grids
     if level is None:
         return Stop(says, "", dict.fromkeys(names, 0.0), ())
@@ -67,6 +75,8 @@ def what_stopped(run: Run) -> Stop:
     binding = [name for name in names if per_gy[name] * size[name] > WORTH_PRICING * level.reached_gy]
     worth = {name: per_gy[name] * size[name] for name in binding}
     prices: dict[str, float | None] = {name: per_gy[name] if name in binding else 0.0 for name in names}
+    if RISK in binding and goals.risk is not None:
+        prices[RISK] = per_gy[RISK] * goals.risk.gy_per_pct
     for limit in goals.limits:
         if limit.id in binding and limit.unit_cc > 0:
             try:
@@ -84,6 +94,8 @@ def shadow_prices(run: Run, level: Raised) -> dict[str, float]:
     _, owner = voxel_caps(goals, level.sorted_by.dose_gy, level.kept)
     names = [*(limit.id for limit in goals.limits), "hot_spot"]
     found = dict.fromkeys([*names, *(mean.id for mean in goals.means), "ptv_mean"], 0.0)
+    if goals.risk is not None:
+        found[RISK] = 0.0
     for name, (positions, multipliers) in level.result.prices.items():
         price = level.unit_gy * np.maximum(multipliers, 0.0)
         if name == CAPS:
@@ -91,6 +103,8 @@ def shadow_prices(run: Run, level: Raised) -> dict[str, float]:
                 found[names[index]] += total
         elif name in (HOT_SPOT, PTV_MEAN):
             found["hot_spot" if name == HOT_SPOT else "ptv_mean"] += float(price.sum())
+        elif name.startswith(RISK):  # one of its tangents
+            found[RISK] += float(price.sum())
         elif name in found:
             found[name] += float(price.sum())
     return found
@@ -100,7 +114,8 @@ def price_per_cc(run: Run, level: Raised, limit: DoseVolumeLimit) -> float:
     """Gain of the level per cc when more of the region is released, the other released voxels staying as they are."""
     more_cc = max(MORE_VOLUME * limit.spare_cc, MORE_VOXELS * run.goals.voxel_cc)
     eased = dataclasses.replace(limit, spare_cc=limit.spare_cc + more_cc)
-    result = solve_stage(run.master, with_limit(run, level, eased), level.result.dose_gy, level.result.scalars)
+    tangents = run.tangents if run.goals.risk is not None else None
+    _, result = solve_within_risk(run.master, tangents, with_limit(run, level, eased), level.result)
     # More freedom cannot cost dose: less than nothing is the solver's rounding.
     return max(result.scalars[level.scalar] - level.reached_gy, 0.0) / more_cc
 
@@ -120,6 +135,7 @@ def _sizes(run: Run, level: Raised) -> dict[str, float]:
     d95_gy = level.result.scalars.get("D95", level.kept.d95_gy)
     hottest = min(goals.hot_spot_max_gy, goals.hot_spot_ratio * d95_gy)
     sizes = {limit.id: limit.limit_gy for limit in goals.limits} | {mean.id: mean.limit_gy for mean in goals.means}
+    sizes |= {RISK: goals.risk.limit_gy} if goals.risk is not None else {}
     return sizes | {"hot_spot": hottest, "ptv_mean": goals.ptv_mean_max_gy}
 
 

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
 NO_VOXELS = np.zeros(0, np.int64)
+PTV_MEAN_DOSE = "PTV mean"
+RAISED_DOSES = (PTV_MEAN_DOSE, "D95", "GTV D98")
+"""Scalars that are doses which a stage raises; all others are relative excesses."""
 RESERVE_GY = 0.02
 """Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
 VIOLATION_GY = 0.01

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from dosecalc.errors import InfeasibleError
 
 from .bounds import PTV_MEAN
-from .levels import Run, solve_level
+from .levels import Run, solved_level
 from .problem import RESERVE_GY, MeanBound, Stage, StageResult
 
 Array = npt.NDArray[Any]
@@ -93,9 +93,11 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
         )
         try:
             again = dataclasses.replace(stage, means=found.means)
-            result, solved = solve_level(run, again, result), again
+            solved, result = solved_level(run, again, result)
         except InfeasibleError:
             break
+        # Tangents of a limit on a risk that this took hold for what follows.
+        stage = dataclasses.replace(stage, means=(*stage.means, *solved.means[len(again.means) :]))
         found = look(run, stage, result)
     if found.worst_gy > 0:
         run.progress(f"on the reference dose a limit stays exceeded by {found.worst_gy:.3f} Gy")
@@ -115,7 +117,8 @@ def look(run: Run, stage: Stage, result: StageResult) -> Look:
     voxels = np.unique(np.concatenate([*near, *(regions[mean.name].positions for mean in full)]))
     # Bounds of both senses read a dose that was not looked at as kept.
     exact = np.full(result.dose_gy.size, np.nan)
-    exact[voxels] = run.master.reference.restricted_to(voxels).dose(result.fluence)
+    if voxels.size:
+        exact[voxels] = run.master.reference.restricted_to(voxels).dose(result.fluence)
     worst, beyond = -np.inf, {}
     for bound in hard:
         excess = np.nan_to_num(bound.excess_gy(exact, result.scalars), nan=-np.inf)

@@ -12,6 +12,8 @@ inside the GTV) keeps these convex conditions too, on any part of the voxels:
 4. *Proven dose caps M_i.* Not all of a set of voxels of more than V can exceed L. So if i does, one of any such set
    does not, and d_i <= L max over the set and over beamlets j of a_ij / a_kj. In the PTV the hot spot is such a cap.
 
+5. *Tangents* of a limit on a complication probability, which every plan that keeps the limit keeps (`risk`).
+
 After an earlier treatment each voxel has an L of its own, what it may still receive; the conditions hold as they stand
 with the largest step L' - L. Mean doses then keep the limit itself, which every plan that keeps the sum keeps.
 
@@ -209,6 +211,8 @@ def _solved(run: Run, raised: Raised, cuts: list[Cut], high: float) -> tuple[flo
     means = [(mean_row(run, mean.region), mean.limit_gy) for mean in goals.means if mean.mandatory]
     if np.isfinite(goals.ptv_mean_max_gy):
         means.append((mean_row(run, goals.ptv), goals.ptv_mean_max_gy))
+    if goals.risk is not None and run.tangents is not None:
+        means += [(cut.row, cut.level_gy) for cut in run.tangents.bounds()]
     mean_rows = [row @ x <= limit for row, limit in means]
     rows = [constraint for pair in stated for constraint in pair]
     problem = cp.Problem(cp.Minimize(-s / raised.unit_gy), [*rows, *mean_rows, s <= high])

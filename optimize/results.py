@@ -10,6 +10,7 @@ from typing import Any
 from protocols.tissues import AlphaBeta
 
 from .eligibility_results import Eligibility
+from .escalation_results import EscalationEnd
 from .outcome_results import Outcome
 
 SCHEMA_VERSION = 1
@@ -155,32 +156,6 @@ class Certificate:
     gap_bound: float | None = None
     kkt: float | None = None
     max_violation_gy: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EscalationEnd:
-    """What ended the escalation; the prices are those of the optimiser's problem, not of the delivered plan.
-
-    Attributes
-    ----------
-    says : str
-        In words.
-    dose : str
-        The dose that limits held back ("D95", "GTV D98"), in which prices are stated; empty where none did.
-    binding_limits : tuple of str
-        Ids of the goals whose limits held it, by price times limit, the dearest first.
-    binds_next : str or None
-        Id of the mandatory limit with the smallest slack, relative to itself, among the rest.
-    d95_bound_gy : float or None
-        D95 that no plan of these beams exceeds within the mandatory limits, whichever voxels it releases; what was
-        asked for where no lower bound is found, None where none was computed.
-    """
-
-    says: str
-    dose: str
-    binding_limits: tuple[str, ...]
-    binds_next: str | None
-    d95_bound_gy: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def with_prior(
         prior.recovery,
         tuple(rows),
         _assumptions(prior, tissues),
-        _warnings(prior, dose, judged.fractions, sums),
+        (*_warnings(prior, dose, judged.fractions, sums), *_not_summed(protocol)),
     )
     return dataclasses.replace(judged, with_prior=summed)
 
@@ -216,6 +216,13 @@ def _assumptions(prior: PriorTreatment, tissues: dict[str, AlphaBeta]) -> tuple[
         *(f"alpha/beta {ratio:g} Gy: {', '.join(found)} ({said})" for (ratio, said), found in sorted(ratios.items())),
         "goals of targets are judged on the present dose alone",
     )
+
+
+def _not_summed(protocol: Protocol) -> tuple[str, ...]:
+    """That a complication probability knows nothing of the earlier dose."""
+    if protocol.prescription.iso_ntcp is None:
+        return ()
+    return ("the complication probability that chooses the dose (iso_ntcp) counts the present dose alone.",)
 
 
 def _warnings(prior: PriorTreatment, dose: Volume, fractions: int, sums: dict[str, _Sum | None]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from protocols.schema import Protocol
 
 from .conflicts import Conflict
 from .eligibility_results import Eligibility
-from .limiting import limiting, price_text
+from .limiting import limiting, mode_text, price_text
 from .outcome_results import ControlRange, ModelValue, Outcome
 from .provenance import Provenance
 from .results import GoalResult, PlanEvaluation, SideBySide, SumWithPrior
@@ -74,6 +74,8 @@ def print_conflicts(console: Console, conflicts: tuple[object, ...]) -> None:
 def _print_limiting(console: Console, evaluation: PlanEvaluation, says: str) -> None:
     """What limits the dose, the dearest limit first, and what binds next."""
     console.print(f"\n[bold]What limits the dose[/bold]: {escape(says)}", highlight=False)
+    if evaluation.escalation is not None and (told := mode_text(evaluation.escalation)):
+        console.print(f"  {told}", highlight=False, markup=False, soft_wrap=True)
     for state, goal in limiting(evaluation):
         slack = "" if goal.slack is None else f", slack {goal.slack:+.1f} {goal.unit}"
         price = price_text(goal, evaluation)
@@ -190,7 +192,7 @@ def print_protocol(console: Console, protocol: Protocol) -> None:
     console.print(escape(protocol.description), highlight=False)
     for name, dose in (("floor", rx.floor), ("target", rx.target), ("cap", rx.cap)):
         console.print(
-            f"{rx.structure} {rx.basis} {name} {dose.dose_gy:g} Gy [{dose.status}] {escape(dose.source)}",
+            f"{rx.structure} {rx.basis_words} {name} {dose.dose_gy:g} Gy [{dose.status}] {escape(dose.source)}",
             highlight=False, markup=False,
         )  # fmt: skip
     table = Table(title="Limits (course-total Gy)", title_justify="left")

@@ -78,9 +78,9 @@ def _points_apart(low: _Point | None, high: _Point | None) -> bool:
 def _prescribed(protocol: Protocol) -> Iterator[tuple[str, _Point]]:
     """The floor in words, and what the least share of the prescribed structure must receive."""
     rx = protocol.prescription
-    if rx.basis in _BASES:
-        says = f"prescription.floor.dose_gy: {rx.structure} {rx.basis}% >= {rx.floor.dose_gy:g} Gy"
-        yield says, _Point(rx.structure, rx.floor.dose_gy, (_BASES[rx.basis], "%"))
+    if rx.basis_words in _BASES:
+        says = f"prescription.floor.dose_gy: {rx.structure} {rx.basis_words}% >= {rx.floor.dose_gy:g} Gy"
+        yield says, _Point(rx.structure, rx.floor.dose_gy, (_BASES[rx.basis_words], "%"))
 
 
 def _least(goal: Goal) -> _Point | None:

@@ -1,7 +1,8 @@
 """Published outcome models as data: parameters, each with population, endpoint, source and status.
 
 The numbers stand in ``models/outcome.toml``; what they mean is said here; what they give for a dose distribution is
-computed by `optimize.outcome`. None of them was made for a single patient, and none takes part in an optimisation.
+computed by `optimize.outcome`. None of them was made for a single patient, and none takes part in an optimisation
+unless a prescription names it (`protocols.escalation`).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
+from .escalation import Escalation, IsoNtcp, LadderRung, check_rungs
 from .fields import (
     Basis,
     Level,
@@ -22,6 +23,8 @@ from .fields import (
 )
 from .goals import Goal, SourcedDose
 from .metrics import DoseAtVolume, Metric
+
+MOST_RUNGS = 100
 
 
 class HotSpot(Strict):
@@ -105,13 +108,20 @@ class LesionPrescription(Strict):
 class Prescription(Strict):
     """What the target shall receive: basis, floor, target and cap of the escalation, and its bounds.
 
-    Doses are on the `basis` named; a periphery isodose also states `isodose_pct`, percent of the maximum.
-    Below `floor` the answer is that this fractionation is infeasible. Nothing escalates above `cap`.
+    Doses are on the `basis` named; a periphery isodose also states `isodose_pct`, percent of the maximum, which is that
+    of `hot_spot`. Below `floor` the answer is that this fractionation is infeasible. Nothing escalates above `cap`.
+
+    Attributes
+    ----------
+    escalation : "continuous", "ladder" or "iso_ntcp"
+        How the dose is chosen: as high as the limits let it; the highest of `rungs` at which they hold; or as high as
+        they and the risk that `iso_ntcp` states let it.
     """
 
     structure: Name
     basis: Basis
     isodose_pct: Annotated[float | None, Field(strict=True, gt=0, le=100, validate_default=True)] = None
+    escalation: Escalation = "continuous"
     floor: SourcedDose
     target: SourcedDose
     cap: SourcedDose
@@ -120,6 +130,8 @@ class Prescription(Strict):
     ptv_mean_max: Goal | None = None
     outside_ptv: OutsidePtv
     lesions: tuple[LesionPrescription, ...] = ()
+    rungs: Annotated[tuple[LadderRung, ...], Field(validate_default=True, max_length=MOST_RUNGS)] = ()
+    iso_ntcp: Annotated[IsoNtcp | None, Field(validate_default=True)] = None
 
     @field_validator("isodose_pct")
     @classmethod
@@ -150,7 +162,32 @@ class Prescription(Strict):
         floor = info.data.get("floor")
         if hot_spot.max_gy is not None and floor is not None and hot_spot.max_gy < floor.dose_gy:
             raise fault(f"max_gy {hot_spot.max_gy:g} Gy lies below the floor {floor.dose_gy:g} Gy.")
+        isodose_pct = info.data.get("isodose_pct")
+        if isodose_pct is not None and abs(isodose_pct - 100.0 * hot_spot.isodose) > 1e-6:
+            raise fault(f"isodose {hot_spot.isodose:g} is not the {isodose_pct:g} % isodose that is prescribed to.")
         return hot_spot
+
+    @field_validator("rungs")
+    @classmethod
+    def _a_ladder(cls, rungs: tuple[LadderRung, ...], info: ValidationInfo) -> tuple[LadderRung, ...]:
+        if "escalation" in info.data and (info.data["escalation"] == "ladder") != bool(rungs):
+            raise fault('rungs go with escalation = "ladder", which needs at least one.')
+        cap, hot_spot = info.data.get("cap"), info.data.get("hot_spot")
+        mean = info.data.get("ptv_mean_max")
+        check_rungs(
+            rungs,
+            cap.dose_gy if cap else None,
+            hot_spot.isodose if hot_spot else None,
+            mean.limit if mean else None,
+        )
+        return rungs
+
+    @field_validator("iso_ntcp")
+    @classmethod
+    def _goes_with_its_mode(cls, iso_ntcp: IsoNtcp | None, info: ValidationInfo) -> IsoNtcp | None:
+        if "escalation" in info.data and (info.data["escalation"] == "iso_ntcp") != (iso_ntcp is not None):
+            raise fault('this table goes with escalation = "iso_ntcp", which needs it.')
+        return iso_ntcp
 
     @field_validator("lesions")
     @classmethod
@@ -173,6 +210,16 @@ class Prescription(Strict):
         """The prescription of its own that a lesion has, if any, by its name or that of its part of `structure`."""
         lesion = name.removeprefix(f"{self.structure}_")
         return next((entry for entry in self.lesions if entry.lesion == lesion), None)
+
+    @property
+    def basis_words(self) -> str:
+        """What the dose is measured as: an isodose at the periphery is judged as the D95 it stands for."""
+        return "D95" if self.basis == "periphery_isodose" else self.basis
+
+    @property
+    def risk_structures(self) -> tuple[str, ...]:
+        """The organ whose complication probability is limited, if any."""
+        return (self.iso_ntcp.curve.structure,) if self.iso_ntcp is not None else ()
 
     @property
     def target_goals(self) -> tuple[Goal, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .fraction_numbers import TARGETS
 from .goals import Goal, SourcedDose
 from .metrics import CriticalVolume
+from .prescription import Prescription
 from .schema import Protocol
 from .tissues import alpha_beta_of
 
@@ -44,22 +45,26 @@ def resolved(protocol: Protocol) -> tuple[ResolvedRow, ...]:
 
 def _prescription(protocol: Protocol) -> tuple[ResolvedRow, ...]:
     rx, origin = protocol.prescription, protocol.origin_of("prescription")
-    basis = f"{rx.structure} {rx.basis}"
+    basis = f"{rx.structure} {rx.basis_words}"
+    how = {"basis": f"{rx.basis}{_isodose(rx.isodose_pct)}", "escalation": rx.escalation}
+    stated = [ResolvedRow(f"prescription.{k}", v, "", "", "", origin, "this prescription") for k, v in how.items()]
     doses = [_dose(f"prescription.{key}", basis, getattr(rx, key), origin) for key in ("floor", "target", "cap")]
     for index, lesion in enumerate(rx.lesions):
-        doses += [
-            _dose(f"prescription.lesions[{index}].{key}", f"{lesion.lesion} {rx.basis}", getattr(lesion, key), origin)
-            for key in ("floor", "target")
-        ]
+        where, what = f"prescription.lesions[{index}]", f"{lesion.lesion} {rx.basis_words}"
+        doses += [_dose(f"{where}.{key}", what, getattr(lesion, key), origin) for key in ("floor", "target")]
+    for index, rung in enumerate(rx.rungs):
+        doses.append(_dose(f"prescription.rungs[{index}]", f"{rung.basis}{_isodose(rung.isodose_pct)}", rung, origin))
     goals = [_goal("prescription.gtv_d98", rx.gtv_d98, origin)]
     if rx.ptv_mean_max is not None:
         goals.append(_goal("prescription.ptv_mean_max", rx.ptv_mean_max, origin))
     hot, out = rx.hot_spot, rx.outside_ptv
     most = f" and <= {hot.max_gy:g} Gy" if hot.max_gy is not None else ""
-    hot_text = f"{hot.structure} {hot.metric} <= {rx.basis} / {hot.isodose:g}{most}"
+    hot_text = f"{hot.structure} {hot.metric} <= D95 / {hot.isodose:g}{most}"
     out_text = f"outside the PTV <= {out.max_pct_of_d95:g} % of the D95"
     return (
+        *stated,
         *doses,
+        *_risk(rx, origin),
         *goals,
         ResolvedRow(
             "prescription.hot_spot", hot_text, hot.level, hot.level_by, _status(hot.status, hot.weak), origin,
@@ -67,6 +72,27 @@ def _prescription(protocol: Protocol) -> tuple[ResolvedRow, ...]:
         ),
         ResolvedRow("prescription.outside_ptv", out_text, out.level, out.level_by, "", origin, out.source, out.note),
     )  # fmt: skip
+
+
+def _isodose(percent: float | None) -> str:
+    return "" if percent is None else f" ({percent:g} % of the maximum)"
+
+
+def _risk(rx: Prescription, origin: str) -> list[ResolvedRow]:
+    """The risk that chooses the dose, and the model that tells it."""
+    if (asked := rx.iso_ntcp) is None:
+        return []
+    curve, where = asked.curve, "prescription.iso_ntcp"
+    value = f"{curve.structure} NTCP ({curve.id}) <= {asked.max_pct:g} %"
+    model = (
+        f"n {curve.n:g}, m {curve.m:g}, TD50 {curve.td50_gy:g} Gy in fractions of {curve.td50_fraction_gy:g} Gy, "
+        f"alpha/beta {curve.alpha_beta_gy:g} Gy"
+    )
+    shipped = "protocols/models/outcome.toml"
+    return [
+        ResolvedRow(f"{where}.max_pct", value, "mandatory", "source", asked.status, origin, asked.source, asked.note),
+        ResolvedRow(f"{where}.model", model, "", "", curve.status, shipped, curve.source, curve.caveat),
+    ]
 
 
 def _dose(key: str, basis: str, dose: SourcedDose, origin: str) -> ResolvedRow:

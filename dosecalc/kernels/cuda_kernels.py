@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import ResourceError
 from .cuda_device import Derived, Device, Size, blocks_of, memory_of_the_gpu, profile_bytes, stride_of
+from .numpy_pairs import rows_then_kept
 
 Array = Any
 Axis = tuple[Array, Array, Array]
@@ -223,6 +224,22 @@ class CudaKernels:
         arguments = *given, len(first) - 1, stride_of(values), len(values), data, indices
         blocks = blocks_of(len(values), ROWS_PER_BLOCK)
         self._launch("fill_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+
+    def fill_near(
+        self,
+        rows: tuple[Array, ...],
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        start: Array,
+        data: Array,
+        indices: Array,
+    ) -> None:
+        least = self.to_device(np.full(values.shape[1], -np.inf))
+        given = rows, values, position, centre, first, cutoff_mm, start, data, indices
+        rows_then_kept(self.spline_rows, self.fill_kept, least, *given)
 
     def largest_near(
         self,

@@ -3,10 +3,13 @@
 from numba import get_num_threads as threads
 
 from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
+from .numba_direct import direct_dose, direct_rows
 from .numba_gamma import gamma_search
+from .numba_kept import count_kept, fill_kept, largest_near
 from .numba_maps import gather, scatter
-from .numba_pairs import count_kept, direct_dose, direct_rows, fill_kept, largest_near, spline_rows
+from .numba_near import fill_near
 from .numba_rays import component_weights, trace
+from .numba_rows import spline_rows
 
 # Small products of matrices, for which NumPy calls BLAS: compiled loops are no faster.
 from .numpy_maps import collect_field, field_maps
@@ -19,6 +22,7 @@ __all__ = [
     "direct_rows",
     "field_maps",
     "fill_kept",
+    "fill_near",
     "gamma_search",
     "gather",
     "largest_near",

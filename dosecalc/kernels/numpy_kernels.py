@@ -9,6 +9,7 @@ from .numpy_pairs import (
     direct_dose,
     direct_rows,
     fill_kept,
+    fill_near,
     largest_near,
     spline_rows,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "direct_rows",
     "field_maps",
     "fill_kept",
+    "fill_near",
     "gamma_search",
     "gather",
     "largest_near",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,15 @@ def blurred_squares(t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Ar
     (n, C, J) float64
         1/2 [erf((t - low) / (sqrt(2) sigma)) - erf((t - high) / (sqrt(2) sigma))], in 0..1.
     """
-    from_low = t_mm[:, None] - (centre_mm - width_mm / 2)
-    from_high = t_mm[:, None] - (centre_mm + width_mm / 2)
+    # Beamlets that touch share an edge, whose error function is taken once.
+    edges_mm, place = np.unique([centre_mm - width_mm / 2, centre_mm + width_mm / 2], return_inverse=True)
+    low, high = place.reshape(2, -1)
+    from_edge = t_mm[:, None] - edges_mm
     result = np.empty((len(t_mm), sigma_mm.size, len(centre_mm)))
     for c, sigma in enumerate(sigma_mm):
-        if sigma > 0:
-            scale = 1.0 / (np.sqrt(2.0) * sigma)
-            result[:, c] = 0.5 * (erf(from_low * scale) - erf(from_high * scale))
-        else:
-            result[:, c] = 0.5 * (np.sign(from_low) - np.sign(from_high))
+        step = erf(from_edge * (1.0 / (np.sqrt(2.0) * sigma))) if sigma > 0 else np.sign(from_edge)
+        np.subtract(step[:, low], step[:, high], out=result[:, c])
+    result *= 0.5
     return result
 
 
@@ -202,6 +203,57 @@ def fill_kept(
         found = first[0] + np.flatnonzero(kept[n])
         data[start[n] : start[n] + found.size] = values[n, found]
         indices[start[n] : start[n] + found.size] = found
+
+
+def fill_near(
+    rows: tuple[Array, ...],
+    values: Array,
+    position: tuple[Array, Array],
+    centre: tuple[Array, Array],
+    first: Array,
+    cutoff_mm: float,
+    start: Array,
+    data: Array,
+    indices: Array,
+) -> None:
+    """Write the entries of one beam within the cut-off: `spline_rows`, and of them those that `fill_kept` keeps.
+
+    Parameters
+    ----------
+    rows : tuple of ten arrays
+        What `spline_rows` is given, but for its result.
+    values : (n, B)
+        Room for the rows of some voxels, if rows are made first.
+    position, centre, first, cutoff_mm, start, data, indices
+        As those of `fill_kept`, of one beam.
+    """
+    least = np.full(values.shape[1], -np.inf)
+    rows_then_kept(
+        spline_rows, fill_kept, least, rows, values, position, centre, first, cutoff_mm, start, data, indices
+    )
+
+
+def rows_then_kept(
+    make: Callable[..., None],
+    keep: Callable[..., None],
+    least: Array,
+    rows: tuple[Array, ...],
+    values: Array,
+    position: tuple[Array, Array],
+    centre: tuple[Array, Array],
+    first: Array,
+    cutoff_mm: float,
+    start: Array,
+    data: Array,
+    indices: Array,
+) -> None:
+    """`fill_near` by two kernels, `make` and `keep`, a block of voxels after the other."""
+    tables, of_voxels, of_beamlets = rows[:2], rows[2:7], rows[7:]
+    for begin in range(0, len(start), len(values)):
+        part = slice(begin, begin + len(values))
+        made = values[: len(start[part])]
+        make(*tables, *(a[part] for a in of_voxels), *of_beamlets, made[:, first[0] : first[1]])
+        keep(made, tuple(p[part] for p in position), centre, first, cutoff_mm, least, start[part], data, indices)
 
 
 def largest_near(

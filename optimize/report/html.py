@@ -16,6 +16,7 @@ from dosecalc.structures import Voxels
 
 from ..conformity import conformity
 from ..dvh import Dvh, dvh
+from ..limiting import mode_text
 from ..results import PlanEvaluation
 from . import summary, words
 from .dvh_figure import BIN_GY, dvh_picture
@@ -103,6 +104,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "not_assessed": [row for group in groups for row in group.rows if row.verdict == "NOT ASSESSED"],
         "cautions": summary.cautions(plan),
         "standing": summary.standing(judged),
+        "mode": mode_text(judged.escalation) if judged.escalation is not None else "",
         "binding": summary.binding(judged),
         "limiting": summary.limiting_rows(judged),
         "structures": summary.structure_rows(judged),

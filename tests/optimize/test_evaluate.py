@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ DUODENUM = goal("duodenum_max", "Duodenum", "D0.035cc")
 GTV_D98 = goal("gtv_d98", "GTV", "D98%", comparator=">=", limit=56.4, level="optimal")
 
 
-def protocol(*goals: dict[str, Any], ptv_mean: float | None = None, max_gy: float | None = 100.0) -> Protocol:
+def protocol(
+    *goals: dict[str, Any], ptv_mean: float | None = None, max_gy: float | None = 100.0, risk_pct: float | None = None
+) -> Protocol:
     """A five-fraction protocol: floor 50, target and cap 60 Gy."""
     bounds = {"floor": 50.0, "target": 60.0, "cap": 60.0}
     prescription: dict[str, Any] = {
@@ -94,6 +97,9 @@ def protocol(*goals: dict[str, Any], ptv_mean: float | None = None, max_gy: floa
     } | {name: {"dose_gy": value} | SOURCED for name, value in bounds.items()}
     if ptv_mean is not None:
         prescription["ptv_mean_max"] = goal("ptv_mean", "PTV", "Dmean", limit=ptv_mean, level="optimal")
+    if risk_pct is not None:
+        risk = {"model": "liver_lkb_metastases", "max_pct": risk_pct} | SOURCED
+        prescription |= {"escalation": "iso_ntcp", "iso_ntcp": risk}
     lengths = [
         "gtv_to_ctv_mm",
         "ctv_to_ptv_mm",
@@ -169,6 +175,29 @@ def test_a_good_plan_is_ok_and_every_number_is_the_constructed_one() -> None:
     assert found["duodenum_max"].slack == pytest.approx(2.0)
     assert all(row.met and row.assessed for row in evaluation.goals)
     assert [name for name, row in found.items() if row.binding] == ["prescription_target"]
+
+
+@pytest.mark.parametrize("risk_pct", [50.0, 5.0])
+def test_a_stated_risk_is_judged_like_a_limit(risk_pct: float) -> None:
+    """24 Gy in 5 fractions to the whole liver: EQD2 is 24 (4.8 + 2.5) / 4.5, TD50 45.8 (1.5 + 2.5) / 4.5 Gy."""
+    dose = dose_of(LiverGTV=24.0)
+    judged = evaluate(dose, structure_set(), protocol(goal("body", "Body", "Dmax", limit=32.0), risk_pct=risk_pct))
+    row, td50 = rows(judged)["iso_ntcp"], 45.8 * 4.0 / 4.5
+    expected = 50.0 * math.erfc((td50 - 24.0 * 7.3 / 4.5) / (0.12 * td50) / math.sqrt(2.0))
+    assert (row.structure, row.metric, row.limit, row.unit) == ("Liver-GTV", "NTCP", risk_pct, "%")
+    assert row.value == pytest.approx(expected)
+    assert (row.met, row.level, row.source.startswith("a citation; ")) == (risk_pct == 50.0, "mandatory", True)
+    (line,) = (line for line in judged.warnings if line.startswith("the dose was chosen by Liver NTCP"))
+    assert "fitted to fractions of 1.5 Gy" in line
+    assert "up to 4.8 Gy per fraction" in line
+
+
+def test_a_risk_of_an_organ_that_is_not_there_is_refused_and_of_a_cut_one_not_assessed() -> None:
+    with pytest.raises(InputError, match=r"Liver-GTV.*prescription\.iso_ntcp"):
+        evaluate(dose_of(**GOOD), structure_set(without=("Liver-GTV",)), protocol(risk_pct=5.0))
+    cut = evaluate(dose_of(**GOOD), structure_set(), protocol(risk_pct=5.0), cut_structures=("Liver-GTV",))
+    row = rows(cut)["iso_ntcp"]
+    assert (row.assessed, row.note) == (False, "NOT ASSESSED: the scan cuts the organ: NTCP")
 
 
 def test_prescription_reached_on_every_basis() -> None:
@@ -553,8 +582,18 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
         found |= new
         queue += [name.removeprefix("optimize.") for name in new if name.startswith("optimize.")]
     inside = {name for name in found if name.startswith("optimize")}
-    judges = ("bridging", "judging", "metrics", "prescribed", "regions", "results", "sampling", "steepness")
-    records = ("eligibility_results", "outcome_results")
+    judges = (
+        "bridging",
+        "judging",
+        "metrics",
+        "organ_risk",
+        "prescribed",
+        "regions",
+        "results",
+        "sampling",
+        "steepness",
+    )
+    records = ("eligibility_results", "escalation_results", "outcome_results")
     assert inside == {f"optimize.{n}" for n in (*judges, *records)}
     assert {name.split(".")[0] for name in found - inside} <= {"dosecalc", "protocols", "numpy", "scipy"} | STDLIB
     assert {name for name in found if name.startswith("dosecalc")} <= {

@@ -3,11 +3,12 @@
 import hashlib
 import random
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from protocols import Protocol, ProtocolError, available, json_schema, load
+from protocols import Prescription, Protocol, ProtocolError, available, json_schema, load
 from protocols.files import PLANNING, PRESCRIPTION
 from protocols.metrics import MinDose, StructureVolume
 from protocols.resolved import resolved
@@ -67,6 +68,7 @@ def test_the_regimens_of_the_reviews_are_ready_to_plan() -> None:
         "crlm_40_1fx": (1, 35, 40, 40),
         "crlm_45_3fx": (3, 45, 45, 45),
         "crlm_50_5fx": (5, 50, 50, 50),
+        "crlm_50_60_5fx_ladder": (5, 50, 60, 60),
         "crlm_60_3fx": (3, 60, 60, 60),
         "crlm_60_5fx": (5, 60, 60, 60),
         "crlm_60_5fx_60pct": (5, 50, 60, 60),
@@ -383,7 +385,7 @@ def test_a_limit_far_from_every_published_one_is_a_warning(tmp_path: Path, limit
 
 def test_the_page_for_physicists_holds_a_protocol_that_works(tmp_path: Path) -> None:
     page = (DOCS / "writing_a_protocol.md").read_text(encoding="utf-8")
-    first, own, ratio = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    first, own, ladder, risk, ratio = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     protocol = load(written(tmp_path, first + own + ratio))
     assert [(a.structures, a.alpha_beta_gy) for a in protocol.stated_alpha_beta] == [(("Liver",), 3.0)]
     assert (protocol.name, protocol.fractions, protocol.planning.beams) == ("my_clinic", 5, "liver_central")
@@ -391,6 +393,9 @@ def test_the_page_for_physicists_holds_a_protocol_that_works(tmp_path: Path) -> 
     assert goal_of(protocol, "C057")[1:3] == ("optimal", "editorial")
     assert goal_of(protocol, "pancreas_mean")[:2] == (25, "optimal")
     assert not {goal.structure for goal in protocol.goals} & {"Lungs", "Kidney_Hilum"}
+    for table, shown in (("prescription.rungs", ladder), ("prescription.iso_ntcp", risk)):
+        assert f"[{table}]" in shown
+        assert set(tomllib.loads(shown)["prescription"]) <= set(Prescription.model_fields)
     for promised in ("12 Gy in\n  5 fractions", "19.2 Gy", "--accept-limit C068", "outside_population"):
         assert promised in page
 

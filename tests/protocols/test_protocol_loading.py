@@ -166,8 +166,66 @@ def test_a_protocol_has_goals(tmp_path: Path) -> None:
 
 
 def test_an_isodose_prescription_names_its_isodose(tmp_path: Path) -> None:
+    path = edited(tmp_path, ('basis = "D95"', 'basis = "periphery_isodose"\nisodose_pct = 60'))
+    assert load(path).prescription.isodose_pct == 60
+    # The maximum would be held to another isodose than the one that is prescribed to.
     path = edited(tmp_path, ('basis = "D95"', 'basis = "periphery_isodose"\nisodose_pct = 80'))
-    assert load(path).prescription.isodose_pct == 80
+    assert "prescription.hot_spot: isodose 0.6 is not the 80 % isodose" in fault_of(path)
+
+
+RUNG = """
+[[prescription.rungs]]
+dose_gy = {dose}
+basis = "{basis}"
+status = "VERIFIED"
+source = "a test"
+"""
+MODE = ('basis = "D95"', 'basis = "D95"\nescalation = "{mode}"')
+
+
+def with_mode(tmp_path: Path, mode: str, tables: str) -> Path:
+    """The shipped protocol with an escalation mode and its tables."""
+    path = edited(tmp_path, (MODE[0], MODE[1].format(mode=mode)))
+    path.write_text(path.read_text(encoding="utf-8") + tables, encoding="utf-8")
+    return path
+
+
+def rungs(*given: tuple[float, str]) -> str:
+    return "".join(RUNG.format(dose=dose, basis=basis) for dose, basis in given)
+
+
+@pytest.mark.parametrize(
+    ("tables", "key", "words"),
+    [
+        (rungs((50, "D95"), (60, "mean_PTV")), "prescription.rungs", "different treatments"),
+        (rungs((60, "D95"), (50, "D95")), "prescription.rungs", "go upwards"),
+        (rungs((50, "D95"), (75, "D95")), "prescription.rungs", "above the cap of 60 Gy"),
+        (rungs((50, "mean_PTV")), "prescription.rungs", "need ptv_mean_max"),
+        (rungs((50, "periphery_isodose")), "prescription.rungs[0].isodose_pct", "goes with the basis"),
+        (rungs((50, "periphery_isodose")) + "isodose_pct = 80", "prescription.rungs", "hot_spot.isodose is 0.6"),
+        (rungs((50, "D95")).replace("VERIFIED", "REMEMBERED"), "prescription.rungs[0].status", "accept it by name"),
+        ("", "prescription.rungs", "needs at least one"),
+    ],
+)
+def test_rungs_that_are_no_ladder_are_refused(tmp_path: Path, tables: str, key: str, words: str) -> None:
+    said = fault_of(with_mode(tmp_path, "ladder", tables))
+    assert said.startswith(f"{key}:")
+    assert words in said
+
+
+def test_an_escalation_mode_and_its_tables_go_together(tmp_path: Path) -> None:
+    risk = '[prescription.iso_ntcp]\nmodel = "{}"\nmax_pct = 5.0\nstatus = "VERIFIED"\nsource = "a test"\n'
+    ladder = rungs((50, "D95")) + rungs((60, "periphery_isodose")) + "isodose_pct = 60"
+    assert len(load(with_mode(tmp_path, "ladder", ladder)).prescription.rungs) == 2
+    known = risk.format("liver_lkb_metastases")
+    loaded = load(with_mode(tmp_path, "iso_ntcp", known)).prescription.iso_ntcp
+    assert loaded is not None
+    assert (loaded.curve.n, loaded.curve.td50_gy) == (0.97, 45.8)
+    assert "liver_lkb_primary" in fault_of(with_mode(tmp_path, "iso_ntcp", risk.format("liver")))
+    assert "needs it" in fault_of(with_mode(tmp_path, "iso_ntcp", ""))
+    assert "goes with" in fault_of(with_mode(tmp_path, "continuous", known))
+    assert "go with" in fault_of(with_mode(tmp_path, "continuous", ladder))
+    assert "Did you mean 'ladder'?" in fault_of(with_mode(tmp_path, "lader", ""))
 
 
 def test_a_critical_volume_may_repeat_what_it_says(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Eight numbers side by side, for compiled loops that are too short for the compiler to put into vector lanes.
+
+Beams have some twenty beamlets in a row; of such loops numba's compiler makes scalar code. Here the lanes are stated: a
+value of the type `Lanes` is one vector register of eight float32 (or two registers, as the processor has it). Nothing
+is tested for its bounds: what is loaded and stored must lie inside the array, whose entries lie side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+LANES = 8
+"""Numbers in one value."""
+_CONTRACT = ("contract",)
+
+
+class Lanes(types.Type):
+    """Numba's type of eight numbers."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        super().__init__(name=f"Lanes({real})")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.VectorType(_real(kind.real), LANES))
+
+
+def _real(kind: Any) -> Any:
+    return ir.FloatType() if kind == types.float32 else ir.DoubleType()
+
+
+def _place(context: Any, builder: Any, kind: Any, given: Any, vector: Any) -> Any:
+    """Pointer to eight entries of an array; given are the array and the index of the first."""
+    data = context.make_array(kind)(context, builder, given[0]).data
+    return builder.bitcast(builder.gep(data, [given[1]]), vector.as_pointer())
+
+
+def _repeated(builder: Any, value: Any) -> Any:
+    """A number in every lane."""
+    nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+@intrinsic
+def load(typing: Any, array: Any, index: Any) -> Any:
+    """array[index : index + 8]."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = signature.args[0]
+        place = _place(context, builder, kind, given, context.get_value_type(signature.return_type))
+        return builder.load(place, align=kind.dtype.bitwidth // 8)
+
+    return Lanes(array.dtype)(array, types.uintp), build
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index : index + 8] = value, rounded to the array's type if that is the narrower one."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind, numbers = signature.args[0], given[2]
+        vector = ir.VectorType(_real(kind.dtype), LANES)
+        if signature.args[2].real.bitwidth > kind.dtype.bitwidth:
+            numbers = builder.fptrunc(numbers, vector)
+        builder.store(numbers, _place(context, builder, kind, given, vector), align=kind.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp, value), build
+
+
+@intrinsic
+def store_some(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+    """The first `count` of the eight numbers, or all: array[index : index + count] = value; beyond nothing is touched.
+
+    They are rounded to the array's type if that is the narrower one.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind, numbers = signature.args[0], given[2]
+        vector = ir.VectorType(_real(kind.dtype), LANES)
+        if signature.args[2].real.bitwidth > kind.dtype.bitwidth:
+            numbers = builder.fptrunc(numbers, vector)
+        return _masked_store(context, builder, kind, given, numbers)
+
+    return types.void(array, types.uintp, value, types.uint32), build
+
+
+@intrinsic
+def store_range(typing: Any, array: Any, index: Any, first: Any, count: Any) -> Any:
+    """The same of an integer array, with first, first + 1, ..."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = signature.args[0]
+        vector = ir.VectorType(context.get_value_type(kind.dtype), LANES)
+        numbers = builder.add(_repeated(builder, given[2]), ir.Constant(vector, list(range(LANES))))
+        return _masked_store(context, builder, kind, given, numbers)
+
+    return types.void(array, types.uintp, array.dtype, types.uint32), build
+
+
+def _masked_store(context: Any, builder: Any, kind: Any, given: Any, numbers: Any) -> Any:
+    """LLVM's store of some lanes: of those whose number is below the count."""
+    integer, vector = ir.IntType(32), numbers.type
+    place = _place(context, builder, kind, given, vector)
+    lane = ir.Constant(ir.VectorType(integer, LANES), list(range(LANES)))
+    mask = builder.icmp_unsigned("<", lane, _repeated(builder, given[-1]))
+    taken = [vector, place.type, integer, mask.type]
+    name = f"llvm.masked.store.v{LANES}{vector.element.intrinsic_name}.p0"
+    function = builder.module.declare_intrinsic(name, (), ir.FunctionType(ir.VoidType(), taken))
+    builder.call(function, [numbers, place, integer(kind.dtype.bitwidth // 8), mask])
+    return context.get_dummy_value()
+
+
+@intrinsic
+def scaled(typing: Any, factor: Any, value: Any) -> Any:
+    """factor * value, a number times eight."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.fmul(_repeated(builder, given[0]), given[1])
+
+    return value(value.real, value), build
+
+
+@intrinsic
+def add_scaled(typing: Any, total: Any, factor: Any, value: Any) -> Any:
+    """total + factor * value, rounded once where the processor can."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        product = builder.fmul(_repeated(builder, given[1]), given[2], flags=_CONTRACT)
+        return builder.fadd(given[0], product, flags=_CONTRACT)
+
+    return total(total, total.real, total), build
+
+
+@intrinsic
+def plus(typing: Any, one: Any, other: Any) -> Any:
+    """one + other, lane by lane."""
+    return one(one, one), lambda context, builder, signature, given: builder.fadd(*given)
+
+
+@intrinsic
+def times(typing: Any, one: Any, other: Any) -> Any:
+    """one * other, lane by lane."""
+    return one(one, one), lambda context, builder, signature, given: builder.fmul(*given)
