@@ -75,8 +75,8 @@ def _cost(costs_gy: float | None) -> str:
     if costs_gy is None:
         return "What they cost was not computed."
     return (
-        f"They cost {costs_gy:.1f} Gy of D95: what the last level that raised it gains when it is solved once more without "
-        "them, the same voxels released."
+        f"They cost {costs_gy:.1f} Gy of D95: what the last level that raised it gains when it is solved once more "
+        "without them, the same voxels released."
     )
 
 
