@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from .densities import Densities
     from .eligibility import PatientFacts
     from .findings import with_findings
-    from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region, goals_from_regions, resolve_goals
+    from .goals import (
+        ConvexLimit,
+        DoseVolumeLimit,
+        MeanLimit,
+        PlanGoals,
+        Region,
+        RelativeLimit,
+        goals_from_regions,
+        resolve_goals,
+    )
     from .job import Job, run_job
     from .matrix import MatrixInfluence, as_operator
     from .operator import Operator
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Anatomy",
     "Certificate",
+    "ConvexLimit",
     "Densities",
     "DoseVolumeLimit",
     "GoalResult",
@@ -46,6 +56,7 @@ __all__ = [
     "PriorTreatment",
     "Provenance",
     "Region",
+    "RelativeLimit",
     "Target",
     "as_operator",
     "evaluate",
@@ -70,7 +81,16 @@ _NAMES_OF = {
     "eligibility": ("PatientFacts",),
     "findings": ("with_findings",),
     "densities": ("Densities",),
-    "goals": ("DoseVolumeLimit", "MeanLimit", "PlanGoals", "Region", "goals_from_regions", "resolve_goals"),
+    "goals": (
+        "ConvexLimit",
+        "DoseVolumeLimit",
+        "MeanLimit",
+        "PlanGoals",
+        "Region",
+        "RelativeLimit",
+        "goals_from_regions",
+        "resolve_goals",
+    ),
     "job": ("Job", "run_job"),
     "matrix": ("MatrixInfluence", "as_operator"),
     "operator": ("Operator",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
 from .conflicts import explained, where_of
+from .delivery import delivery_of
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
@@ -35,15 +36,16 @@ from .evaluate import evaluate
 from .findings import with_findings
 from .fine_limits import with_fine_limits
 from .fluence_file import EarlierPlan
-from .goals import PlanGoals, resolve_goals
+from .goals import PlanGoals, RegionFinder, resolve_goals
 from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .interruption import INTERRUPTED
 from .limiting import priced
 from .operator import Operator
+from .own_terms import OwnTerm, by_name
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, overrides
-from .remaining import less_earlier, told_of_earlier
-from .results import Certificate, GoalResult, PlanEvaluation
+from .remaining import less_earlier, present_only, told_of_earlier
+from .results import Certificate, Delivery, GoalResult, PlanEvaluation
 from .retreatment import refuse_spent, with_prior
 from .rounds import OnRound
 from .run_record import plan_record
@@ -112,6 +114,7 @@ def plan(
     input_sha256: dict[str, str] | None = None,
     reading_overrides: tuple[str, ...] = (),
     prior: PriorTreatment | None = None,
+    extra_terms: Sequence[OwnTerm] = (),
     warm_start: EarlierPlan | None = None,
     progress: Progress = lambda text: None,
     on_round: OnRound = lambda done: None,
@@ -156,6 +159,8 @@ def plan(
         What the user asked the readers to accept, in words, for the run record.
     prior : PriorTreatment, optional
         An earlier treatment: limits of organs are held, and judged, on the sum with it too.
+    extra_terms : sequence of callable
+        CVXPY terms of the user's own (`optimize.own_terms.OwnTerm`), here with structures by name; recorded.
     warm_start : EarlierPlan, optional
         From `read_earlier_plan`: a plan of the same beams and beamlets to start from.
     progress : callable, optional
@@ -196,6 +201,7 @@ def plan(
         _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
         voxels, skipped = _dose_voxels(anatomy, protocol, grid), frozenset((*anatomy.report_only, *accept_missing))
         goals = _goals(anatomy, protocol, grid, voxels, skipped)
+        anatomy = dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *goals.judged_only))
     with watch.step("dose operator"):
         beamlets = _aim(anatomy, protocol, beams, grid, position)
         start = None if warm_start is None else warm_start.start_for(beamlets)
@@ -210,13 +216,16 @@ def plan(
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
         goals = less_earlier(goals, protocol, anatomy.structures, prior)
-        result = escalate(operator, goals, progress=progress, on_round=on_round, warm_start=start)
+        anatomy = dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *present_only(goals, prior)))
+        own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
+        result = escalate(operator, goals, extra_terms=own, progress=progress, on_round=on_round, warm_start=start)
         on_fluence(result.fluence, beamlets, result.interrupted)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
     with watch.step("evaluation"):
         evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
+        evaluation = dataclasses.replace(evaluation, delivery=_delivery(result, beamlets, protocol))
     with watch.step("second opinion"):
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
@@ -225,7 +234,7 @@ def plan(
         evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
     evaluation = against_the_protocol(evaluation, protocol)
     grid_mm = influence.grid.spacing_mm[0]
-    stated = (*densities.departures, *map(str, made.applied))
+    stated = (*densities.departures, *map(str, made.applied), *(f"extra term {term.__name__}" for term in own))
     accepted = (*reading_overrides, *stated, *overrides(protocol, accept_missing, grid_mm, accept_ct=accept_ct))
     recorded = densities.record(machine, made)
     record = plan_record(
@@ -382,6 +391,10 @@ def _judge(
         judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told,
         interrupted=result.interrupted,
     )  # fmt: skip
+
+
+def _delivery(result: Escalation, beamlets: Beamlets, protocol: Protocol) -> Delivery:
+    return delivery_of(result.fluence, beamlets, protocol.fractions, protocol.planning, result.modulation_costs_gy)
 
 
 def _with_sum(

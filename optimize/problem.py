@@ -20,7 +20,10 @@ from scipy import sparse
 
 from dosecalc.errors import InfeasibleError, OptimisationError
 
+from .modulation import UNLIMITED, Modulation
 from .operator import Operator
+from .own_terms import OwnTerm, stated
+from .plan_limits import Region
 from .rounds import Rounds
 from .solvers import DoseLimits, SolveRecord, solve_with_fallback
 
@@ -118,7 +121,8 @@ class StageResult:
 
     `prices` holds for every bound the voxels in the last master and the multiplier of each, for every mean no voxel and
     its one multiplier: the objective per Gy, as the solver gave it (0 or more, but for its rounding). `settled` says
-    that the full grid adds no row; otherwise the result is good for sorting voxels only.
+    that the full grid adds no row; otherwise the result is good for sorting voxels only. `of_fluence` is what limits on
+    the fluence itself add to the Lagrangian (`Modulation.priced`), where there are any.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -129,6 +133,7 @@ class StageResult:
     rounds: int
     rows: int
     settled: bool
+    of_fluence: tuple[Array, float] | None = None
 
     @classmethod
     def start(cls, dose_gy: Array, scalars: Mapping[str, float]) -> StageResult:
@@ -148,6 +153,8 @@ class Master:
     influence: Operator
     unit_fluence: float
     roughness: sparse.csc_array
+    own: tuple[OwnTerm, ...] = ()
+    modulation: Modulation = UNLIMITED
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     rounds: Rounds = field(default_factory=Rounds)
     _row_of: dict[int, int] = field(default_factory=dict)
@@ -169,6 +176,18 @@ class Master:
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
         return [self._rows[self._row_of[p]] for p in positions.tolist()]
+
+    def with_own_terms(self, x: cp.Variable) -> tuple[Any, list[cp.Constraint]]:
+        """Penalty and constraints of the user's terms, in the operator's own unit of fluence."""
+
+        def rows(region: Region) -> Array:
+            return np.array(self.rows(region.positions)) / self.unit_fluence
+
+        return stated(self.own, self.unit_fluence * x, rows)
+
+    def priced(self, modulated: list[cp.Constraint]) -> tuple[Array, float]:
+        """`Modulation.priced` of the solved limits on the fluence."""
+        return self.modulation.priced(modulated, self.influence.shape[1], self.influence.neighbours, self.unit_fluence)
 
     def mean_row(self, positions: Array, shares: Array) -> Array:
         """Row (B,) of a weighted dose sum per `unit_fluence`; the shares usually add up to one."""
@@ -209,12 +228,13 @@ def solve_stage(
     _seed_rows(master, stage, start_dose_gy, start_scalars)
     watched = _watched(master, stage, start_dose_gy, start_scalars)
     nearby = master.influence.restricted_to(watched)
-    x, scalars, means, problem = _state(master, stage)
+    x, scalars, means, modulated, problem = _state(master, stage)
     for round_number in range(1, MAX_ROUNDS + 1):
         families = _limits(master, stage, x, scalars)
         record = solve_with_fallback(problem, limits=[f for _, f in families.values()], threads=BLAS_THREADS)
         if record.status == "infeasible":
-            raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds.")
+            own = " together with the extra_terms" if master.own else ""
+            raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds{own}.")
         if not record.status.startswith("optimal"):
             raise OptimisationError(f"stage {stage.name!r} ended {record.status}.")
         fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
@@ -234,7 +254,8 @@ def solve_stage(
         if settled or last_round:
             prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
             prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
-            return StageResult(fluence, values, dose, prices, record, round_number, count, settled)
+            of_fluence = master.priced(modulated) if modulated else None
+            return StageResult(fluence, values, dose, prices, record, round_number, count, settled, of_fluence)
     raise OptimisationError(
         f"stage {stage.name!r}: the full grid still adds rows after {MAX_ROUNDS} rounds.",
         remedy="Report this case: row generation should settle in 4-6 rounds.",
@@ -243,7 +264,7 @@ def solve_stage(
 
 def _state(
     master: Master, stage: Stage
-) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, cp.Constraint], cp.Problem]:
+) -> tuple[cp.Variable, dict[str, cp.Variable], dict[str, cp.Constraint], list[cp.Constraint], cp.Problem]:
     """What the rounds of a stage share: the master without its voxels, as a CVXPY problem."""
     x = cp.Variable(master.influence.shape[1], name="fluence")
     scalars = {name: cp.Variable(name=name) for name in stage.scalars}
@@ -256,9 +277,12 @@ def _state(
     for mean in stage.means:
         side = mean.level_gy - RESERVE_GY + (mean.slope * scalars[mean.scalar] if mean.scalar else 0.0)
         means[mean.name] = mean.row @ x <= side
-    constraints += means.values()
-    modulation = MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
-    return x, scalars, means, cp.Problem(cp.Minimize(stage.objective(x, scalars) + modulation), constraints)
+    modulated = master.modulation.stated(x, master.influence.neighbours, master.unit_fluence)
+    constraints += [*means.values(), *modulated]
+    penalty, own = master.with_own_terms(x)
+    penalty += MODULATION_WEIGHT * cp.quad_form(x, master.roughness, assume_PSD=True)
+    problem = cp.Problem(cp.Minimize(stage.objective(x, scalars) + penalty), constraints + own)
+    return x, scalars, means, modulated, problem
 
 
 def _limits(
