@@ -19,12 +19,10 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.abdomen import AbdomenCase
 from benchmarks.abdomen_baselines import open_field_unit
 from dosecalc import OptimisationError
-from optimize.escalate import MAX_RESORTS, RESORT_GAIN
-from optimize.levels import Kept, Run, raise_dose
+from optimize.escalate import _never_cold, _raise_from, _resorted  # the optimiser's own search, and no copy of it
+from optimize.levels import Run
 from optimize.problem import Master, StageResult
 from optimize.smoothness import roughness
-from optimize.sorting import sorting_dose
-from optimize.stages import prescription_stage
 
 Array = npt.NDArray[np.float64]
 
@@ -49,20 +47,21 @@ class Search:
 def search(case: AbdomenCase, *, seconds: float, tell: Callable[[str], None] = lambda text: None) -> Search:
     """Search until the time is over; the five starts are finished in any case."""
     rng, began = np.random.default_rng(case.seed), time.perf_counter()
-    asked = (case.goals.cap_gy, *(case.goals.cap_gy * rng.uniform(*ASKED, STARTS - 1)))
-    found = [
-        result for gy in asked if (result := _from(case, lambda run, gy=gy: sorting_dose(run, gy), gy)) is not None
-    ]
+    cap, open_gy = case.goals.cap_gy, case.influence.dose(np.full(case.influence.shape[1], open_field_unit(case)))
+    asked = (cap, *(cap * rng.uniform(*ASKED, STARTS - 1)))
+    starts = (_tried(lambda gy=gy: _raise_from(_run(case), gy, open_gy)) for gy in asked)
+    found = [start for start in starts if start is not None]
     if not found:
         raise OptimisationError("none of the starts ended with a plan.")
     best, tried = max(found, key=_d95), len(found)
     of_starts = _d95(best)
     tell(f"starts: {', '.join(f'{_d95(each):.2f}' for each in found)} Gy")
     gained = True
-    while (spent := time.perf_counter() - began) < seconds and _d95(best) < case.goals.cap_gy * (1 - 1e-6):
+    while (spent := time.perf_counter() - began) < seconds and _d95(best) < cap * (1 - 1e-6):
         # Where sort and fix ended because it had made all its passes, it goes on from there.
         dose = best.dose_gy if gained else perturbed(case, best.dose_gy, rng)
-        result, tried = _from(case, lambda run, dose=dose: dose, _d95(best)), tried + 1
+        again = replace(StageResult.start(dose, best.scalars), rounds=1)
+        result, tried = _tried(lambda again=again: _resorted(_run(case), again)), tried + 1
         gained = result is not None and _d95(result) > _d95(best)
         if result is not None and gained:
             tell(f"{spent:.0f} s, plan {tried}: {_d95(result):.3f} Gy")
@@ -82,30 +81,16 @@ def _d95(result: StageResult) -> float:
     return result.scalars["D95"]
 
 
-def _from(case: AbdomenCase, sorted_by: Callable[[Run], Array | None], asked_gy: float) -> StageResult | None:
-    """D95 raised from a dose that voxels are sorted by, re-sorted until that gains nothing; None where that failed."""
-    operator, goals = case.influence, case.goals
+def _run(case: AbdomenCase) -> Run:
+    """A run of the optimiser that has no rows yet, and goes up to the cap at once."""
+    operator, goals = case.influence, replace(case.goals, target_gy=case.goals.cap_gy)
     master = Master(operator, open_field_unit(case), roughness(operator.neighbours, operator.shape[1]))
-    run = Run(master, goals, lambda text: None, _mostly_tumour(case), {}, [], [])
-    dose = sorted_by(run)
-    if dose is None:
-        return None
-    last, best = replace(StageResult.start(dose, {"D95": asked_gy}), rounds=1), None
+    return Run(master, goals, lambda text: None, _never_cold(goals), {}, [], [])
+
+
+def _tried(local_search: Callable[[], StageResult]) -> StageResult | None:
+    """What a local search ends with; None where no solver did, or its rows did not settle."""
     try:
-        for _ in range(1 + MAX_RESORTS):
-            stage = prescription_stage(run, last, (0.0, goals.cap_gy), None)
-            last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
-            if best is not None and _d95(last) < (1 + RESORT_GAIN) * _d95(best):
-                return max(best, last, key=_d95)
-            best = last
+        return local_search()
     except OptimisationError:
-        return best
-    return best
-
-
-def _mostly_tumour(case: AbdomenCase) -> npt.NDArray[np.bool_]:
-    """Voxels of the target (n,) that are never let go, as the optimiser has it."""
-    goals = case.goals
-    half_cc = 0.5 * goals.voxel_cc
-    tumour = goals.gtv.positions[goals.gtv.cc >= half_cc]
-    return np.isin(goals.target.positions, tumour) & (goals.target.cc >= half_cc)
+        return None

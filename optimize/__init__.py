@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from .eligibility import PatientFacts
     from .findings import with_findings
     from .fluence_file import read_earlier_plan
-    from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region, goals_from_regions, resolve_goals
+    from .goals import (
+        ConvexLimit,
+        DoseVolumeLimit,
+        MeanLimit,
+        PlanGoals,
+        Region,
+        RelativeLimit,
+        goals_from_regions,
+        resolve_goals,
+    )
     from .job import Job, run_job
     from .matrix import MatrixInfluence, as_operator
     from .operator import Operator
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Anatomy",
     "Certificate",
+    "ConvexLimit",
     "Densities",
     "DoseVolumeLimit",
     "GoalResult",
@@ -49,6 +59,7 @@ __all__ = [
     "PriorTreatment",
     "Provenance",
     "Region",
+    "RelativeLimit",
     "Round",
     "Target",
     "WarmStart",
@@ -77,7 +88,16 @@ _NAMES_OF = {
     "findings": ("with_findings",),
     "densities": ("Densities",),
     "fluence_file": ("read_earlier_plan",),
-    "goals": ("DoseVolumeLimit", "MeanLimit", "PlanGoals", "Region", "goals_from_regions", "resolve_goals"),
+    "goals": (
+        "ConvexLimit",
+        "DoseVolumeLimit",
+        "MeanLimit",
+        "PlanGoals",
+        "Region",
+        "RelativeLimit",
+        "goals_from_regions",
+        "resolve_goals",
+    ),
     "job": ("Job", "run_job"),
     "matrix": ("MatrixInfluence", "as_operator"),
     "operator": ("Operator",),

@@ -24,6 +24,7 @@ from .prices import WORTH_PRICING, shadow_prices
 from .problem import Bound, MeanBound, Stage, StageResult
 from .sparing import kept_below
 from .stages import prescription_stage
+from .tangents import tangent_bounds
 
 SECONDS = 60.0
 """Wall time after which no further limit is tried."""
@@ -123,6 +124,7 @@ def _goals_without(goals: PlanGoals, names: tuple[str, ...]) -> PlanGoals:
         goals,
         limits=tuple(limit for limit in goals.limits if limit.id not in names),
         means=tuple(mean for mean in goals.means if mean.id not in names),
+        convex=tuple(limit for limit in goals.convex if limit.id not in names),
         hot_spot_ratio=np.inf if hot else goals.hot_spot_ratio,
         hot_spot_max_gy=np.inf if hot else goals.hot_spot_max_gy,
         ptv_mean_max_gy=np.inf if "ptv_mean" in names else goals.ptv_mean_max_gy,
@@ -145,6 +147,9 @@ def soft_bounds(run: Run, name: str, last: StageResult) -> tuple[list[Bound], li
     means = [m for m in goals.means if m.id == name]
     if means:
         return [], [mean_bound(run, name, m, scalar=name) for m in means], means[0].limit_gy
+    for convex in goals.convex:
+        if convex.id == name:
+            return [], tangent_bounds(run.master, run.convex_tangents, convex, last.dose_gy, name), convex.limit_gy
     bounds, limits = [], [m for m in goals.limits if m.id == name]
     for limit in limits:  # one limit may be stated on two grids
         voxels = kept_below(limit, last.dose_gy)

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .goals import MeanLimit, PlanGoals
+from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, RelativeLimit
 from .levels import Kept, Run, mean_row
 from .problem import NO_VOXELS, Bound, MeanBound, StageResult
 from .released import gtv_kept, target_kept
 from .sparing import kept_below
+from .tangents import tangent_bounds
+from .terms import STRICTLY_BELOW_GY
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +35,9 @@ def hard_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound], l
     means = [mean_bound(run, mean.id, mean) for mean in goals.means if mean.mandatory]
     if np.isfinite(goals.ptv_mean_max_gy):
         means.append(mean_bound(run, PTV_MEAN, goals.ptv_mean))
+    for limit in goals.convex:
+        if limit.mandatory:
+            means += tangent_bounds(run.master, run.convex_tangents, limit, last.dose_gy)
     if goals.ptv_mean_min_gy > 0:
         means.append(MeanBound(PTV_MEAN_MIN, -mean_row(run, goals.ptv), -goals.ptv_mean_min_gy))
     if goals.risk is not None and run.tangents is not None:
@@ -80,7 +85,23 @@ def optimal_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound]
         voxels = goals.outside.positions
         bounds.append(Bound("outside_ptv", voxels, np.full(voxels.size, highest), "outside_ptv", highest))
     means = [mean_bound(run, mean.id, mean, scalar=mean.id) for mean in goals.means if not mean.mandatory]
-    return bounds, means
+    for convex in goals.convex:
+        if not convex.mandatory:
+            means += tangent_bounds(run.master, run.convex_tangents, convex, last.dose_gy, convex.id)
+    return bounds + [_relative(run, each, last, kept) for each in goals.relative], means
+
+
+def _relative(run: Run, limit: RelativeLimit, last: StageResult, kept: Kept) -> Bound:
+    """A limit in terms of the D95 that is kept: what the target needs is let go first, then the hottest voxels.
+
+    Less fluence later on lowers both sides alike; more dose in the target only loosens it.
+    """
+    level = limit.ratio * kept.d95_gy - (STRICTLY_BELOW_GY if limit.spare_cc else 0.0)
+    score = last.dose_gy.copy()
+    if limit.spare_cc:
+        score[run.goals.target.positions] = np.inf
+    voxels = kept_below(DoseVolumeLimit(limit.id, False, limit.region, level, limit.spare_cc), score)
+    return Bound(limit.id, voxels, np.full(voxels.size, level), limit.id, level)
 
 
 def prescribed(run: Run, positions: Array, dose_gy: float | None) -> list[Bound]:

@@ -97,6 +97,9 @@ def lagrangian(run: Run, raised: Raised) -> Lagrangian:
         _, (price,) = _multipliers(raised, mean.name)
         constant -= price * (mean.level_gy - RESERVE_GY)
         gradient = gradient + price * mean.row
+    if result.of_fluence is not None:
+        gradient = gradient + raised.unit_gy * result.of_fluence[0]
+        constant += raised.unit_gy * result.of_fluence[1]
     rows = weighted_rows(operator, np.concatenate(voxels), np.concatenate(weights))
     return Lagrangian(constant, gradient + run.master.unit_fluence * rows, slope)
 

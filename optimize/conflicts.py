@@ -13,9 +13,11 @@ from dosecalc import margins, regions
 from dosecalc.errors import InfeasibleError
 from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
-from protocols import DoseAtVolume, Goal, MaxDose, Protocol
+from protocols import DoseAtVolume, Goal, MaxDose, Metric, Protocol
+from protocols.metrics import Biological
 
 from .escalation_results import RISK
+from .reserve import reserve_sentence
 
 NEAR_MM = 5.0
 """About the 80-50 % penumbra of a 6 MV field in soft tissue: target this close to an organ shares its fall-off."""
@@ -112,6 +114,8 @@ def explained(protocol: Protocol, structures: StructureSet, grid: Grid) -> Itera
     try:
         yield
     except InfeasibleError as error:
+        if percent := protocol.planning.reserve_percent:
+            error.message += f" {reserve_sentence(percent)} The limits named here are those less the reserve."
         goals = {goal.id: goal for goal in protocol.goals}
         error.conflicts = tuple(
             _explained(each, goals.get(each.id), protocol, structures, grid) if isinstance(each, Conflict) else each
@@ -139,12 +143,22 @@ def _explained(each: Conflict, goal: Goal | None, protocol: Protocol, structures
         near = _closeness(goal.structure, protocol, structures, grid, each.limit_gy if maximum else None)
     if goal is not None:
         limit, upper, metric = goal.limit, goal.comparator in ("<", "<="), f" {goal.metric}"
-    more = each.relaxation_alone
-    needed = None if more is None else (limit + more if upper else limit - more)
+    more, needed = each.relaxation_alone, None
+    if more is not None:
+        # Given so much, a limit less the reserve is what was found to suffice.
+        more /= 1.0 - (protocol.planning.reserve_percent or 0.0) / 100.0
+        needed = _given(goal.metric if goal else None, limit, more if upper else -more)
     each = dataclasses.replace(each, where=where, closeness=near, limit=limit, needed_alone=needed)
     told = f"{each.structure}{metric} ({each.id}; {where}): {each.says or _needs(each)}."
     geometry = f" {_geometry(near, floor_gy, each.limit_gy)}" if near is not None else ""
     return dataclasses.replace(each, says=told + geometry)
+
+
+def _given(metric: Metric | None, limit: float, more: float) -> float:
+    """A limit that gives way; by so much physical dose where it is biological and looks at single voxels."""
+    if isinstance(metric, Biological) and isinstance(metric.metric, DoseAtVolume | MaxDose):
+        return metric.of(metric.physical(limit) + more)
+    return limit + more
 
 
 def _needs(each: Conflict) -> str:

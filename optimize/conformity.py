@@ -13,21 +13,26 @@ from dosecalc.grid import Volume
 from dosecalc.structures import Voxels
 
 from .metrics import dose_at_volume
+from .regions import Region
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One index with its unit (a space first) and its definition in words; None where it is not defined."""
+    """One index with its unit (a space first) and its definition in words; None where it is not defined.
+
+    `metric` is the text of the metric by which a goal asks for it, empty where there is none.
+    """
 
     name: str
+    metric: str
     value: float | None
     unit: str
     definition: str
 
 
-def conformity(dose: Volume, body: Voxels, ptv: Voxels, prescribed_gy: float) -> tuple[Index, ...]:
+def conformity(dose: Volume, body: Voxels | Region, ptv: Voxels | Region, prescribed_gy: float) -> tuple[Index, ...]:
     """The indices of a plan; empty where there is no prescribed dose, no body or no PTV.
 
     Volumes are sums of partial volumes over voxels whose dose reaches the level, so they are steady to about a
@@ -37,7 +42,7 @@ def conformity(dose: Volume, body: Voxels, ptv: Voxels, prescribed_gy: float) ->
     ----------
     dose : Volume
         Course-total Gy.
-    body, ptv : Voxels
+    body, ptv : Voxels or Region
         On the dose grid.
     prescribed_gy : float
         The dose that the indices refer to.
@@ -52,15 +57,15 @@ def conformity(dose: Volume, body: Voxels, ptv: Voxels, prescribed_gy: float) ->
     half = float(body.cc[around >= 0.5 * prescribed_gy].sum())
     d2, d50, d98 = (dose_at_volume(inside, ptv.cc, share * ptv_cc) for share in (0.02, 0.50, 0.98))
     return (
-        Index("Paddick conformity", _over(covered**2, ptv_cc * isodose), "",
+        Index("Paddick conformity", "CI_Paddick", _over(covered**2, ptv_cc * isodose), "",
               "(PTV within the isodose)\u00b2 / (PTV \u00d7 isodose volume); 1 is a perfect fit (Paddick 2000)"),
-        Index("RTOG conformity", _over(isodose, ptv_cc), "", "isodose volume / PTV (Shaw 1993)"),
-        Index("R50%", _over(half, ptv_cc), "", "volume of half the reached dose / PTV (RTOG 0813)"),
-        Index("Gradient index", _over(half, isodose), "",
+        Index("RTOG conformity", "CI_RTOG", _over(isodose, ptv_cc), "", "isodose volume / PTV (Shaw 1993)"),
+        Index("R50%", "R50", _over(half, ptv_cc), "", "volume of half the reached dose / PTV (RTOG 0813)"),
+        Index("Gradient index", "", _over(half, isodose), "",
               "volume of half the reached dose / volume of the reached dose (Paddick and Lippitz 2006)"),
-        Index("D2cm", 100.0 * _beyond(dose, body, ptv, 20.0) / prescribed_gy, " %",
+        Index("D2cm", "D2cm%", 100.0 * _beyond(dose, body, ptv, 20.0) / prescribed_gy, " %",
               "highest dose 2 cm or more from the PTV, percent of the reached dose (RTOG 0813)"),
-        Index("Homogeneity", _over(d2 - d98, d50), "", "(D2% \u2212 D98%) / D50% of the PTV (ICRU 83)"),
+        Index("Homogeneity", "HI", _over(d2 - d98, d50), "", "(D2% \u2212 D98%) / D50% of the PTV (ICRU 83)"),
     )  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def _over(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
 
-def _beyond(dose: Volume, body: Voxels, ptv: Voxels, distance_mm: float) -> float:
+def _beyond(dose: Volume, body: Voxels | Region, ptv: Voxels | Region, distance_mm: float) -> float:
     """The highest dose of body voxels whose centre is at least this far from every voxel centre of the PTV."""
     target = np.zeros(dose.grid.size, bool)
     target[ptv.indices[ptv.cc >= 0.5 * dose.grid.voxel_cc]] = True

@@ -12,7 +12,7 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Volume
 from dosecalc.structures import StructureSet
 
-from .metrics import checked
+from .voxel_doses import checked
 
 DVH_COLUMNS = ("structure", "dose_gy", "volume_cc", "volume_pct")
 

@@ -12,6 +12,7 @@ Levels, each keeping what the ones before it reached (protocol rules, "order of 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ from .levels import (
     Kept,
     LevelReport,
     Progress,
+    Raised,
     Run,
     keep,
     raise_dose,
@@ -39,7 +41,9 @@ from .levels import (
     solve_level,
 )
 from .matrix import as_operator
+from .modulation import UNLIMITED
 from .operator import Operator
+from .own_terms import OwnTerm
 from .prices import Stop
 from .problem import RESERVE_GY, Master, StageResult
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
@@ -69,8 +73,9 @@ class Escalation:
     """The optimised fluence (B,), MU-equivalents course total, and how it came about.
 
     `gap_fixed` and `kkt` are of the last level that raised D95 (`certificate`); no plan exceeds `bound_gy`, which lies
-    the share `gap_bound` above what that level reached (`relaxation`). All of these are None where it was interrupted.
-    `ladder` and `risk` say how these modes ended.
+    the share `gap_bound` above what that level reached (`relaxation`). `modulation_costs_gy` is the D95 that the limits
+    on the fluence take, None where there are none. All of these are None where it was interrupted. `ladder` and `risk`
+    say how these modes ended.
     """
 
     fluence: npt.NDArray[np.float64]
@@ -85,12 +90,14 @@ class Escalation:
     interrupted: bool = False
     ladder: LadderEnd | None = None
     risk: RiskEnd | None = None
+    modulation_costs_gy: float | None = None
 
 
 def escalate(
     influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
     goals: PlanGoals,
     *,
+    extra_terms: Sequence[OwnTerm] = (),
     progress: Progress = lambda text: None,
     on_round: OnRound = lambda done: None,
     warm_start: WarmStart | None = None,
@@ -104,6 +111,10 @@ def escalate(
     influence : Operator or matrix
         On every voxel that a goal names: `DoseInfluence`, a SciPy or NumPy matrix, or what `as_operator` takes.
     goals : PlanGoals
+    extra_terms : sequence of callable
+        CVXPY terms of the user's own, kept in every level (`own_terms.OwnTerm`): each takes the fluence and a function
+        from a `Region` to its dose rows, and returns a convex penalty and constraints. The certificate is that of the
+        problem without them.
     progress : callable, optional
         Told in a line what has been reached.
     on_round : callable, optional
@@ -120,6 +131,8 @@ def escalate(
     ------
     InfeasibleError
         The floor dose cannot be reached within the mandatory limits; its `conflicts` name what would have to give.
+    InputError
+        An extra term that is not convex by CVXPY's rules.
     InterruptionError
         It was interrupted before any fluence kept the limits and the floor.
     OptimisationError
@@ -130,11 +143,11 @@ def escalate(
     goals.check_covered(voxels)
     start = operator.dose(np.ones(beamlets))
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
-    rounds = Rounds(on_round)
-    run = Run(
-        Master(operator, unit, roughness(operator.neighbours, beamlets), rounds=rounds), goals, progress,
-        _never_cold(goals), {}, [], [], tangents=Tangents(goals.risk) if goals.risk is not None else None,
-    )  # fmt: skip
+    goals.modulation.check_neighbours(operator.neighbours)
+    rough = roughness(operator.neighbours, beamlets)
+    master = Master(operator, unit, rough, tuple(extra_terms), goals.modulation, rounds=Rounds(on_round))
+    tangents = Tangents(goals.risk) if goals.risk is not None else None
+    run = Run(master, goals, progress, _never_cold(goals), {}, [], [], tangents=tangents)
     try:
         return _escalated(run, start * unit, warm_start)
     except KeyboardInterrupt:
@@ -188,7 +201,22 @@ def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed
         stop=stop_of(run, climbed),
         ladder=climbed.end,
         risk=risk_end(run, certified, final.dose_gy * factor),
+        modulation_costs_gy=_cost_of_modulation(run, certified),
     )
+
+
+def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
+    """D95 in Gy that a level gains without limits on the fluence, the same voxels released; solved once more for it."""
+    if not run.goals.modulation.limited:
+        return None
+    _, high = raised.stage.scalars["D95"]
+    if raised.reached_gy >= high * (1 - 1e-6):
+        return 0.0
+    free = dataclasses.replace(run.master, modulation=UNLIMITED, active=dict(run.master.active))
+    stage = dataclasses.replace(raised.stage, name="without the limits on the fluence: D95 (Gy)")
+    result = solve_level(dataclasses.replace(run, master=free), stage, raised.result)
+    # More freedom cannot cost dose: less than nothing is the solver's rounding.
+    return max(result.scalars["D95"] - raised.reached_gy, 0.0)
 
 
 def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
@@ -231,7 +259,7 @@ def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
 
 def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
     """D95 from the dose that asks for so much."""
-    sorted_by = sorting_dose(run, asked_gy)
+    sorted_by = sorting_dose(run, asked_gy, open_dose_gy)
     last = StageResult.start(open_dose_gy, {"D95": asked_gy})
     if sorted_by is not None:
         last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)

@@ -14,13 +14,14 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Protocol, lq_validity
-from protocols.metrics import DoseAtVolume, MeanDose, Metric, StructureVolume
+from protocols.metrics import DoseAtVolume, MeanDose, Metric, PlanMetric, StructureVolume
 from protocols.tissues import alpha_beta_of
 
 from .bridging import bridging_lines
+from .conformity import conformity
 from .judging import judge_goal
 from .metrics import NEAR_MAXIMUM, measure
-from .prescribed import basis_metric, prescription_reached, prescription_rows, risk_warnings
+from .prescribed import basis_metric, external, prescription_reached, prescription_rows, risk_warnings
 from .regions import Region, near_names, regions_on
 from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
 from .steepness import steep_goals
@@ -73,8 +74,9 @@ def evaluate(
     regions = regions_on(dose, structures, cut_structures)
     _require(regions, structures, protocol, accepted_missing, lesions)
     reached = prescription_reached(regions, protocol, lesions)
+    indices = _plan_indices(dose, regions, structures, protocol, reached)
     goals = prescription_rows(regions, structures, protocol, reached, dose.grid, lesions) + tuple(
-        judge_goal(goal, regions, accepted_missing) for goal in protocol.goals
+        judge_goal(goal, regions, accepted_missing, indices) for goal in protocol.goals
     )
     rejected = any(goal.level == "mandatory" and goal.assessed and not goal.met for goal in goals)
     return PlanEvaluation(
@@ -94,6 +96,20 @@ def evaluate(
             *bridging_lines(dose, {name: regions[name].indices for name in lesions}, reached.dose_gy),
         ),
     )
+
+
+def _plan_indices(
+    dose: Volume,
+    regions: dict[str, Region],
+    structures: StructureSet,
+    protocol: Protocol,
+    reached: PrescriptionReached,
+) -> dict[str, float | None]:
+    """What goals on the plan as a whole are judged on, by the text of their metric; empty where none asks."""
+    body, ptv = external(regions, structures), regions.get("PTV")
+    if body is None or ptv is None or not any(isinstance(goal.metric, PlanMetric) for goal in protocol.goals):
+        return {}
+    return {index.metric: index.value for index in conformity(dose, body, ptv, reached.dose_gy)}
 
 
 def _require(

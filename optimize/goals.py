@@ -14,108 +14,27 @@ from dosecalc.grid import Grid
 from dosecalc.structures import StructureSet
 from protocols.errors import ProtocolError
 from protocols.escalation import LadderRung
-from protocols.metrics import CriticalVolume, DoseAtVolume, MaxDose, MeanDose, StructureVolume, VolumeAtDose
 from protocols.prescription import Prescription
 from protocols.schema import Goal, Protocol
 
+from .modulation import UNLIMITED, Modulation
+from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
+from .reserve import with_reserve
 from .risk import RiskLimit
+from .terms import Term, term_of
 
 Array = npt.NDArray[Any]
 
-STRICTLY_BELOW_GY = 0.01
-"""V(x Gy) counts voxels at x, so voxels that must not count are kept this much below (the acceptance tolerance)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
-    """Voxels of one structure, for the optimiser.
-
-    Attributes
-    ----------
-    name : str
-    positions : (n,) int64
-        Positions in the operator's voxel list, strictly ascending.
-    cc : (n,) float64
-        Volume of the structure inside each voxel.
-
-    Raises
-    ------
-    InputError
-        Positions that are not integers, negative, repeated or out of order; volumes that are negative, not finite or
-        not one for each voxel.
-    """
-
-    name: str
-    positions: npt.NDArray[np.int64]
-    cc: npt.NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        positions, cc = np.asarray(self.positions), np.asarray(self.cc, np.float64)
-        if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
-            raise InputError(
-                f"region {self.name!r} needs a list of integer voxel positions, got {positions.dtype} of shape "
-                f"{positions.shape}.",
-                remedy="From a mask, use numpy.flatnonzero(mask).",
-            )
-        if positions.size and (positions[0] < 0 or np.any(np.diff(positions) <= 0)):
-            raise InputError(f"the voxel positions of region {self.name!r} must be >= 0 and strictly ascending.")
-        if cc.shape != positions.shape or not (np.isfinite(cc) & (cc >= 0)).all():
-            raise InputError(f"region {self.name!r} needs one volume in cc, finite and >= 0, for each of its voxels.")
-        object.__setattr__(self, "positions", positions.astype(np.int64, copy=False))
-        object.__setattr__(self, "cc", cc)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DoseVolumeLimit:
-    """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
-
-    `unit_cc` is the volume of one unit of a goal whose limit is a volume (1 cc, or a percent of the region), else 0.
-    `left_gy` is given after an earlier treatment: what each voxel of the region may still receive, (n,) Gy, -inf where
-    it is above the limit already.
-    """
-
-    id: str
-    mandatory: bool
-    region: Region
-    limit_gy: float
-    spare_cc: float
-    unit_cc: float = 0.0
-    left_gy: npt.NDArray[np.float64] | None = None
-
-    def excess_gy(self, dose_gy: Array) -> npt.NDArray[np.float64]:
-        """Dose (V,) of the region's voxels less what they may receive, (n,): infinite where that is spent."""
-        left: npt.NDArray[np.float64] | float = self.limit_gy if self.left_gy is None else self.left_gy
-        excess: npt.NDArray[np.float64] = dose_gy[self.region.positions] - left
-        return excess
-
-    @property
-    def caps_gy(self) -> npt.NDArray[np.float64]:
-        """The highest dose of each voxel of the region that is not let go, (n,)."""
-        if self.left_gy is None:
-            return np.full(self.region.positions.size, self.limit_gy)
-        return np.maximum(self.left_gy, 0.0)
-
-    def caps_at(self, positions: Array) -> npt.NDArray[np.float64]:
-        """The same for some positions of the region."""
-        if self.left_gy is None:
-            return np.full(positions.size, self.limit_gy)
-        return np.maximum(self.left_gy[np.searchsorted(self.region.positions, positions)], 0.0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MeanLimit:
-    """The mean dose of the region must not exceed `limit_gy`, of which an earlier treatment has used `spent_gy`."""
-
-    id: str
-    mandatory: bool
-    region: Region
-    limit_gy: float
-    spent_gy: float = 0.0
-
-    @property
-    def left_gy(self) -> float:
-        """What the mean dose may still be."""
-        return max(self.limit_gy - self.spent_gy, 0.0)
+__all__ = [
+    "ConvexLimit",
+    "DoseVolumeLimit",
+    "MeanLimit",
+    "PlanGoals",
+    "Region",
+    "RelativeLimit",
+    "goals_from_regions",
+    "resolve_goals",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,8 +54,14 @@ class PlanGoals:
         Body voxels that lie mostly outside the PTV.
     liver : Region or None
         Liver minus GTVs, kept low at the last level.
-    limits, means : tuple
+    limits, means, convex : tuple
         Organ limits, mandatory and optimal.
+    relative : tuple of RelativeLimit
+        Limits on the body in terms of the dose that the target reaches.
+    modulation : Modulation
+        Limits on the fluence.
+    judged_only : tuple of str
+        Optimal goals that the plan is judged on and not made for, one sentence each.
     floor_gy, target_gy, cap_gy : float
         D95% of `target`.
     gtv_d98_gy : float
@@ -174,9 +99,18 @@ class PlanGoals:
     outside_ratio: float
     voxel_cc: float
     centres_mm: npt.NDArray[np.float64] | None = None
+    convex: tuple[ConvexLimit, ...] = ()
+    relative: tuple[RelativeLimit, ...] = ()
+    modulation: Modulation = UNLIMITED
+    judged_only: tuple[str, ...] = ()
     rungs: tuple[LadderRung, ...] = ()
     ptv_mean_min_gy: float = 0.0
     risk: RiskLimit | None = None
+
+    @property
+    def averages(self) -> tuple[MeanLimit | ConvexLimit, ...]:
+        """Limits that every voxel of a structure counts in."""
+        return (*self.means, *self.convex)
 
     @property
     def ptv_mean(self) -> MeanLimit:
@@ -187,6 +121,7 @@ class PlanGoals:
         """Refuse regions that name voxels which an operator of so many does not have, and centres of another count."""
         regions = [self.target, self.gtv, self.ptv, self.outside, *self.lesions]
         regions += [limit.region for limit in self.limits] + [mean.region for mean in self.means]
+        regions += [limit.region for limit in self.convex] + [limit.region for limit in self.relative]
         regions += [self.risk.region] if self.risk is not None else []
         for region in regions if self.liver is None else (*regions, self.liver):
             if region.positions.size and region.positions[-1] >= voxels:
@@ -225,9 +160,9 @@ def resolve_goals(
     Raises
     ------
     ProtocolError
-        A goal that this version can judge but not optimise.
+        A mandatory goal that can be judged but not optimised; optimal ones are told in `PlanGoals.judged_only`.
     """
-    find = _RegionFinder(structures, grid, voxels)
+    find = RegionFinder(structures, grid, voxels)
     rx = protocol.prescription
     judged = [g.structure for g in protocol.goals if g.structure not in skip]
     wanted = (*judged, *rx.risk_structures, rx.structure, "PTV", "Body", "GTV", "Liver-GTV", *lesions)
@@ -273,7 +208,7 @@ def goals_from_regions(
     InputError
         A region that is missing.
     ProtocolError
-        A goal that this version can judge but not optimise.
+        A mandatory goal that can be judged but not optimised; optimal ones are told in `PlanGoals.judged_only`.
     """
     rx = protocol.prescription
     usable = [g for g in protocol.goals if g.structure not in skip]
@@ -285,17 +220,11 @@ def goals_from_regions(
             remedy="Give each as a Region, or leave the goals of an organ out with skip.",
         )
     nothing = Region("GTV", np.zeros(0, np.int64), np.zeros(0))
-    limits: list[DoseVolumeLimit] = []
-    means: list[MeanLimit] = []
-    for goal in usable:
-        term = _term(goal, regions[goal.structure])
-        if isinstance(term, DoseVolumeLimit):
-            limits.append(term)
-        elif isinstance(term, MeanLimit):
-            means.append(term)
+    terms, judged_only = _terms(usable, regions, voxel_cc, centres_mm)
     parts = tuple(regions[name] for name in lesions or (rx.structure,))
     target, share, floor_gy = _prescribed(regions[rx.structure], parts, rx)
-    return PlanGoals(
+    rules = protocol.planning
+    goals = PlanGoals(
         target=target,
         gtv=regions.get("GTV", nothing),
         ptv=regions["PTV"],
@@ -303,8 +232,8 @@ def goals_from_regions(
         share=share,
         outside=_mostly_outside(regions["Body"], regions["PTV"], voxel_cc),
         liver=regions.get("Liver-GTV"),
-        limits=tuple(limits),
-        means=tuple(means),
+        limits=tuple(term for term in terms if isinstance(term, DoseVolumeLimit)),
+        means=tuple(term for term in terms if isinstance(term, MeanLimit)),
         floor_gy=floor_gy,
         target_gy=rx.target.dose_gy,
         cap_gy=rx.cap.dose_gy,
@@ -315,9 +244,29 @@ def goals_from_regions(
         outside_ratio=rx.outside_ptv.max_pct_of_d95 / 100.0,
         voxel_cc=voxel_cc,
         centres_mm=centres_mm,
+        convex=tuple(term for term in terms if isinstance(term, ConvexLimit)),
+        relative=tuple(term for term in terms if isinstance(term, RelativeLimit)),
+        judged_only=judged_only,
+        modulation=Modulation(rules.max_fluence_mu or np.inf, rules.max_variation or np.inf),
         rungs=rx.rungs,
         risk=_risk(protocol, regions),
     )
+    return with_reserve(goals, rules.reserve_percent) if rules.reserve_percent else goals
+
+
+def _terms(
+    goals: list[Goal], regions: Mapping[str, Region], voxel_cc: float, centres_mm: npt.NDArray[np.float64] | None
+) -> tuple[list[Term | None], tuple[str, ...]]:
+    """What every goal becomes, and a sentence on each optimal one that becomes nothing."""
+    terms, told = list[Term | None](), []
+    for goal in goals:
+        try:
+            terms.append(term_of(goal, regions, voxel_cc, centres_mm))
+        except ProtocolError as error:
+            if goal.level == "mandatory":
+                raise
+            told.append(error.message)
+    return terms, tuple(told)
 
 
 def _risk(protocol: Protocol, regions: Mapping[str, Region]) -> RiskLimit | None:
@@ -352,7 +301,9 @@ def _prescribed(whole: Region, lesions: tuple[Region, ...], rx: Prescription) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _RegionFinder:
+class RegionFinder:
+    """Structures on the voxels of an operator, by name."""
+
     structures: StructureSet
     grid: Grid
     voxels: Array
@@ -368,31 +319,3 @@ class _RegionFinder:
                 "the operator does not cover them."
             )
         return Region(name, positions, on_grid.cc)
-
-
-def _term(goal: Goal, region: Region) -> DoseVolumeLimit | MeanLimit | None:
-    """The limit that keeps the goal; None for a goal on anatomy alone."""
-    metric, mandatory, total_cc = goal.metric, goal.level == "mandatory", float(region.cc.sum())
-    upper = goal.comparator in ("<", "<=")
-    if isinstance(metric, StructureVolume):
-        return None
-    if isinstance(metric, CriticalVolume):
-        spare = total_cc - metric.volume_cc
-        return DoseVolumeLimit(goal.id, mandatory, region, metric.dose_gy - STRICTLY_BELOW_GY, max(spare, 0.0), 1.0)
-    if upper and isinstance(metric, DoseAtVolume):
-        volume = metric.volume if metric.unit == "cc" else metric.volume / 100.0 * total_cc
-        # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
-        return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, volume if volume < total_cc else 0.0)
-    if upper and isinstance(metric, VolumeAtDose):
-        unit_cc = 1.0 if metric.unit == "cc" else total_cc / 100.0
-        level = metric.dose_gy - STRICTLY_BELOW_GY
-        return DoseVolumeLimit(goal.id, mandatory, region, level, goal.limit * unit_cc, unit_cc)
-    if upper and isinstance(metric, MaxDose):
-        return DoseVolumeLimit(goal.id, mandatory, region, goal.limit, 0.0)
-    if upper and isinstance(metric, MeanDose):
-        return MeanLimit(goal.id, mandatory, region, goal.limit)
-    raise ProtocolError(
-        f"goal {goal.id}: {goal.metric} {goal.comparator} {goal.limit:g} {goal.unit} can be judged but not optimised.",
-        where=f"goals[{goal.id}].metric",
-        remedy="Use an upper limit on D, V, Dmean or Dmax, or a critical volume.",
-    )

@@ -48,12 +48,24 @@ def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
     conflicts = tuple(_conflict(name, limit_gy[name], needed[name], goals, alone) for name in dict.fromkeys(names))
     return InfeasibleError(
         f"PTV_opt D95 reaches {last.scalars['D95']:.1f} Gy, below the floor of {goals.floor_gy:g} Gy, within the "
-        f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}",
+        f"mandatory limits{_proof(run)}. For the floor, {_list(conflicts)}.{_alone_list(alone, conflicts)}"
+        + _kept_throughout(run),
         remedy="Infeasible at this fractionation; consider more fractions, other beams, or a smaller margin; or accept "
         "a relaxation with --accept-relaxation GOAL_ID=VALUE, which the report then says.",
         conflicts=conflicts,
         reached_gy=last.scalars["D95"],
     )
+
+
+def _kept_throughout(run: Run) -> str:
+    """What no relaxation of a limit was tried with."""
+    kept = [*(["extra_terms"] if run.master.own else [])]
+    kept += (
+        ["limits on the fluence (planning.max_fluence_mu, planning.max_variation)"]
+        if run.master.modulation.limited
+        else []
+    )
+    return f" Kept throughout, and perhaps what stands in the way: {' and '.join(kept)}." if kept else ""
 
 
 def _proof(run: Run) -> str:
@@ -81,6 +93,7 @@ def _excesses(run: Run, sorted_by: StageResult) -> tuple[StageResult, dict[str, 
     goals = run.goals
     names = ["hot_spot", *(["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else [])]
     names += [m.id for m in goals.limits if m.mandatory] + [m.id for m in goals.means if m.mandatory]
+    names += [m.id for m in goals.convex if m.mandatory]
     names += [RISK] if goals.risk is not None else []
     bounds, means, limit_gy = prescribed(run, target_kept(run, sorted_by), goals.floor_gy), [], {}
     for name in dict.fromkeys(names):
@@ -101,7 +114,7 @@ def _conflict(name: str, limit_gy: float, needed_gy: float, goals: PlanGoals, al
     if name == RISK and goals.risk is not None:
         return _of_risk(goals.risk, needed_gy, alone)
     limit = next((m for m in goals.limits if m.id == name), None)
-    regions = {m.id: m.region.name for m in goals.means} | {m.id: m.region.name for m in reversed(goals.limits)}
+    regions = {m.id: m.region.name for m in goals.averages} | {m.id: m.region.name for m in reversed(goals.limits)}
     on_volume = limit is not None and limit.unit_cc > 0
     return Conflict(
         id=name,

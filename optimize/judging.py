@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from protocols import Goal
-from protocols.metrics import DoseAtVolume, MeanDose, Metric, MinDose, VolumeAtDose
+from protocols.metrics import (
+    Biological,
+    DoseAtVolume,
+    GeneralisedEud,
+    Homogeneity,
+    MeanDose,
+    Metric,
+    MinDose,
+    PlanMetric,
+    TailMean,
+    VolumeAtDose,
+)
 
 from .metrics import measure
 from .regions import Region
@@ -33,8 +45,24 @@ def judged(row: GoalResult, value: float, note: str = "") -> GoalResult:
     )
 
 
-def judge_goal(goal: Goal, regions: dict[str, Region], accepted: tuple[str, ...]) -> GoalResult:
-    """One goal of the protocol, judged as far as its structure allows."""
+def judge_goal(
+    goal: Goal,
+    regions: dict[str, Region],
+    accepted: tuple[str, ...],
+    indices: Mapping[str, float | None] | None = None,
+) -> GoalResult:
+    """One goal of the protocol, judged as far as its structure allows.
+
+    Parameters
+    ----------
+    goal : Goal
+    regions : dict of Region
+        By name.
+    accepted : tuple of str
+        Structures that may be missing.
+    indices : mapping, optional
+        What the plan as a whole gives, by the text of the metric (`conformity`).
+    """
     row = GoalResult(
         id=goal.id,
         structure=goal.structure,
@@ -50,6 +78,10 @@ def judge_goal(goal: Goal, regions: dict[str, Region], accepted: tuple[str, ...]
     region = regions.get(goal.structure)
     if region is None:
         return dataclasses.replace(row, note=_why_missing(goal, accepted))
+    if isinstance(goal.metric, PlanMetric):
+        value = (indices or {}).get(row.metric)
+        note = "NOT ASSESSED: needs the dose of the body round the PTV, and a dose that the plan reached"
+        return dataclasses.replace(row, note=note) if value is None else judged(row, value)
     if region.cut_by:
         return _judge_cut(row, goal.metric, region)
     return judged(row, measure(goal.metric, region.dose_gy, region.cc), size_note(goal.metric, region))
@@ -64,11 +96,14 @@ def _why_missing(goal: Goal, accepted: tuple[str, ...]) -> str:
 
 def _judge_cut(row: GoalResult, metric: Metric, region: Region) -> GoalResult:
     """A goal of an organ whose volume here is a lower bound, and so are its hottest doses and its volumes."""
-    needs_all = isinstance(metric, MeanDose | MinDose) or (
-        isinstance(metric, DoseAtVolume | VolumeAtDose) and metric.unit == "%"
+    inner = metric.metric if isinstance(metric, Biological) else metric
+    needs_all = isinstance(inner, MeanDose | MinDose | GeneralisedEud | TailMean | Homogeneity) or (
+        isinstance(inner, DoseAtVolume | VolumeAtDose) and inner.unit == "%"
     )
     if needs_all:
-        what = {"Dmean": "mean dose", "Dmin": "minimum dose"}.get(row.metric, "share of the volume")
+        names = {"Dmean": "mean dose", "Dmin": "minimum dose"}
+        shared = "share of the volume" if isinstance(inner, DoseAtVolume | VolumeAtDose) else row.metric
+        what = names.get(row.metric, shared)
         return dataclasses.replace(row, note=f"NOT ASSESSED: {region.cut_by} cuts the organ: {what}")
     value = measure(metric, region.dose_gy, region.cc)
     result = judged(row, value, f"{region.cut_by} cuts the organ: a lower bound")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from dosecalc.errors import OptimisationError
 
 from .escalation_results import RISK, RiskEnd
 from .goals import PlanGoals, Region
 from .problem import RAISED_DOSES, Master, Stage, StageResult
 from .risk import Tangents, solve_within_risk
+from .tangents import MOST_TANGENTS, Tangent, with_new_tangents
 
 Progress = Callable[[str], None]
 
@@ -73,7 +76,7 @@ class Feasible:
 class Run:
     """What the levels share: the master, the goals, the logs of what was reached, and the best that was feasible.
 
-    `tangents` are those of the limit on a risk, where the goals have one.
+    `tangents` are those of the limit on a risk, where the goals have one, `convex_tangents` those of convex limits.
     """
 
     master: Master
@@ -85,6 +88,7 @@ class Run:
     raised: list[Raised]
     best: Feasible | None = None
     tangents: Tangents | None = None
+    convex_tangents: dict[str, list[Tangent]] = field(default_factory=dict)
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:
@@ -102,6 +106,16 @@ def solved_level(run: Run, stage: Stage, last: StageResult, rounds: int | None =
     limited = run.goals.risk is not None or RISK in stage.scalars
     tangents = run.tangents if limited else None
     stage, result = solve_within_risk(run.master, tangents, stage, last, rounds=rounds)
+    added = 0
+    while more := with_new_tangents(run.master, run.convex_tangents, run.goals.convex, stage, result):
+        added += 1
+        if added > MOST_TANGENTS:
+            raise OptimisationError(
+                f"stage {stage.name!r}: {', '.join(c.id for c in run.goals.convex)} still beyond the limit after "
+                f"{MOST_TANGENTS} tangents.",
+                remedy="Use a gEUD with a smaller exponent, or MOH (mean of the hottest share), in its place.",
+            )
+        stage, result = solve_within_risk(run.master, tangents, more, result, rounds=rounds)
     doses = [result.scalars[name] for name in RAISED_DOSES if name in result.scalars]
     value = doses[0] if doses else sum(result.scalars.values())
     run.levels.append(LevelReport(stage.name, value, result.rounds, result.rows, result.record.solver))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from .delivery import at_its_reserve
 from .escalation_results import EscalationEnd, LadderEnd, RiskEnd
 from .prices import Stop
 from .results import GoalResult, PlanEvaluation
@@ -51,11 +52,18 @@ def limiting(judged: PlanEvaluation) -> list[tuple[str, GoalResult]]:
     # Later levels keep the dose and may take a limit off its value, for less dose outside the target; on a ladder the
     # plan stands below what was reached.
     before = "stops the next rung" if ended.ladder is not None and ended.ladder.next_gy else "binding as the dose rose"
-    rows = [("binding" if g.uncertain or g.binding else before, g) for g in held]
+    rows = [(_state(g, judged, before), g) for g in held]
     next_one = [row_of[ended.binds_next]] if ended.binds_next else []
     upper = [g for g in judged.goals if g.comparator in ("<", "<=") and g.id not in ended.binding_limits]
     rows += [("at the limit", g) for g in upper if g.met and (g.uncertain or g.binding) and g not in next_one]
     return rows + [("at the limit, binds next" if g.uncertain or g.binding else "binds next", g) for g in next_one]
+
+
+def _state(goal: GoalResult, judged: PlanEvaluation, before: str) -> str:
+    """How a limit stands that held the dose while it rose."""
+    if goal.uncertain or goal.binding:
+        return "binding"
+    return "binding, less its reserve" if at_its_reserve(goal, judged) else before
 
 
 def price_text(goal: GoalResult, judged: PlanEvaluation) -> str:

@@ -17,46 +17,24 @@ import numpy.typing as npt
 
 from dosecalc.errors import InputError
 from protocols.metrics import (
+    Biological,
     CriticalVolume,
     DoseAtVolume,
+    GeneralisedEud,
+    Homogeneity,
     MaxDose,
     MeanDose,
     MinDose,
     StructureVolume,
+    TailMean,
     VolumeAtDose,
 )
 
-Float64Array = npt.NDArray[np.float64]
-
-# Cumulative volumes are sums of up to millions of float64 terms in dose order; without this margin rounding
-# alone would decide whether 95 of 100 equal voxels are 95 % of the volume.
-SUM_ROUNDING = 1e-10
+from .geud import geud
+from .voxel_doses import SUM_ROUNDING, Float64Array, checked
 
 NEAR_MAXIMUM = DoseAtVolume(0.035, "cc")
 """What stands for a structure's maximum dose: AAPM TG-101 (Benedict et al., Med Phys 37:4078, 2010)."""
-
-
-def checked(dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
-    """The two arrays as float64, or an error that says why they cannot be judged.
-
-    Raises
-    ------
-    InputError
-        No voxel, unequal lengths, a value that is not finite, or a volume that is not positive.
-    """
-    dose, volume = np.asarray(dose_gy, dtype=np.float64), np.asarray(cc, dtype=np.float64)
-    if dose.ndim != 1 or dose.shape != volume.shape:
-        raise InputError(f"doses and volumes must be 1-D and equally long, got {dose.shape} and {volume.shape}.")
-    if dose.size == 0:
-        raise InputError(
-            "a dose metric needs at least one voxel, got none.",
-            remedy="Check that the structure lies on the dose grid.",
-        )
-    if not (np.isfinite(dose).all() and np.isfinite(volume).all()):
-        raise InputError("doses and volumes must be finite, got NaN or infinity.")
-    if volume.min() <= 0:
-        raise InputError(f"voxel volumes must be positive in cc, the smallest is {volume.min():.6g}.")
-    return dose, volume
 
 
 def dose_at_volume(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, volume_cc: float) -> float:
@@ -169,3 +147,37 @@ def _(metric: StructureVolume, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> flo
 def _total(cc: npt.ArrayLike) -> float:
     """The volume of the structure in cc."""
     return float(np.sum(np.asarray(cc, dtype=np.float64)))
+
+
+@measure.register
+def _(metric: GeneralisedEud, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> float:
+    return geud(dose_gy, cc, metric.a)
+
+
+@measure.register
+def _(metric: TailMean, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> float:
+    dose, volume = checked(dose_gy, cc)
+    return float(tail_weights(metric, dose, volume) @ dose)
+
+
+@measure.register
+def _(metric: Homogeneity, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> float:
+    d2, d50, d98 = (measure(DoseAtVolume(share, "%"), dose_gy, cc) for share in (2.0, 50.0, 98.0))
+    # Without dose no homogeneity is defined; as a number it is as bad as can be.
+    return (d2 - d98) / d50 if d50 > 0 else np.inf
+
+
+@measure.register
+def _(metric: Biological, dose_gy: npt.ArrayLike, cc: npt.ArrayLike) -> float:
+    dose, volume = checked(dose_gy, cc)
+    return measure(metric.metric, metric.of(dose), volume)
+
+
+def tail_weights(metric: TailMean, dose_gy: Float64Array, cc: Float64Array) -> Float64Array:
+    """What each voxel counts in a tail mean, (n,), summing to one: whole voxels, and part of the one at the border."""
+    order = np.argsort(dose_gy if metric.end == "coldest" else -dose_gy, kind="stable")
+    tail_cc = metric.percent / 100.0 * float(cc.sum())
+    before = np.cumsum(cc[order]) - cc[order]
+    weights = np.zeros(cc.size)
+    weights[order] = np.clip(tail_cc - before, 0.0, cc[order]) / tail_cc
+    return weights

@@ -6,53 +6,19 @@ import math
 from functools import singledispatch
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from dosecalc.errors import InputError
 from protocols import LQ, LQL, Conversion, lq_validity
 from protocols.outcome_models import Ladder, Lyman, MeanBed, MeanLimits, MeanProbit, VolumeAtBed
 
-from .metrics import checked, mean_dose, volume_at_dose
+from .geud import geud
+from .metrics import mean_dose, volume_at_dose
 from .outcome_results import LiverRoom, ModelValue, percent_words, whole_percent
 from .regions import Region
 
 CONVERSIONS = (LQ, LQL)
 RISK_OF_ROOM = 0.05
-
-
-def geud(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, a: float) -> float:
-    """Generalised equivalent uniform dose (sum v_i d_i^a)^(1/a), v_i the shares of the volume.
-
-    Niemierko, Med Phys 26:1100 (1999). a = 1 is the mean; the maximum is its limit for large a, the minimum that for
-    large negative a.
-
-    Parameters
-    ----------
-    dose_gy, cc : (n,) array
-        Dose (physical or biological) and volume of each voxel.
-    a : float
-        Not 0; 1/n of the Lyman model.
-
-    Returns
-    -------
-    float
-        In the unit of the doses; 0 for negative `a` where a voxel has no dose.
-
-    Raises
-    ------
-    InputError
-        `a` is 0 or not finite, or doses and volumes cannot be used.
-    """
-    dose, volume = checked(dose_gy, cc)
-    if not (math.isfinite(a) and a != 0):
-        raise InputError(f"the exponent of a gEUD must be finite and not 0, got {a!r}.")
-    pivot = float(dose.max() if a > 0 else dose.min())
-    if pivot <= 0:
-        return 0.0
-    # Relative to the largest term, so that no power overflows.
-    return float(pivot * np.average((dose / pivot) ** a, weights=volume) ** (1.0 / a))
 
 
 def lyman_probability(eud_gy: float, td50_gy: float, m: float) -> float:

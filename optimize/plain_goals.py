@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from dosecalc.errors import InputError
 
-from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region
+from .goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region, RelativeLimit
+from .modulation import UNLIMITED, Modulation
 
 
 def goals_from_limits(
     target: Region,
-    limits: Sequence[DoseVolumeLimit | MeanLimit],
+    limits: Sequence[DoseVolumeLimit | MeanLimit | ConvexLimit | RelativeLimit],
     *,
     target_gy: float,
     hot_spot_ratio: float,
@@ -22,13 +23,14 @@ def goals_from_limits(
     outside: Region | None = None,
     outside_ratio: float = 1.05,
     centres_mm: npt.NDArray[np.float64] | None = None,
+    modulation: Modulation = UNLIMITED,
 ) -> PlanGoals:
     """Raise the D95% of one target as far as the limits let it.
 
     Parameters
     ----------
     target : Region
-    limits : sequence of DoseVolumeLimit or MeanLimit
+    limits : sequence of DoseVolumeLimit, MeanLimit, ConvexLimit or RelativeLimit
         Mandatory ones are kept; the others are served once the target's dose is settled.
     target_gy : float
         Dose at which the escalation ends, > 0.
@@ -42,6 +44,8 @@ def goals_from_limits(
         Highest dose there over the target's D95%, an optimal goal; 1.05 is what the shipped protocols ask for.
     centres_mm : (V, 3) float64, optional
         Where the operator's voxels lie; see `PlanGoals`.
+    modulation : Modulation
+        Limits on the fluence.
 
     Raises
     ------
@@ -77,4 +81,7 @@ def goals_from_limits(
         outside_ratio=outside_ratio,
         voxel_cc=float(target.cc.max()),
         centres_mm=centres_mm,
+        convex=tuple(limit for limit in limits if isinstance(limit, ConvexLimit)),
+        relative=tuple(limit for limit in limits if isinstance(limit, RelativeLimit)),
+        modulation=modulation,
     )

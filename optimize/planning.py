@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from .accepted import against_the_protocol
 from .anatomy import Anatomy, Target, needed_names, prepare_anatomy
 from .arrangements import Angles, beams_at, planning_position
 from .conflicts import explained, where_of
+from .delivery import delivery_of
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
@@ -35,15 +36,16 @@ from .evaluate import evaluate
 from .findings import with_findings
 from .fine_limits import with_fine_limits
 from .fluence_file import EarlierPlan
-from .goals import PlanGoals, resolve_goals
+from .goals import PlanGoals, RegionFinder, resolve_goals
 from .impossible import refuse_below_scatter, refuse_target_in_organ
 from .interruption import INTERRUPTED
 from .limiting import priced
 from .operator import Operator
+from .own_terms import OwnTerm, by_name
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, overrides
-from .remaining import less_earlier, told_of_earlier
-from .results import Certificate, GoalResult, PlanEvaluation
+from .remaining import less_earlier, present_only, told_of_earlier
+from .results import Certificate, Delivery, GoalResult, PlanEvaluation
 from .retreatment import refuse_spent, with_prior
 from .rounds import OnRound
 from .run_record import plan_record
@@ -112,6 +114,7 @@ def plan(
     input_sha256: dict[str, str] | None = None,
     reading_overrides: tuple[str, ...] = (),
     prior: PriorTreatment | None = None,
+    extra_terms: Sequence[OwnTerm] = (),
     warm_start: EarlierPlan | None = None,
     progress: Progress = lambda text: None,
     on_round: OnRound = lambda done: None,
@@ -156,6 +159,8 @@ def plan(
         What the user asked the readers to accept, in words, for the run record.
     prior : PriorTreatment, optional
         An earlier treatment: limits of organs are held, and judged, on the sum with it too.
+    extra_terms : sequence of callable
+        CVXPY terms of the user's own (`optimize.own_terms.OwnTerm`), here with structures by name; recorded.
     warm_start : EarlierPlan, optional
         From `read_earlier_plan`: a plan of the same beams and beamlets to start from.
     progress : callable, optional
@@ -188,9 +193,7 @@ def plan(
         grid = ct.volume.grid.resampled(dose_grid_mm or protocol.planning.dose_grid_mm)
         progress(f"anatomy on a {grid.spacing_mm[0]:g} mm grid of {grid.shape[2]} x {grid.shape[1]} x {grid.shape[0]}")
         matched = names.match(structures, needed_names(protocol), ct.volume.grid, table=aliases)
-        for line in _match_lines(matched):
-            progress(line)
-        anatomy = prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
+        anatomy = _told_anatomy(matched, ct, grid, protocol, targets, progress)
         told = (*position_notices, *ct_notices, *structures.notices, *near_misses(matched), *anatomy.warnings)
         anatomy = dataclasses.replace(anatomy, warnings=told)
         _refuse_undosed(grid, anatomy, protocol, accept_missing, prior)
@@ -210,27 +213,43 @@ def plan(
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
         goals = less_earlier(goals, protocol, anatomy.structures, prior)
-        result = escalate(operator, goals, progress=progress, on_round=on_round, warm_start=start)
+        told = (*anatomy.warnings, *goals.judged_only, *present_only(goals, prior))
+        anatomy = dataclasses.replace(anatomy, warnings=told)
+        own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
+        result = escalate(operator, goals, extra_terms=own, progress=progress, on_round=on_round, warm_start=start)
         on_fluence(result.fluence, beamlets, result.interrupted)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
     with watch.step("evaluation"):
-        evaluation = _judge(dose, anatomy, protocol, accept_missing, result)
+        judged = _judge(dose, anatomy, protocol, accept_missing, result)
+        evaluation = dataclasses.replace(judged, delivery=_delivery(result, beamlets, protocol))
     with watch.step("second opinion"):
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
         evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
-    if prior is not None:
-        evaluation = _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
-    evaluation = against_the_protocol(evaluation, protocol)
-    stated = (*densities.departures, *map(str, made.applied))
+    summed = evaluation if prior is None else _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
+    evaluation = against_the_protocol(summed, protocol)
+    stated = (*densities.departures, *map(str, made.applied), *(f"extra term {term.__name__}" for term in own))
     chosen = overrides(protocol, accept_missing, grid.spacing_mm[0], accept_ct=accept_ct)
     accepted, recorded = (*reading_overrides, *stated, *chosen), densities.record(machine, made)
-    record = plan_record(
-        watch, protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded, prior
-    )
+    told_of = (protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded, prior)
+    record = plan_record(watch, *told_of)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)
+
+
+def _told_anatomy(
+    matched: names.Match,
+    ct: CtSeries,
+    grid: Grid,
+    protocol: Protocol,
+    targets: tuple[Target, ...],
+    progress: Progress,
+) -> Anatomy:
+    """The anatomy of structures by their matched names, each of which is told."""
+    for line in _match_lines(matched):
+        progress(line)
+    return prepare_anatomy(matched.structures, ct.volume, grid, protocol, targets)
 
 
 def _goals(
@@ -381,6 +400,10 @@ def _judge(
         judged, dose_to="water", goals=goals, escalation=ended, certificate=certificate, warnings=told,
         interrupted=result.interrupted,
     )  # fmt: skip
+
+
+def _delivery(result: Escalation, beamlets: Beamlets, protocol: Protocol) -> Delivery:
+    return delivery_of(result.fluence, beamlets, protocol.fractions, protocol.planning, result.modulation_costs_gy)
 
 
 def _with_sum(

@@ -222,7 +222,7 @@ def _outside_row(
         source=asked.source,
         status=_OUTSIDE_STATUS,
     )
-    body = _external(regions, structures)
+    body = external(regions, structures)
     if body is None:
         return dataclasses.replace(row, note="NOT ASSESSED: no structure with the role EXTERNAL")
     doses = outside(body, regions["PTV" if "PTV" in regions else wanted.hot_spot.structure], grid)
@@ -231,6 +231,7 @@ def _outside_row(
     return judged(row, float(doses.max()))
 
 
-def _external(regions: dict[str, Region], structures: StructureSet) -> Region | None:
+def external(regions: dict[str, Region], structures: StructureSet) -> Region | None:
+    """The body: the structure with the role EXTERNAL, or one of the usual names."""
     named = [name for name in structures.names if structures[name].role == "EXTERNAL"]
     return next((regions[name] for name in (*named, *_EXTERNAL_NAMES) if name in regions), None)

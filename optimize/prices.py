@@ -22,6 +22,7 @@ from .goals import DoseVolumeLimit
 from .levels import Raised, Run
 from .problem import Bound, Stage
 from .risk import solve_within_risk
+from .tangents import limit_of
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def stop_at(run: Run, level: Raised | None, says: str) -> Stop:
     """The prices of the limits at a level that they stopped; None where they stopped none."""
     goals = run.goals
     names = ["hot_spot", *(m.id for m in goals.limits if m.mandatory), *(m.id for m in goals.means if m.mandatory)]
+    names += [m.id for m in goals.convex if m.mandatory]
     names += ["ptv_mean"] if np.isfinite(goals.ptv_mean_max_gy) else []
     names += [RISK] if goals.risk is not None else []
     names = list(dict.fromkeys(names))  # a limit may be stated on two grids
@@ -93,7 +95,7 @@ def shadow_prices(run: Run, level: Raised) -> dict[str, float]:
     goals = run.goals
     _, owner = voxel_caps(goals, level.sorted_by.dose_gy, level.kept)
     names = [*(limit.id for limit in goals.limits), "hot_spot"]
-    found = dict.fromkeys([*names, *(mean.id for mean in goals.means), "ptv_mean"], 0.0)
+    found = dict.fromkeys([*names, *(mean.id for mean in goals.averages), "ptv_mean"], 0.0)
     if goals.risk is not None:
         found[RISK] = 0.0
     for name, (positions, multipliers) in level.result.prices.items():
@@ -105,8 +107,8 @@ def shadow_prices(run: Run, level: Raised) -> dict[str, float]:
             found["hot_spot" if name == HOT_SPOT else "ptv_mean"] += float(price.sum())
         elif name.startswith(RISK):  # one of its tangents
             found[RISK] += float(price.sum())
-        elif name in found:
-            found[name] += float(price.sum())
+        elif (limit := limit_of(name) or name) in found:
+            found[limit] += float(price.sum())
     return found
 
 
@@ -134,7 +136,7 @@ def _sizes(run: Run, level: Raised) -> dict[str, float]:
     goals = run.goals
     d95_gy = level.result.scalars.get("D95", level.kept.d95_gy)
     hottest = min(goals.hot_spot_max_gy, goals.hot_spot_ratio * d95_gy)
-    sizes = {limit.id: limit.limit_gy for limit in goals.limits} | {mean.id: mean.limit_gy for mean in goals.means}
+    sizes = {limit.id: limit.limit_gy for limit in goals.limits} | {mean.id: mean.limit_gy for mean in goals.averages}
     sizes |= {RISK: goals.risk.limit_gy} if goals.risk is not None else {}
     return sizes | {"hot_spot": hottest, "ptv_mean": goals.ptv_mean_max_gy}
 

@@ -125,6 +125,8 @@ class Provenance:
     exit_code : int
     prior_treatment : dict or None
         Fractions, recovery and largest dose of an earlier treatment whose sum was judged.
+    planning_limits : dict
+        The reserve on limits and the limits on the fluence that the protocol sets, by their keys.
     interrupted : bool
         The optimisation was stopped before its end.
     """
@@ -157,4 +159,5 @@ class Provenance:
     warnings: tuple[str, ...]
     exit_code: int
     prior_treatment: dict[str, float] | None = None
+    planning_limits: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False

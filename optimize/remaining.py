@@ -68,6 +68,17 @@ def less_earlier(
     )
 
 
+def present_only(goals: PlanGoals, prior: PriorTreatment | None) -> tuple[str, ...]:
+    """One sentence on each limit that is held on the present dose alone, although there was an earlier one."""
+    if prior is None:
+        return ()
+    return tuple(
+        f"{limit.region.name} {limit.metric} ({limit.id}): the optimiser holds it on the present dose alone; on the "
+        "sum with the earlier treatment it is judged."
+        for limit in goals.convex
+    )
+
+
 @contextmanager
 def told_of_earlier(prior: PriorTreatment | None) -> Iterator[None]:
     """Add to the remedy of an infeasible body that its limits are on the sum with an earlier treatment."""

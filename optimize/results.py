@@ -159,6 +159,39 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the fluence asks of the machine: estimates of the fluence model, not of a delivered plan.
+
+    Attributes
+    ----------
+    mu, mu_per_fraction : float
+        Least monitor units of a sliding-window delivery, of the course and of each fraction (`monitor_units`).
+    beam_mu : tuple of float
+        The same of every beam, course total.
+    largest_fluence_mu : float
+        Of one beamlet, course total.
+    variation : float or None
+        Mean difference of neighbouring beamlets over the mean fluence.
+    max_fluence_mu, max_variation : float or None
+        The protocol's limits on these two.
+    modulation_costs_gy : float or None
+        D95 that those limits take; None where there are none.
+    reserve_percent : float or None
+        By how much the optimiser held every mandatory upper limit tighter.
+    """
+
+    mu: float
+    mu_per_fraction: float
+    beam_mu: tuple[float, ...]
+    largest_fluence_mu: float
+    variation: float | None
+    max_fluence_mu: float | None
+    max_variation: float | None
+    modulation_costs_gy: float | None
+    reserve_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class DoseDifference:
     """What the dose of a finer grid differs by from the dose grid's, in course-total Gy.
 
@@ -366,6 +399,8 @@ class PlanEvaluation:
         Stated by the user or the protocol in the place of shipped ones.
     dose_to : str or None
         "water" for a dose that was computed here; None for one that was read and does not say.
+    delivery : Delivery, optional
+        What the fluence asks of the machine; None for a dose that was not optimised here.
     interrupted : bool
         The optimisation was stopped before its end; the plan is the best of the levels that had ended.
     """
@@ -385,6 +420,7 @@ class PlanEvaluation:
     side_by_side: SideBySide | None = None
     alpha_beta: tuple[AlphaBeta, ...] = ()
     dose_to: str | None = None
+    delivery: Delivery | None = None
     interrupted: bool = False
     schema_version: int = SCHEMA_VERSION
 

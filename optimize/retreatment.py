@@ -21,7 +21,7 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Goal, Protocol, dose_of_eqd2, eqd2, lq_validity
-from protocols.metrics import DoseAtVolume, MaxDose, StructureVolume
+from protocols.metrics import Biological, DoseAtVolume, MaxDose, StructureVolume
 from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .judging import judge_goal
@@ -193,7 +193,7 @@ def _judged(
     alone, row = judge_goal(goal, present, accepted), judge_goal(goal, found, accepted)
     if goal.structure in present and goal.structure not in found:
         row = dataclasses.replace(row, note="NOT ASSESSED: outside the earlier dose grid")
-    if row.value is None or row.unit != "Gy":
+    if row.value is None or row.unit != "Gy" or isinstance(goal.metric, Biological):
         return SummedGoal(row, ratio, alone.value, None, None)
     value, limit = (eqd2(gy, fractions, ratio) for gy in (row.value, row.limit))
     return SummedGoal(row, ratio, alone.value, value, limit)

@@ -9,7 +9,7 @@ from dosecalc.beams import Beamlets
 from dosecalc.errors import InterruptedPlanError, VerificationError
 from dosecalc.influence import DoseInfluence
 from dosecalc.machine import BeamModel
-from protocols.schema import Protocol
+from protocols.schema import OPTIONAL_KEYS, Protocol
 
 from .anatomy import Anatomy
 from .escalate import Escalation
@@ -63,6 +63,7 @@ def plan_record(
         exit_code=_exit_code(evaluation),
         interrupted=result.interrupted,
         prior_treatment=prior.record if prior else None,
+        planning_limits=protocol.planning.model_dump(include=set(OPTIONAL_KEYS), exclude_none=True),
     )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from protocols.schema import Protocol
 
 from .conflicts import Conflict
+from .delivery import delivery_lines
 from .eligibility_results import Eligibility
 from .limiting import limiting, mode_text, price_text
 from .outcome_results import ControlRange, ModelValue, Outcome
@@ -49,6 +50,8 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
     if evaluation.escalation is not None:
         _print_limiting(console, evaluation, evaluation.escalation.says)
+    for line in delivery_lines(evaluation):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if evaluation.verification.stated:
         unsure = [f"{g.structure} {g.metric}" for g in evaluation.goals if g.uncertain]
         console.print(f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}", highlight=False)

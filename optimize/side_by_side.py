@@ -108,7 +108,7 @@ def _of_set(chosen: ConstraintSet, beside: Protocol) -> Limits:
         )
     notes = [_population(chosen, beside)] if chosen.population not in ("any", beside.population) else []
     notes += [f"{limit.id} is not judged: {why}" for limit in held if (why := _unjudged(limit))]
-    goals = tuple((_goal(limit), limit.level) for limit in held if not _unjudged(limit))
+    goals = tuple((_goal(limit).in_fractions(beside.fractions), limit.level) for limit in held if not _unjudged(limit))
     return Limits(chosen.name, chosen.title, goals, tuple(notes))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .goals import DoseVolumeLimit, Region
+from .plan_limits import DoseVolumeLimit, Region
 
 Array = npt.NDArray[Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 from dosecalc.grid import Volume
 from dosecalc.structures import StructureSet
 from protocols import Goal
-from protocols.metrics import StructureVolume
+from protocols.metrics import PlanMetric, StructureVolume
 
 from .judging import judged
 from .metrics import measure
@@ -64,7 +64,7 @@ def steep_goals(
 
 def _may_break(row: GoalResult, goal: Goal, dose: Volume, region: Region) -> bool:
     """Whether sampling could change a verdict: an interpolated dose is at most the highest of the voxels around."""
-    if not row.met or isinstance(goal.metric, StructureVolume):
+    if not row.met or isinstance(goal.metric, StructureVolume | PlanMetric):
         return False
     if parts_per_voxel(region.total_cc, dose.grid.spacing_mm) == (1, 1, 1):
         return False

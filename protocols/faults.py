@@ -88,7 +88,7 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
         known = _known_keys(detail["loc"][:-1], model) if model else []
         return "unknown key." + nearest(str(detail["loc"][-1]), known)
     if kind == "missing":
-        unit = " No number is read without its unit: Gy, cc or %." if detail["loc"][-1] == "unit" else ""
+        unit = " No number is read without its unit: Gy, cc, % or ratio." if detail["loc"][-1] == "unit" else ""
         return f"this key is missing.{unit}"
     if kind == "float_type" and isinstance(got, str):
         return f"Input should be a valid number without quotes and unit, got {_got(got)}."

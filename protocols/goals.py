@@ -26,7 +26,7 @@ from .fields import (
     metric_of,
     must_be_read,
 )
-from .metrics import CriticalVolume, Unit
+from .metrics import Biological, CriticalVolume, Metric, PlanMetric, Unit
 
 
 class SourcedDose(Strict):
@@ -110,6 +110,13 @@ class Goal(Strict):
             raise fault(f"{info.data['metric']} asks for at least that volume (>=), got {comparator!r}; leave it out.")
         return comparator
 
+    @field_validator("metric")
+    @classmethod
+    def _of_the_plan(cls, metric: Metric, info: ValidationInfo) -> Metric:
+        if isinstance(metric, PlanMetric) and info.data.get("structure", "PTV") != "PTV":
+            raise fault(f"{metric} is stated of the PTV, got {info.data['structure']!r}.")
+        return metric
+
     @field_validator("limit")
     @classmethod
     def _limit_fits(cls, limit: float, info: ValidationInfo) -> float:
@@ -141,3 +148,9 @@ class Goal(Strict):
         if superseded_by is not None:
             raise fault(f"this limit was superseded by {superseded_by!r}; use that one.")
         return superseded_by
+
+    def in_fractions(self, fractions: int) -> Goal:
+        """The goal for a dose that is given in so many fractions: what a biological metric needs to know."""
+        if not isinstance(self.metric, Biological):
+            return self
+        return self.model_copy(update={"metric": self.metric.in_fractions(fractions)})

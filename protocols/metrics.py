@@ -1,40 +1,27 @@
 """Dose metrics as physicists write them: text to types and back.
 
 The forms are ``D95%``, ``D0.035cc``, ``V15Gy`` (in cc), ``V20Gy%``, ``CV700cc<15Gy`` (critical volume),
-``Dmean``, ``Dmax``, ``Dmin`` and ``Volume``. Doses are total physical doses of the course in Gy. D and V
-follow ICRU Report 83 (2010), section 3.4; the critical volume follows AAPM TG-101 (Benedict et al., Med Phys
-37:4078, 2010), Table III.
+``Dmean``, ``Dmax``, ``Dmin`` and ``Volume``; ``gEUD(a=8)``, ``MOH2%`` and ``MOC5%`` (mean of the hottest and of the
+coldest share) and ``HI`` (`tail_metrics`); ``EQD2_3(Dmean)`` and ``BED_10(V40Gy)``, a metric of the biological dose
+with its alpha/beta; ``CI_Paddick``, ``CI_RTOG``, ``R50`` and ``D2cm%`` of a plan, stated of the PTV (`plan_metrics`).
+Doses are total physical doses of the course in Gy. D and V follow ICRU Report 83 (2010), section 3.4; the critical
+volume follows AAPM TG-101 (Benedict et al., Med Phys 37:4078, 2010), Table III.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, final
 
 from .errors import ProtocolError
-
-Unit: TypeAlias = Literal["Gy", "cc", "%"]
-
-# Beyond these a number in a metric is a slip of the unit or the decimal point, and its text would not stay
-# short.
-SMALLEST, LARGEST = 1e-6, 1e6
-
-
-def _checked(value: float, what: str, largest: float = LARGEST) -> float:
-    """`value` as a float, refused unless it is a number from `SMALLEST` to `largest`."""
-    if not (math.isfinite(value) and SMALLEST <= value <= largest):
-        raise ProtocolError(f"{what} must be between {SMALLEST:g} and {largest:g}, got {value!r}.")
-    return float(value)
-
-
-def _number(value: float) -> str:
-    """The shortest decimal text that reads back as `value`, without an exponent."""
-    text = format(Decimal(repr(value)), "f")
-    return text.removesuffix(".0")
+from .metric_numbers import LARGEST, Unit
+from .metric_numbers import checked as _checked
+from .metric_numbers import number as _number
+from .plan_metrics import DoseBeyond2cm, HalfDoseSpill, PaddickConformity, PlanMetric, RtogConformity
+from .radiobiology import DoseT, bed, dose_of_bed, dose_of_eqd2, eqd2
+from .tail_metrics import GeneralisedEud, Homogeneity, TailMean
 
 
 @final
@@ -174,9 +161,81 @@ class StructureVolume:
         return "cc"
 
 
-Metric: TypeAlias = DoseAtVolume | VolumeAtDose | CriticalVolume | MeanDose | MaxDose | MinDose | StructureVolume
+DoseMetric: TypeAlias = (
+    DoseAtVolume | VolumeAtDose | CriticalVolume | MeanDose | MaxDose | MinDose | GeneralisedEud | TailMean
+)
 
-FORMS = ("D95%", "D0.035cc", "V15Gy", "V20Gy%", "CV700cc<15Gy", "Dmean", "Dmax", "Dmin", "Volume")
+
+@final
+@dataclass(frozen=True, slots=True)
+class Biological:
+    """A metric of the biological dose: every voxel is converted before anything is averaged or counted.
+
+    Linear-quadratic (`radiobiology`), with the alpha/beta stated here; every dose in the metric is biological too.
+
+    Attributes
+    ----------
+    kind : "EQD2" or "BED"
+    alpha_beta_gy : float
+    metric : a metric of one dose distribution
+    fractions : int or None
+        In which the dose is given; no part of the text: a protocol knows it (`in_fractions`).
+    """
+
+    kind: Literal["EQD2", "BED"]
+    alpha_beta_gy: float
+    metric: DoseMetric
+    fractions: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("EQD2", "BED"):
+            raise ProtocolError(f"a biological dose is an EQD2 or a BED, got {self.kind!r}.")
+        if not isinstance(self.metric, DoseMetric):
+            raise ProtocolError(f"{self.metric} is no metric of a biological dose.")
+        object.__setattr__(self, "alpha_beta_gy", _checked(self.alpha_beta_gy, "alpha/beta in Gy"))
+
+    def __str__(self) -> str:
+        return f"{self.kind}_{_number(self.alpha_beta_gy)}({self.metric})"
+
+    @property
+    def value_unit(self) -> Unit:
+        """Unit of the metric's value."""
+        return self.metric.value_unit
+
+    def in_fractions(self, fractions: int) -> Biological:
+        """The metric of a dose that is given in so many fractions."""
+        return replace(self, fractions=fractions)
+
+    def of(self, dose_gy: DoseT) -> DoseT:
+        """The biological dose of a physical one, Gy; a scalar or an array."""
+        convert = eqd2 if self.kind == "EQD2" else bed
+        return convert(dose_gy, self._given(), self.alpha_beta_gy)
+
+    def slope(self, dose_gy: DoseT) -> DoseT:
+        """Biological Gy per physical Gy at a dose."""
+        rising = 1.0 + 2.0 * dose_gy / (self._given() * self.alpha_beta_gy)
+        return rising / (1.0 + 2.0 / self.alpha_beta_gy) if self.kind == "EQD2" else rising
+
+    def physical(self, dose_gy: float) -> float:
+        """The physical dose in Gy that has this biological dose."""
+        convert = dose_of_eqd2 if self.kind == "EQD2" else dose_of_bed
+        return convert(dose_gy, self._given(), self.alpha_beta_gy)
+
+    def _given(self) -> int:
+        if self.fractions is None:
+            raise ProtocolError(
+                f"the metric {self} needs the number of fractions that the dose is given in.",
+                remedy="In a protocol it is that of the protocol; elsewhere give it with in_fractions(n).",
+            )
+        return self.fractions
+
+
+Metric: TypeAlias = DoseMetric | StructureVolume | Homogeneity | Biological | PlanMetric
+
+FORMS = (
+    "D95%", "D0.035cc", "V15Gy", "V20Gy%", "CV700cc<15Gy", "Dmean", "Dmax", "Dmin", "Volume", "gEUD(a=8)", "MOH2%",
+    "MOC5%", "HI", "EQD2_3(Dmean)", "BED_10(V40Gy)", "CI_Paddick", "CI_RTOG", "R50", "D2cm%",
+)  # fmt: skip
 
 _NUM = r"([0-9]+(?:\.[0-9]+)?)"
 
@@ -193,6 +252,15 @@ def _critical_volume(match: re.Match[str]) -> Metric:
     return CriticalVolume(float(match[1]), float(match[2]))
 
 
+def _tail_mean(match: re.Match[str]) -> Metric:
+    return TailMean(float(match[2]), "hottest" if match[1] == "H" else "coldest")
+
+
+def _biological(match: re.Match[str]) -> Metric:
+    inner = parse_metric(match[3])
+    return Biological("EQD2" if match[1] == "EQD2" else "BED", float(match[2]), inner)  # type: ignore[arg-type]
+
+
 _GRAMMAR: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Metric]], ...] = (
     (re.compile(rf"D{_NUM}(cc|%)"), _dose_at_volume),
     (re.compile(rf"V{_NUM}Gy(%?)"), _volume_at_dose),
@@ -201,13 +269,17 @@ _GRAMMAR: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Metric]], ...] 
     (re.compile("Dmax"), lambda _: MaxDose()),
     (re.compile("Dmin"), lambda _: MinDose()),
     (re.compile("Volume"), lambda _: StructureVolume()),
+    (re.compile(rf"gEUD\(a=(-?){_NUM}\)"), lambda match: GeneralisedEud(float(match[1] + match[2]))),
+    (re.compile(rf"MO([HC]){_NUM}%"), _tail_mean),
+    (re.compile("HI"), lambda _: Homogeneity()),
+    (re.compile(rf"(EQD2|BED)_{_NUM}\((.*)\)"), _biological),
+    (re.compile("CI_Paddick"), lambda _: PaddickConformity()),
+    (re.compile("CI_RTOG"), lambda _: RtogConformity()),
+    (re.compile("R50"), lambda _: HalfDoseSpill()),
+    (re.compile("D2cm%"), lambda _: DoseBeyond2cm()),
 )
 
-_NOT_YET = (
-    ("generalised equivalent uniform dose", re.compile(r"gEUD\(.*\)")),
-    ("volume at a biologically effective dose", re.compile(rf"VBED{_NUM}_{_NUM}Gy%?")),
-    ("normal tissue complication probability", re.compile(r"NTCP\(.*\)")),
-)
+_NOT_YET = (("normal tissue complication probability", re.compile(r"NTCP\(.*\)")),)
 
 
 def parse_metric(text: str) -> Metric:
@@ -243,5 +315,11 @@ def _hint(text: str) -> str:
         return f"A dose at a volume needs its unit: {text}% or {text}cc. "
     if re.fullmatch(rf"V{_NUM}", text):
         return f"A volume at a dose needs its unit: {text}Gy (in cc) or {text}Gy% (in percent). "
+    if match := re.fullmatch(rf"VBED{_NUM}_{_NUM}Gy(%?)", text):
+        return f"A volume at a BED is written BED_{match[1]}(V{match[2]}Gy{match[3]}). "
+    if re.fullmatch(r"gEUD.*", text):
+        return "A generalised equivalent uniform dose states its exponent: gEUD(a=8). "
+    if re.fullmatch(r"D2cm", text):
+        return "The highest dose beyond 2 cm is D2cm%, in percent of the reached dose; in Gy use Dmax of a ring. "
     spelled = {form.lower(): form for form in FORMS}.get(text.lower())
     return f"Did you mean {spelled!r}? " if spelled else ""

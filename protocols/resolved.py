@@ -111,7 +111,7 @@ def _goal(key: str, goal: Goal, origin: str) -> ResolvedRow:
 
 def _planning(protocol: Protocol) -> tuple[ResolvedRow, ...]:
     planning, origin = protocol.planning, protocol.origin_of("planning")
-    values = planning.model_dump(mode="json", exclude={"choices", "rules"})
+    values = planning.model_dump(mode="json", exclude={"choices", "rules"}, exclude_none=True)
     rows = []
     for key, value in values.items():
         choice = planning.choice_of(key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, PrivateAttr, StrictInt, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, StrictInt, Tag, ValidationInfo, field_validator, model_validator
 
 from .errors import ProtocolError
 from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Population, Positive, Strict, Text, fault
@@ -95,6 +95,10 @@ TargetMargin = Annotated[
 ]
 
 
+OPTIONAL_KEYS = ("reserve_percent", "max_fluence_mu", "max_variation")
+"""Planning values that need not be set: without them there is no such limit."""
+
+
 class Planning(Strict):
     """How a plan under this protocol is made; every value is covered by one entry of `choices`.
 
@@ -114,6 +118,12 @@ class Planning(Strict):
         Margin around the portal vein that defines the central hepatobiliary tract.
     beams : str
         Beam template used when the user names none.
+    reserve_percent : float or None
+        By how much the optimiser holds every mandatory upper limit tighter; the plan is judged at the limit itself.
+    max_fluence_mu : float or None
+        Most MU of one beamlet, total of the course.
+    max_variation : float or None
+        Most that neighbouring beamlets differ by: mean difference over mean fluence.
     rules : tuple of str
         The planning rules that this protocol states.
     """
@@ -131,14 +141,18 @@ class Planning(Strict):
     chestwall_rind_mm: Positive
     chbt_margin_mm: Positive
     beams: Identifier
+    reserve_percent: Annotated[float | None, Field(strict=True, gt=0, le=20)] = None
+    max_fluence_mu: Positive | None = None
+    max_variation: Positive | None = None
     rules: tuple[Text, ...]
     choices: tuple[Choice, ...]
 
     @field_validator("choices")
     @classmethod
-    def _cover_every_value(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    def _cover_every_value(cls, choices: tuple[Choice, ...], info: ValidationInfo) -> tuple[Choice, ...]:
         named = [key for choice in choices for key in choice.keys]
-        values = [key for key in cls.model_fields if key not in ("rules", "choices")]
+        unset = [key for key in OPTIONAL_KEYS if info.data.get(key) is None]
+        values = [key for key in cls.model_fields if key not in ("rules", "choices", *unset)]
         wrong = [f"{key} {why}" for key, why in _coverage_faults(named, values)]
         if wrong:
             raise fault(f"each planning value needs exactly one choice that says its source: {', '.join(wrong)}.")
@@ -156,7 +170,7 @@ def _coverage_faults(named: list[str], values: list[str]) -> list[tuple[str, str
     """Keys named by no choice, by several, or that are no planning value."""
     missing = [(key, "has none") for key in values if key not in named]
     repeated = [(key, "has several") for key in values if named.count(key) > 1]
-    return missing + repeated + [(key, "is no planning value") for key in named if key not in values]
+    return missing + repeated + [(key, "is no planning value that has been set") for key in named if key not in values]
 
 
 class DerivedStructure(Strict):
@@ -211,6 +225,12 @@ class Protocol(Strict):
         goals = (*self.goals, *self.prescription.target_goals)
         if repeated := repeated_ids([goal.id for goal in goals]):
             raise fault(repeated)
+        return self
+
+    @model_validator(mode="after")
+    def _biological_goals_know_the_fractions(self) -> Protocol:
+        # The model is frozen for everyone else.
+        object.__setattr__(self, "goals", tuple(goal.in_fractions(self.fractions) for goal in self.goals))
         return self
 
     def model_post_init(self, context: Any, /) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from benchmarks import optimiser_tables
 from benchmarks.abdomen import GOALS, SIZES, abdomen_protocol, random_patient, random_seed
 from benchmarks.abdomen_baselines import penalties, subsampled
 from benchmarks.abdomen_patient import Patient
+from benchmarks.abdomen_search import search
 from dosecalc.regions import shares
+from optimize import as_operator
 from optimize.goals import DoseVolumeLimit, MeanLimit, Region
 from optimize.plain_goals import goals_from_limits
 
@@ -103,6 +108,25 @@ def test_a_share_of_the_voxels_stands_for_the_whole_volume(goals):
         assert few.cc.sum() == pytest.approx(whole.cc.sum())
         assert set(few.positions) <= set(whole.positions)
     assert part.lesions[0] is part.target
+
+
+def test_a_search_keeps_the_limits_and_is_no_worse_than_its_starts():
+    """Sixty voxels, eight beamlets; at most 4 cc of the organ may exceed its limit, which holds the target back."""
+    rng = np.random.default_rng(5)
+    matrix = rng.uniform(0.2, 1.0, (60, 8))
+    operator = as_operator(matrix)
+    target, organ = (Region(name, np.arange(*ends), np.ones(30)) for name, ends in REGIONS)
+    goals = goals_from_limits(
+        target, [DoseVolumeLimit("d", True, organ, 30.0, 4.0)], target_gy=50.0, hot_spot_ratio=2.0
+    )
+    found = search(SimpleNamespace(influence=operator, goals=goals, seed=1), seconds=0.0)
+    dose = operator.dose(found.fluence)
+    assert np.count_nonzero(dose[30:] > 30.0) <= 4
+    assert np.sort(dose[:30])[1] == pytest.approx(found.d95_gy, rel=2e-3)  # 5 % of 30 voxels: one may be colder
+    # Raise t with every voxel kept: what may be let go gives more.
+    rows = np.vstack([np.c_[-matrix[:30], np.ones(30)], np.c_[matrix[30:], np.zeros(30)]])
+    kept = linprog([0.0] * 8 + [-1.0], rows, np.repeat([0.0, 30.0], 30))
+    assert -kept.fun < found.of_starts_gy <= found.d95_gy < 50.0
 
 
 def run(how: str, **more: object) -> dict[str, object]:

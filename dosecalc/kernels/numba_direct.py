@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from .error_function import END, erf
-from .numba_rows import BLOCK, buffers, cells, products
+from .numba_profiles import BLOCK, buffers, cells, products
 
 Array = npt.NDArray[Any]
 Edges = tuple[Array, Array, Array]

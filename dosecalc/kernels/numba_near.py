@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from .numba_lanes import LANES, add_scaled, load, plus, scaled, store_range, store_some, times
-from .numba_rows import BLOCK, buffers, read, with_spare_node
+from .numba_profiles import BLOCK, buffers, read, with_spare_node
 
 Array = npt.NDArray[Any]
 Runs = tuple[Array, Array, Array, Array]

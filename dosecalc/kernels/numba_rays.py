@@ -67,6 +67,13 @@ def _first_cell(source: float, ray: float, inverse: float, count: int, t: float)
 
 
 @njit(cache=True)
+def _fastest_first(ray: tuple[float, float, float]) -> tuple[int, int, int]:
+    """The axes, that along which the ray crosses most cells first."""
+    first, second = (1, 0) if abs(ray[1]) > abs(ray[0]) else (0, 1)
+    return (2, second, first) if abs(ray[2]) > abs(ray[first]) else (first, second, 2)
+
+
+@njit(cache=True)
 def _cross_cells(
     density: Array, source: Array, target: Array, spacing: Array, air: float, added: Array, here: Array
 ) -> tuple[float, int]:
@@ -78,11 +85,7 @@ def _cross_cells(
     counts = density.shape[2], density.shape[1], density.shape[0]
     ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
     length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
-    x, y, z = 0, 1, 2
-    if abs(ray[1]) > abs(ray[0]):
-        x, y = 1, 0
-    if abs(ray[2]) > abs(ray[x]):
-        x, z = 2, x
+    x, y, z = _fastest_first(ray)
     strides = 1, counts[0], counts[0] * counts[1]
     inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
     inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)

@@ -15,6 +15,7 @@ import numpy as np
 from dosecalc.structures import Voxels
 
 from ..conformity import conformity
+from ..delivery import delivery_lines
 from ..dvh import Dvh, dvh
 from ..limiting import mode_text
 from ..results import PlanEvaluation
@@ -120,6 +121,7 @@ def _context(plan: Plan) -> dict[str, Any]:
         "dvh": dvh_picture(curves, colour, targets, plan.protocol.goals, reached.dose_gy),
         "swatches": {name: colour[name] for name in curves},
         "beams": _beams(plan),
+        "delivery": delivery_lines(judged),
         "levels": _table(record.levels),
         "timings": record.timings_s,
         "record_json": json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False),
@@ -199,10 +201,10 @@ def _strip(plan: Plan, shown: dict[str, Voxels]) -> list[Shot]:
     return [Shot(plane, frame_around(ptv, "axial", _CLOSE_MARGIN_MM), 300) for plane in planes]
 
 
-def _beams(plan: Plan) -> list[dict[str, float]]:
-    """Angles, beamlets, beamlets with fluence, and share of the fluence of each beam."""
+def _beams(plan: Plan) -> list[dict[str, float | None]]:
+    """Angles, beamlets, beamlets with fluence, estimated MU and share of the fluence of each beam."""
     total, largest = float(plan.fluence.sum()), float(plan.fluence.max(initial=0.0))
-    rows = []
+    rows: list[dict[str, float | None]] = []
     for k, beam in enumerate(plan.beamlets.beams):
         fluence = plan.fluence[plan.beamlets.of_beam(k)]
         rows.append(
@@ -212,6 +214,7 @@ def _beams(plan: Plan) -> list[dict[str, float]]:
                 "collimator": beam.collimator_deg,
                 "beamlets": fluence.size,
                 "used": int((fluence > _USED * largest).sum()),
+                "mu": plan.evaluation.delivery.beam_mu[k] if plan.evaluation.delivery else None,
                 "share": 100.0 * float(fluence.sum()) / total if total > 0 else 0.0,
             }
         )

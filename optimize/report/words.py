@@ -46,9 +46,14 @@ def limit_text(goal: GoalResult) -> str:
     return f"{_COMPARATORS.get(goal.comparator, goal.comparator)} {limit} {goal.unit}"
 
 
+def _digits(goal: GoalResult) -> int:
+    """Decimals of a value: one for Gy, cc and percent, two for a ratio of order one."""
+    return 2 if goal.unit == "ratio" else 1
+
+
 def value_text(goal: GoalResult) -> str:
     """The value with its unit."""
-    return f"{number(goal.value)} {goal.unit}" if goal.assessed else NOTHING
+    return f"{number(goal.value, _digits(goal))} {goal.unit}" if goal.assessed else NOTHING
 
 
 def slack_text(goal: GoalResult) -> str:
@@ -57,14 +62,14 @@ def slack_text(goal: GoalResult) -> str:
         return NOTHING
     if goal.binding:
         return "at the limit" if goal.met else "just beyond the limit"
-    return f"{'+' if goal.slack > 0 else ''}{number(goal.slack)} {goal.unit}"
+    return f"{'+' if goal.slack > 0 else ''}{number(goal.slack, _digits(goal))} {goal.unit}"
 
 
 def uncertain_text(goal: GoalResult) -> str:
     """That the dose model cannot tell the value from its limit, with its uncertainty; empty where it can."""
     if not goal.uncertain:
         return ""
-    return f"within the dose model's uncertainty of {number(goal.uncertainty)} {goal.unit}"
+    return f"within the dose model's uncertainty of {number(goal.uncertainty, _digits(goal))} {goal.unit}"
 
 
 def verdict(goal: GoalResult) -> str:

@@ -54,31 +54,36 @@ class Algebra(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostAlgebra:
-    """NumPy arrays, BLAS and LAPACK."""
+    """NumPy arrays, BLAS and LAPACK; the block in single precision where only a few digits are asked for.
 
-    def hold(self, block: FloatArray) -> FloatArray:
+    Then rows are to come in it too, and no product of them is formed in double.
+    """
+
+    single: bool = False
+
+    def hold(self, block: NDArray[Any]) -> NDArray[Any]:
         """The block itself."""
         return block
 
-    def times(self, block: FloatArray, x: FloatArray) -> FloatArray:
+    def times(self, block: NDArray[Any], x: FloatArray) -> FloatArray:
         """``block @ x``."""
-        return block @ x
+        return (block @ x.astype(block.dtype)).astype(np.float64, copy=False)
 
-    def transpose_times(self, block: FloatArray, z: FloatArray) -> FloatArray:
+    def transpose_times(self, block: NDArray[Any], z: FloatArray) -> FloatArray:
         """``block' @ z``."""
-        return block.T @ z
+        return (block.T @ z.astype(block.dtype)).astype(np.float64, copy=False)
 
-    def gram(self, block: FloatArray, weight: FloatArray, onto: FloatArray, *, exact: bool) -> FloatArray:
+    def gram(self, block: NDArray[Any], weight: FloatArray, onto: FloatArray, *, exact: bool) -> FloatArray:
         """Half of the products of `numpy.matmul`, and all but the heaviest rows in single precision."""
         root = np.sqrt(weight)
+        if self.single:
+            return _with_single(block, root, np.arange(len(weight)), onto)
         if exact or len(weight) < FEWEST_SINGLE_ROWS:
             return _add_rows(block, root, np.arange(len(weight)), onto, np.float64)
         heaviest = int(DOUBLE_SHARE * len(weight))
         order = np.argpartition(-weight, heaviest)
         matrix = _add_rows(block, root, np.sort(order[:heaviest]), onto, np.float64)
-        single = np.zeros(matrix.shape, np.float32, order="F")
-        matrix += _add_rows(block, root, np.sort(order[heaviest:]), single, np.float32)
-        return matrix
+        return _with_single(block, root, np.sort(order[heaviest:]), matrix)
 
     def diagonal(self, matrix: FloatArray) -> FloatArray:
         """A copy of the diagonal."""
@@ -98,7 +103,13 @@ class HostAlgebra:
         return solved
 
 
-def _add_rows(block: FloatArray, root: FloatArray, index: NDArray[np.intp], matrix: Any, dtype: Any) -> Any:
+def _with_single(block: NDArray[Any], root: FloatArray, index: NDArray[np.intp], matrix: FloatArray) -> FloatArray:
+    """The matrix with the products of some rows, which are summed in single precision."""
+    matrix += _add_rows(block, root, index, np.zeros(matrix.shape, np.float32, order="F"), np.float32)
+    return matrix
+
+
+def _add_rows(block: NDArray[Any], root: FloatArray, index: NDArray[np.intp], matrix: Any, dtype: Any) -> Any:
     """Add ``sum root_i^2 row_i row_i'`` over some rows to the lower triangle of a Fortran matrix."""
     update = blas.dsyrk if dtype == np.float64 else blas.ssyrk
     buffer = np.empty((min(ROW_BLOCK, len(index)), block.shape[1]), dtype)
@@ -169,4 +180,4 @@ class DeviceAlgebra:
         return fetched
 
 
-HOST = HostAlgebra()
+HOST, SINGLE = HostAlgebra(), HostAlgebra(single=True)

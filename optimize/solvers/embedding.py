@@ -19,6 +19,7 @@ from .scaling import ConvexQp
 from .structure import FloatArray, times, transpose_times
 
 STEP_FRACTION = 0.99
+CERTIFICATE_TOLERANCE = 1e-7
 SMALLEST_STEP = 1e-8
 # Centrality correctors cost one solve each, a small part of a factorisation, and lengthen the step.
 MOST_CORRECTORS = 3
@@ -101,10 +102,12 @@ def verdict(measure: Residuals, tol: float) -> str:
     """``optimal``, ``primal_infeasible``, ``dual_infeasible`` or ``running``."""
     if measure.worst <= tol:
         return "optimal"
-    # An iterate near optimality is never called infeasible: certificates are only asked for away from it.
-    if measure.primal_certificate <= tol and measure.primal > tol:
+    # An iterate near optimality is never called infeasible: certificates are only asked for away from it. However few
+    # digits are asked for, they are proofs.
+    proof = min(tol, CERTIFICATE_TOLERANCE)
+    if measure.primal_certificate <= proof and measure.primal > tol:
         return "primal_infeasible"
-    if measure.dual_certificate <= tol and measure.dual > tol:
+    if measure.dual_certificate <= proof and measure.dual > tol:
         return "dual_infeasible"
     return "running"
 

@@ -85,6 +85,7 @@ def solve_with_fallback(
     order: Sequence[str | Any] = DEFAULT_ORDER,
     time_limit_s: float = 300.0,
     threads: int | None = None,
+    tolerance: float | None = None,
     violation_tolerance: float = VIOLATION_TOLERANCE,
 ) -> SolveRecord:
     """Solve with the first solver whose answer holds; the variables then carry that answer.
@@ -102,8 +103,12 @@ def solve_with_fallback(
         For all attempts together, in seconds. Handed to the solvers, which look at it between iterations.
     threads : int, optional
         BLAS threads; by default `default_threads`.
+    tolerance : float, optional
+        Relative, for a point that need not be exact: the structured interior point is asked for it first, and the
+        solvers in `order` where it does not find one.
     violation_tolerance : float
-        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation.
+        Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation; ten times
+        `tolerance` where that is more.
 
     Returns
     -------
@@ -117,13 +122,18 @@ def solve_with_fallback(
     threads = default_threads() if threads is None else threads
     begin, attempts = time.monotonic(), list[tuple[str, str]]()
     verdicts: set[str] = set()
+    queue: list[tuple[str | Any, float | None]] = [(solver, None) for solver in order]
+    if tolerance is not None:
+        queue.insert(0, (NAME, tolerance))
     with threadpool_limits(limits=threads, user_api="blas"):
-        for solver in order:
+        for solver, asked in queue:
             left = time_limit_s - (time.monotonic() - begin)
             name = _name(solver)
-            outcome = _attempt(problem, limits, solver, left, threads, violation_tolerance)
+            outcome = _attempt(problem, limits, solver, left, threads, asked, violation_tolerance)
             attempts.append((name, outcome.text))
             logger.info("solver %s: %s", name, outcome.text)
+            if asked is not None and outcome.verdict not in SOLVED:
+                continue  # few digits prove nothing
             confirmed = outcome.verdict in verdicts or outcome.verdict in SOLVED
             if outcome.verdict != "failed" and confirmed:
                 seconds = time.monotonic() - begin
@@ -149,6 +159,7 @@ def _attempt(
     solver: str | Any,
     time_left_s: float,
     threads: int,
+    asked: float | None,
     tolerance: float,
 ) -> _Outcome:
     """Ask one solver and judge its answer."""
@@ -162,8 +173,10 @@ def _attempt(
     stated, options = problem, _call(solver, time_left_s, threads)
     if isinstance(options["solver"], StructuredInteriorPoint):
         options["limits"] = tuple(limits)
+        if asked is not None:
+            options["tol"], tolerance = asked, max(10.0 * asked, tolerance)
     elif limits:
-        stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.constraint() for limit in limits)])
+        stated = _stated(problem, limits)
     try:
         with warnings.catch_warnings():
             # Answers that a solver calls inaccurate are judged by `_fault` like every other.
@@ -185,6 +198,14 @@ def _attempt(
     if fault:
         return _Outcome("failed", f"said {status}, but {fault}")
     return _Outcome(status, f"{status} in {took}", iterations)
+
+
+def _stated(problem: cp.Problem, limits: Sequence[DoseLimits]) -> cp.Problem:
+    """The problem with its dose limits, all in CVXPY."""
+    constraints, costs = zip(*(limit.stated() for limit in limits), strict=True)
+    total, objective = sum(costs), problem.objective
+    cost = total if isinstance(objective, cp.Minimize) else -total
+    return cp.Problem(type(objective)(objective.expr + cost), [*problem.constraints, *constraints])
 
 
 def _call(solver: str | Any, time_left_s: float, threads: int) -> dict[str, Any]:

@@ -17,13 +17,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from .algebra import HOST, Algebra
+from .algebra import HOST, SINGLE, Algebra
 from .embedding import Iterate, Residuals, advance, residuals, starting_point, verdict
 from .presolve import Reduced, reduce_problem, restore
 from .scaling import ConvexQp, Scaling, equilibrate
 from .structure import DenseRows, FloatArray
 
 DEFAULT_TOLERANCE = 1e-7
+# From this tolerance up single precision carries what is asked for, and on the host the rows are held in it: half the
+# memory, and half the time of what is read once per product.
+SINGLE_TOLERANCE = 1e-4
 # A stalled solve within this is usable, and says so.
 REDUCED_TOLERANCE = 1e-5
 CERTIFIED = ("optimal", "primal_infeasible", "dual_infeasible")
@@ -94,7 +97,8 @@ def solve_qp(
     dense : sequence of DenseRows
         Further rows of ``Gx <= h`` with finite ``h``, given as arrays; their multipliers come last.
     algebra : Algebra
-        Where the dense rows are held, multiplied and factored: by default NumPy with LAPACK.
+        Where the dense rows are held, multiplied and factored: by default NumPy with LAPACK, from a tolerance of
+        1e-4 up in single precision.
 
     Returns
     -------
@@ -105,11 +109,12 @@ def solve_qp(
     OptimisationError
         The data have inconsistent shapes or contain NaN.
     """
-    reduced = reduce_problem(P, q, G, h, A, b, dense)
+    single = algebra is HOST and tol >= SINGLE_TOLERANCE
+    reduced = reduce_problem(P, q, G, h, A, b, dense, np.float32 if single else np.float64)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
-        return QpSolution(np.full(len(reduced.original.q), np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
-    problem, scaling = equilibrate(reduced.problem, algebra)
+        return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
+    problem, scaling = equilibrate(reduced.problem, SINGLE if single else algebra)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
         end = _iterate(problem, tol, max_iterations, time.monotonic() + time_limit_s)
@@ -152,8 +157,8 @@ def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
     """The end point in the caller's units and order."""
     at, measure, status = end.at, end.measure, end.status
     if at is None or measure is None:
-        given = reduced.original
-        x, z, y = (np.full(size, np.nan) for size in (len(given.q), reduced.inequalities, len(given.b)))
+        sizes = (reduced.columns, reduced.inequalities, len(reduced.original.b))
+        x, z, y = (np.full(size, np.nan) for size in sizes)
         return QpSolution(x, z, y, "numerical_error", end.iterations, np.nan, np.nan, np.nan)
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"

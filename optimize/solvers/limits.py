@@ -1,8 +1,8 @@
-"""Limits with many dense rows, kept out of CVXPY's compilation.
+"""Limits with many dense rows, hard or at a price, kept out of CVXPY's compilation.
 
 CVXPY holds every matrix several times over as sparse triples of 24 bytes per entry, and compiles it anew in each round
-of row generation. A `DoseLimits` says the same as its `constraint`, but the structured interior point reads its rows
-directly; other solvers are given the constraint.
+of row generation. A `DoseLimits` says the same as what it has `stated`, but the structured interior point reads its
+rows directly; other solvers are given the statement.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ FloatArray = NDArray[np.float64]
 class DoseLimits:
     """``sense * (rows @ variable - slope * scalar) <= sense * level``, one condition per row.
 
+    With a price, a row may be exceeded: the objective (a cost) then grows by price times excess.
+
     Attributes
     ----------
     variable : cvxpy.Variable, shape (columns,)
@@ -36,8 +38,9 @@ class DoseLimits:
     slope : float
     sense : int
         +1 for upper limits, -1 for lower ones.
+    price : numpy.ndarray or None, shape (rows,)
     dual_value : numpy.ndarray or None, shape (rows,)
-        Nonnegative multipliers after a solve.
+        Nonnegative multipliers after a solve; at most the price.
     """
 
     variable: cp.Variable
@@ -46,21 +49,25 @@ class DoseLimits:
     scalar: cp.Variable | None = None
     slope: float = 0.0
     sense: int = 1
+    price: FloatArray | None = None
     dual_value: FloatArray | None = field(default=None, init=False)
 
-    def constraint(self) -> cp.Constraint:
-        """The same in CVXPY, for any solver."""
+    def stated(self) -> tuple[cp.Constraint, cp.Expression | float]:
+        """The same in CVXPY, for any solver: a constraint, and what its excess costs."""
         moved = self.slope * self.scalar if self.scalar is not None else 0.0
         dose, side = np.array(self.rows) @ self.variable, self.level + moved
-        return dose <= side if self.sense > 0 else dose >= side
+        if self.price is None:
+            return (dose <= side if self.sense > 0 else dose >= side), 0.0
+        excess = cp.Variable(len(self.rows), nonneg=True)
+        return self.sense * (dose - side) <= excess, self.price @ excess
 
     def violation_and_size(self) -> tuple[float, float]:
-        """Largest violation at the values of the variables, and the largest term of a row there."""
+        """Largest violation at the values of the variables, 0 with a price, and the largest term of a row there."""
         x = self.variable.value
         moved = self.slope * float(self.scalar.value) if self.scalar is not None else 0.0
         dose = np.array([row @ x for row in self.rows])
         size = max((float(np.abs(row) @ np.abs(x)) for row in self.rows), default=0.0)
-        excess = self.sense * (dose - self.level - moved)
+        excess = self.sense * (dose - self.level - moved) if self.price is None else np.zeros(0)
         return float(np.max(excess, initial=0.0)), max(size, abs(moved), float(np.abs(self.level).max(initial=0.0)))
 
     def dense_rows(self, column_of: dict[int, int]) -> DenseRows:
@@ -74,4 +81,4 @@ class DoseLimits:
                 )
         scalar = None if self.scalar is None else column_of[self.scalar.id]
         first, h = column_of[self.variable.id], self.sense * self.level
-        return DenseRows(self.rows, float(self.sense), first, scalar, -self.sense * self.slope, h)
+        return DenseRows(self.rows, float(self.sense), first, scalar, -self.sense * self.slope, h, self.price)

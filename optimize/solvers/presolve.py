@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dosecalc.errors import OptimisationError
 
@@ -65,9 +65,9 @@ class Substitution:
 class Reduced:
     """The structured problem with what `restore` needs.
 
-    ``row`` indexes the caller's inequality rows that remain, of ``inequalities`` in all, dense ones last.
-    ``contradiction`` is a pair of multipliers, in the caller's order, that proves infeasibility without solving (an
-    empty row that cannot hold), or None.
+    ``row`` indexes the inequality rows that remain: the caller's, the bounds of ``slacks`` slack columns, the dense
+    ones. ``contradiction`` is a pair of multipliers, in the caller's order, that proves infeasibility without solving
+    (an empty row that cannot hold), or None.
     """
 
     original: Original
@@ -76,7 +76,18 @@ class Reduced:
     row: IndexArray
     order: Order
     contradiction: tuple[FloatArray, FloatArray] | None
-    inequalities: int
+    slacks: int
+    dense_rows: int
+
+    @property
+    def columns(self) -> int:
+        """Of the caller."""
+        return len(self.original.q) - self.slacks
+
+    @property
+    def inequalities(self) -> int:
+        """Of the caller, dense ones included."""
+        return len(self.original.h) - self.slacks + self.dense_rows
 
 
 def reduce_problem(
@@ -87,9 +98,10 @@ def reduce_problem(
     A: sp.spmatrix | ArrayLike | None,
     b: ArrayLike | None,
     dense: Sequence[DenseRows] = (),
+    dtype: DTypeLike = np.float64,
 ) -> Reduced:
-    """Check, substitute and sort; arguments as in `interior_point.solve_qp`."""
-    original = _checked(P, q, G, h, A, b)
+    """Check, substitute and sort, the dense rows in ``dtype``; other arguments as in `interior_point.solve_qp`."""
+    original, slacks = _with_slacks(_checked(P, q, G, h, A, b), dense)
     out = _substitution(original, met_columns(dense, len(original.q)))
     constant, basis = out.offset, out.basis
     # A defined variable meets no inequality, so G only loses its (empty) columns.
@@ -102,10 +114,10 @@ def reduce_problem(
     equality = np.flatnonzero(~empty_equality)
     P_v = _congruence(original.P, basis)
     rows, order = sort_rows(
-        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept
+        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept, dtype
     )
     h_all = np.concatenate([h_v, *(part.h for part in dense)])
-    _check_dense(rows.dense, h_all[len(h_v) :])
+    _check_dense(rows.dense, np.concatenate([h_all[len(h_v) :], original.q[len(original.q) - slacks :]]))
     row = np.concatenate([row, np.arange(len(h_v), len(h_all))])
     q_v = basis.T @ (original.q + original.P @ constant)
     problem = ConvexQp(
@@ -118,8 +130,10 @@ def reduce_problem(
     )
     remaining = replace(out, equality=out.equality[equality])
     added = len(h_all) - len(h_v)
-    broken = _broken_row(original, np.where(empty, h_v, 0.0), np.where(empty_equality, b_v, 0.0), out, added)
-    return Reduced(original, problem, remaining, row, order, broken, len(h_all))
+    broken = _broken_row(original, np.where(empty, h_v, 0.0), np.where(empty_equality, b_v, 0.0), out)
+    if broken is not None:
+        broken = np.concatenate([broken[0][: len(h_v) - slacks], np.zeros(added)]), broken[1]
+    return Reduced(original, problem, remaining, row, order, broken, slacks, added)
 
 
 def restore(
@@ -142,14 +156,35 @@ def restore(
     kept = np.empty(out.basis.shape[1])
     kept[reduced.order.column] = v
     x = out.basis @ kept + (0.0 if is_ray else out.offset)
-    dual_inequality = np.zeros(reduced.inequalities)
+    dual_inequality, given = np.zeros(reduced.inequalities + reduced.slacks), len(original.h) - reduced.slacks
     dual_inequality[reduced.row[reduced.order.row]] = z
     dual_equality = np.zeros(len(original.b))
     dual_equality[out.equality] = y
     gradient = 0.0 if is_ray else original.P @ x + original.q
     # No dense row meets a variable that an equality defines.
     _define_multipliers(original, out, gradient, dual_inequality[: len(original.h)], dual_equality)
-    return x, dual_inequality, dual_equality
+    without_slacks = np.delete(dual_inequality, np.s_[given : given + reduced.slacks])
+    return x[: reduced.columns], without_slacks, dual_equality
+
+
+def _with_slacks(given: Original, dense: Sequence[DenseRows]) -> tuple[Original, int]:
+    """The problem with a column from 0 up for every dense row that has a price, and their number."""
+    price = np.concatenate([np.zeros(0), *(part.price for part in dense if part.price is not None)])
+    more, columns = len(price), len(given.q)
+    if not more:
+        return given, 0
+    wider = columns + more
+    bounds = sp.csr_array((np.full(more, -1.0), (np.arange(more), columns + np.arange(more))), shape=(more, wider))
+    G = sp.csr_array(sp.vstack([_widened(given.G, 0, more), bounds], format="csr"))
+    P, A = _widened(given.P, more, more), _widened(given.A, 0, more)
+    h = np.concatenate([given.h, np.zeros(more)])
+    return Original(P, np.concatenate([given.q, price]), G, h, A, given.b), more
+
+
+def _widened(M: sp.csr_array, rows: int, columns: int) -> sp.csr_array:
+    """The matrix with so many empty rows and columns more."""
+    pointer = np.concatenate([M.indptr, np.full(rows, M.indptr[-1])])
+    return sp.csr_array((M.data, M.indices, pointer), shape=(M.shape[0] + rows, M.shape[1] + columns))
 
 
 def _define_multipliers(
@@ -252,7 +287,7 @@ def _congruence(P: sp.csr_array, basis: sp.csr_array) -> sp.csr_array:
 
 
 def _broken_row(
-    original: Original, h_empty: FloatArray, b_empty: FloatArray, out: Substitution, added: int
+    original: Original, h_empty: FloatArray, b_empty: FloatArray, out: Substitution
 ) -> tuple[FloatArray, FloatArray] | None:
     """Multipliers that prove an empty row ``0 <= h < 0`` or ``0 = b != 0``, None where all of them hold."""
     dual_inequality, dual_equality = np.zeros(len(original.h)), np.zeros(len(original.b))
@@ -265,4 +300,4 @@ def _broken_row(
     else:
         return None
     _define_multipliers(original, out, 0.0, dual_inequality, dual_equality)
-    return np.concatenate([dual_inequality, np.zeros(added)]), dual_equality
+    return dual_inequality, dual_equality

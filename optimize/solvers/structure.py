@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .algebra import HOST, Algebra
 
@@ -78,6 +78,8 @@ class Rows:
 class DenseRows:
     """Rows of ``G x <= h`` that are given as arrays: ``sign * row`` from column ``first`` on, and one entry more.
 
+    With a ``price`` a row may be exceeded: it gets a slack column of its own, which costs that much per unit.
+
     Attributes
     ----------
     rows : sequence of numpy.ndarray, each of shape (width,)
@@ -89,6 +91,8 @@ class DenseRows:
         That entry.
     h : numpy.ndarray, shape (rows,)
         Finite.
+    price : numpy.ndarray or None, shape (rows,)
+        Finite, 0 or more.
     """
 
     rows: Sequence[FloatArray]
@@ -97,8 +101,9 @@ class DenseRows:
     column: int | None
     value: float
     h: FloatArray
+    price: FloatArray | None = None
 
-    def write(self, block: FloatArray, position: IndexArray) -> None:
+    def write(self, block: NDArray[Any], position: IndexArray) -> None:
         """Write the rows into a block of zeros; ``position`` is where each column of the caller stands in it."""
         if not len(self.rows):
             return
@@ -133,7 +138,12 @@ class Order:
 
 
 def sort_rows(
-    G: sp.csr_array, P: sp.csr_array, A: sp.csr_array, dense: Sequence[DenseRows], caller_column: IndexArray
+    G: sp.csr_array,
+    P: sp.csr_array,
+    A: sp.csr_array,
+    dense: Sequence[DenseRows],
+    caller_column: IndexArray,
+    dtype: DTypeLike = np.float64,
 ) -> tuple[Rows, Order]:
     """Sort the rows of ``G`` by shape and its columns into core and hinges.
 
@@ -146,9 +156,12 @@ def sort_rows(
     A : scipy.sparse.csr_array, shape (equalities, columns)
         A hinge column may not appear in it.
     dense : sequence of DenseRows
-        Further rows, numbered after those of ``G``; a hinge column may not appear in them.
+        Further rows, numbered after those of ``G``; a hinge column may not appear in them. Their slacks are the last
+        columns of ``G``, which holds nothing of them but their bounds.
     caller_column : numpy.ndarray, shape (columns,)
         The numbers by which they know the columns, ascending.
+    dtype : dtype
+        Of the dense block.
 
     Returns
     -------
@@ -160,6 +173,11 @@ def sort_rows(
     count, columns = G.shape
     met = met_columns(dense, caller_column[-1] + 1 if columns else 0)[caller_column]
     hinge_column, hinge_row = _find_hinges(G, P, A, is_bound, met)
+    soft_row = count + _soft_rows(dense)
+    soft_column = np.arange(columns - len(soft_row), columns)
+    hinge_value = np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
+    hinge_value = np.concatenate([hinge_value, np.full(len(soft_row), -1.0)])
+    hinge_column, hinge_row = np.concatenate([hinge_column, soft_column]), np.concatenate([hinge_row, soft_row])
     core_column = np.setdiff1d(np.arange(columns), hinge_column)
     is_dense = ~is_bound & (entries > DENSE_ROW_DENSITY * len(core_column))
     dense_row, sparse_row = np.flatnonzero(is_dense), np.flatnonzero(~is_bound & ~is_dense)
@@ -173,9 +191,8 @@ def sort_rows(
     position[caller_column] = new_column
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
-    hinge_value = np.asarray(G[hinge_row, hinge_column], dtype=float).ravel() if len(hinge_row) else np.empty(0)
     rows = Rows(
-        _dense_block(by_core[dense_row], dense, position),
+        _dense_block(by_core[dense_row].astype(dtype), dense, position),
         sp.csr_array(by_core[sparse_row]),
         new_row[hinge_row],
         hinge_value,
@@ -185,10 +202,16 @@ def sort_rows(
     return rows, order
 
 
-def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> FloatArray:
-    """The dense rows of ``G`` over the core columns, and below them the added ones; each written once."""
+def _soft_rows(dense: Sequence[DenseRows]) -> IndexArray:
+    """Which of the dense rows have a price, numbered through."""
+    has_price = [np.full(len(part.rows), part.price is not None) for part in dense]
+    return np.flatnonzero(np.concatenate(has_price)) if has_price else np.zeros(0, np.intp)
+
+
+def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> NDArray[Any]:
+    """The dense rows of ``G`` over the core columns, and below them the added ones; each written once, in its type."""
     first = of_G.shape[0]
-    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]))
+    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]), of_G.dtype)
     of_G.toarray(out=block[:first])
     for part in dense:
         last = first + len(part.rows)

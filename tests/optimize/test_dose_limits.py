@@ -56,6 +56,39 @@ def test_multipliers_are_those_of_the_same_constraints():
     assert direct[0].sum() - 1.8 * direct[1].sum() == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("smoothness", [0.0, 0.05])
+def test_rows_at_a_price_cost_the_same_as_in_clarabel(smoothness):
+    problem, limits = random_master(8, smoothness=smoothness)
+    price = np.random.default_rng(8).uniform(0.005, 0.05, len(limits[2].rows))
+    limits[2] = DoseLimits(limits[2].variable, limits[2].rows, limits[2].level, price=price)
+
+    def worth() -> float:
+        excess = np.array(limits[2].rows) @ limits[2].variable.value - limits[2].level
+        assert excess.max() > 1e-3  # some are paid for
+        return float(problem.objective.value - price @ np.maximum(excess, 0.0))
+
+    record = solve_with_fallback(problem, limits=limits)
+    found, multipliers = worth(), limits[2].dual_value
+    assert record.solver == "INTERIOR_POINT"
+    assert multipliers.min() >= 0 and np.all(multipliers <= price + 1e-6)
+    solve_with_fallback(problem, limits=limits, order=("CLARABEL",))
+    assert found == pytest.approx(worth(), rel=1e-4)
+    np.testing.assert_allclose(multipliers, limits[2].dual_value, atol=1e-4)
+
+
+def test_few_digits_take_fewer_iterations_and_prove_nothing():
+    problem, limits = random_master(9, smoothness=0.01)
+    exact = solve_with_fallback(problem, limits=limits)
+    best = problem.objective.value
+    loose = solve_with_fallback(problem, limits=limits, tolerance=1e-3)
+    assert loose.iterations < exact.iterations
+    assert problem.objective.value == pytest.approx(best, rel=1e-2)
+    floor = DoseLimits(limits[0].variable, limits[0].rows, np.full(70, 1e3), sense=-1)
+    record = solve_with_fallback(problem, limits=[*limits, floor], tolerance=1e-3)
+    assert record.status == "infeasible"
+    assert [name for name, _ in record.attempts] == ["INTERIOR_POINT", "INTERIOR_POINT", "CLARABEL"]
+
+
 def test_a_grown_master_is_solved_without_stale_rows():
     problem, limits = random_master(4, smoothness=0.0)
     few = [DoseLimits(m.variable, m.rows[:20], m.level[:20], m.scalar, m.slope, m.sense) for m in limits]
@@ -70,7 +103,7 @@ def test_a_cone_is_left_to_clarabel_and_the_record_says_so():
     problem, limits = random_master(5, smoothness=0.0, cone=True)
     record = solve_with_fallback(problem, limits=limits)
     assert record.solver == "CLARABEL" and "raised SolverError" in record.attempts[0][1]
-    stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.constraint() for limit in limits)])
+    stated = cp.Problem(problem.objective, [*problem.constraints, *(limit.stated()[0] for limit in limits)])
     found = problem.objective.value
     stated.solve(solver="SCS", eps=1e-7)
     assert found == pytest.approx(stated.value, rel=1e-4)

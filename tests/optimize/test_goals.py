@@ -9,8 +9,9 @@ from dosecalc.errors import InputError
 from dosecalc.grid import Grid
 from dosecalc.regions import from_shares
 from dosecalc.structures import StructureSet
-from optimize.goals import STRICTLY_BELOW_GY, DoseVolumeLimit, MeanLimit, resolve_goals
+from optimize.goals import DoseVolumeLimit, MeanLimit, resolve_goals
 from optimize.planning import Plan
+from optimize.terms import STRICTLY_BELOW_GY
 from protocols import Goal, available, load
 from protocols.errors import ProtocolError
 
@@ -97,6 +98,36 @@ def test_a_lower_limit_on_an_organ_is_refused_and_not_left_out(planned: Plan, me
     with pytest.raises(ProtocolError, match="judged but not optimised") as refusal:
         resolved(planned, goal(metric, ">="))
     assert "it" in str(refusal.value)
+
+
+def test_an_optimal_goal_that_cannot_be_aimed_at_is_told(planned: Plan) -> None:
+    found = resolved(planned, goal("Dmin", ">=", level="optimal"), goal("Dmean").model_copy(update={"id": "other"}))
+    assert [mean.id for mean in found.means] == ["other"]
+    (told,) = found.judged_only
+    assert "goal it: Dmin >= 20 Gy (optimal) can be judged but not optimised" in told
+
+
+def test_a_reserve_and_limits_on_the_fluence_come_from_the_planning_rules(planned: Plan) -> None:
+    rules = planned.protocol.planning.model_copy(update={"reserve_percent": 3.0, "max_fluence_mu": 900.0})
+    goals = (goal("D0.1cc"), goal("V15Gy", limit=0.2, unit="cc").model_copy(update={"id": "volume"}))
+    protocol = planned.protocol.model_copy(update={"goals": goals, "planning": rules})
+    found = resolve_goals(protocol, STRUCTURES, GRID, np.arange(GRID.size))
+    dose, volume = found.limits
+    assert (dose.limit_gy, dose.spare_cc) == pytest.approx((0.97 * 20.0, 0.1))
+    assert (volume.limit_gy, volume.spare_cc) == pytest.approx((15.0 - STRICTLY_BELOW_GY, 0.97 * 0.2))
+    assert found.hot_spot_ratio == pytest.approx(0.97 / 0.6)
+    assert (found.modulation.max_fluence, found.modulation.max_variation) == (900.0, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "limit_gy"),
+    [("EQD2_3(D0.1cc)", "Gy", 16.08495), ("BED_3(V15Gy)", "cc", 9.2705 - STRICTLY_BELOW_GY)],
+)
+def test_a_biological_limit_is_the_physical_one_of_the_same_effect(planned, metric, unit, limit_gy) -> None:
+    """d (1 + d / 15) = 20 (1 + 2 / 3), and = 15, in five fractions."""
+    asked = goal(metric, limit=20.0 if unit == "Gy" else 0.2, unit=unit).in_fractions(5)
+    (limit,) = resolved(planned, asked).limits
+    assert limit.limit_gy == pytest.approx(limit_gy, abs=1e-3)
 
 
 def test_positions_count_in_the_operators_list(planned: Plan) -> None:

@@ -15,13 +15,18 @@ import protocols.metrics
 from dosecalc.errors import InputError
 from optimize.dvh import dvh
 from optimize.metrics import dose_at_volume, mean_dose, measure, volume_at_dose, volume_below
+from protocols.errors import ProtocolError
 from protocols.metrics import (
+    Biological,
     CriticalVolume,
     DoseAtVolume,
+    GeneralisedEud,
+    Homogeneity,
     MaxDose,
     MeanDose,
     MinDose,
     StructureVolume,
+    TailMean,
     VolumeAtDose,
 )
 
@@ -49,6 +54,15 @@ def ramp(n: int = 10_000, low: float = 10.0, high: float = 50.0) -> tuple[np.nda
         (MaxDose(), 50.0),
         (MinDose(), 10.0),
         (StructureVolume(), 200.0),
+        (GeneralisedEud(2.0), math.sqrt((50.0**3 - 10.0**3) / (3 * 40.0))),
+        (GeneralisedEud(-1.0), 40.0 / math.log(5.0)),  # the harmonic mean
+        (TailMean(10.0, "hottest"), 48.0),
+        (TailMean(20.0, "coldest"), 14.0),
+        (Homogeneity(), (49.2 - 10.8) / 30.0),
+        (Biological("EQD2", 3.0, MeanDose(), 3), (30.0 + (50.0**3 - 10.0**3) / (3 * 40.0) / 9) / (5 / 3)),
+        (Biological("EQD2", 2.0, MaxDose(), 5), 50.0 * (10.0 + 2.0) / (2.0 + 2.0)),
+        # d (1 + d / 50) = 40
+        (Biological("BED", 10.0, VolumeAtDose(40.0, "cc"), 5), 5.0 * (50.0 - (math.sqrt(10500.0) - 50.0) / 2)),
     ],
 )
 def test_linear_gradient_over_a_box(metric: object, analytic: float) -> None:
@@ -188,11 +202,17 @@ def test_splitting_a_voxel_changes_nothing(structure: tuple[np.ndarray, np.ndarr
 
 def test_every_declared_metric_is_measured() -> None:
     declared = typing.get_args(protocols.metrics.Metric)
-    assert len(declared) >= 7
+    assert len(declared) >= 15
     classes = {value for value in vars(protocols.metrics).values() if dataclasses.is_dataclass(value)}
     assert classes == set(declared)
-    missing = [metric.__name__ for metric in declared if metric not in measure.registry]
+    of_the_plan = typing.get_args(protocols.metrics.PlanMetric)  # `conformity`
+    missing = [metric.__name__ for metric in set(declared) - set(of_the_plan) if metric not in measure.registry]
     assert not missing
+
+
+def test_a_biological_metric_does_not_guess_the_fractions() -> None:
+    with pytest.raises(ProtocolError, match="needs the number of fractions"):
+        measure(Biological("BED", 3.0, MeanDose()), [1.0], [1.0])
 
 
 def test_an_unknown_metric_fails_loudly() -> None:

@@ -55,3 +55,10 @@ def test_voxels_that_matrad_lists_lie_where_it_means(names) -> None:
     np.testing.assert_array_equal(names["centres_mm"][names["organ"].positions], [[4, 13, 22], [4, 16, 22]])
     np.testing.assert_array_equal(names["operator"].rows(names["organ"].positions), [[0, 0, 0, 0], [0, 0, 1, 1]])
     assert names["organ"].cc == pytest.approx(2 * [0.03])
+
+
+def test_a_term_of_the_users_own_holds_in_the_end(names) -> None:
+    found, own = ((names["matrix"] @ names[which].fluence)[names["cord"].positions] for which in ("found", "own"))
+    assert found.max() > 6.0
+    assert own.max() <= 5.001
+    assert 45.0 < names["own"].prescription_gy <= 60.05  # what the term costs

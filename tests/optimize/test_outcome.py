@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dosecalc.errors import InputError, UsageError
+from optimize.geud import geud
 from optimize.organ_risk import (
     effective_volume_pct,
-    geud,
     lyman_dose,
     lyman_eud,
     lyman_probability,

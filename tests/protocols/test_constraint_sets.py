@@ -193,9 +193,13 @@ def test_the_page_of_limits_is_up_to_date() -> None:
     ("old", "new", "words"),
     [
         ('metric = "D0.5cc"', 'metric = "D120%"', ["limits[0].metric ('A1')", "between 1e-06 and 100, got 120"]),
-        ('unit = "Gy"', 'unit = "mGy"', ["limits[0].unit", "'Gy', 'cc' or '%'", "'mGy'"]),
+        ('unit = "Gy"', 'unit = "mGy"', ["limits[0].unit", "'Gy', 'cc', '%' or 'ratio'", "'mGy'"]),
         ("limit = 28\n", "", ["A1", "limit: this key is missing"]),
-        ('unit = "Gy"\n', "", ["A1", "unit: this key is missing. No number is read without its unit: Gy, cc or %."]),
+        (
+            'unit = "Gy"\n',
+            "",
+            ["A1", "unit: this key is missing. No number is read without its unit: Gy, cc, % or ratio."],
+        ),
         ("fractions = [5]", "fractions = []", ["limits[0].fractions"]),
         ('population = "any"', 'population = "liver"', ["population", "liver_metastases"]),
         ("structure =", "organ =", ["limits[0].organ ('A1'): unknown key."]),

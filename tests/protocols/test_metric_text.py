@@ -18,6 +18,8 @@ from protocols import (
     VolumeAtDose,
     parse_metric,
 )
+from protocols.metrics import Biological, GeneralisedEud, Homogeneity, TailMean
+from protocols.plan_metrics import DoseBeyond2cm, HalfDoseSpill, PaddickConformity, RtogConformity
 
 FORMS = [
     ("D95%", DoseAtVolume(95, "%"), "Gy"),
@@ -29,6 +31,17 @@ FORMS = [
     ("Dmax", MaxDose(), "Gy"),
     ("Dmin", MinDose(), "Gy"),
     ("Volume", StructureVolume(), "cc"),
+    ("gEUD(a=-8.5)", GeneralisedEud(-8.5), "Gy"),
+    ("MOH2%", TailMean(2, "hottest"), "Gy"),
+    ("MOC5%", TailMean(5, "coldest"), "Gy"),
+    ("HI", Homogeneity(), "ratio"),
+    ("EQD2_2.5(Dmean)", Biological("EQD2", 2.5, MeanDose()), "Gy"),
+    ("BED_10(V40Gy)", Biological("BED", 10, VolumeAtDose(40, "cc")), "cc"),
+    ("BED_2(CV700cc<15Gy)", Biological("BED", 2, CriticalVolume(700, 15)), "cc"),
+    ("CI_Paddick", PaddickConformity(), "ratio"),
+    ("CI_RTOG", RtogConformity(), "ratio"),
+    ("R50", HalfDoseSpill(), "ratio"),
+    ("D2cm%", DoseBeyond2cm(), "%"),
 ]
 
 sizes = st.floats(1e-6, 1e6)
@@ -38,6 +51,9 @@ metrics = st.one_of(
     st.builds(VolumeAtDose, sizes, st.sampled_from(["cc", "%"])),
     st.builds(CriticalVolume, sizes, sizes),
     st.sampled_from([MeanDose(), MaxDose(), MinDose(), StructureVolume()]),
+    st.builds(GeneralisedEud, st.floats(1e-3, 1e3) | st.floats(-1e3, -1e-3)),
+    st.builds(TailMean, st.floats(1e-6, 100), st.sampled_from(["hottest", "coldest"])),
+    st.builds(Biological, st.sampled_from(["EQD2", "BED"]), sizes, st.builds(VolumeAtDose, sizes, st.just("%"))),
 )
 
 
@@ -57,7 +73,7 @@ def test_limits_on_neighbouring_volumes_are_different_metrics() -> None:
     assert len({parse_metric(f"D{volume}cc") for volume in ("0.03", "0.035", "0.1", "0.5")}) == 4
 
 
-@pytest.mark.parametrize("text", ["gEUD(a=8)", "VBED10_40Gy", "NTCP(LKB, n=0.97, m=0.12, TD50=40.7)"])
+@pytest.mark.parametrize("text", ["NTCP(LKB, n=0.97, m=0.12, TD50=40.7)"])
 def test_a_known_metric_without_implementation_is_refused_as_such(text: str) -> None:
     with pytest.raises(ProtocolError, match="known but not implemented in this version"):
         parse_metric(text)
@@ -83,6 +99,9 @@ def test_unknown_text_is_refused_with_the_forms_that_exist(text: str) -> None:
         ("D95", "D95% or D95cc"),
         ("V15", "V15Gy (in cc)"),
         ("dMEAN", "'Dmean'"),
+        ("VBED10_40Gy", "BED_10(V40Gy)"),
+        ("gEUD", "gEUD(a=8)"),
+        ("D2cm", "D2cm%"),
     ],
 )
 def test_a_likely_slip_is_named(text: str, hint: str) -> None:
@@ -93,6 +112,21 @@ def test_a_likely_slip_is_named(text: str, hint: str) -> None:
 @pytest.mark.parametrize("text", ["D0%", "D100.1%", "D0cc", "V0Gy", "CV0cc<15Gy", "CV700cc<0Gy", "V10000000Gy"])
 def test_numbers_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="must be between"):
+        parse_metric(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("gEUD(a=0)", "exponent of a gEUD"),
+        ("MOC0%", "share of a tail mean"),
+        ("EQD2_0(Dmean)", "alpha/beta in Gy"),
+        ("EQD2_3(HI)", "HI is no metric of a biological dose"),
+        ("EQD2_3(BED_3(Dmean))", "is no metric of a biological dose"),
+    ],
+)
+def test_a_metric_without_meaning_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ProtocolError, match=re.escape(says)):
         parse_metric(text)
 
 

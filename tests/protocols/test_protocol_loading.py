@@ -106,7 +106,7 @@ ONE_FAULT = [
     (goal("C018", "limit = 32", "limit = -32"), POSITIVE),
     (goal("C018", "limit = 32", "limit = 0"), POSITIVE),
     (goal("C018", "limit = 32", "limit = inf"), C018.format("limit", "Input should be a finite number")),
-    (goal("C018", "D0.035cc", "gEUD(a=8)"), "known but not implemented in this version"),
+    (goal("C018", "D0.035cc", "NTCP(LKB)"), "known but not implemented in this version"),
     (goal("C018", "limit = 32", 'limit = 32\nsuperseded_by = "C999"'), "superseded by 'C999'"),
     (goal("C018", 'level = "mandatory"', 'level = "must"'), "expected one of 'mandatory' or 'optimal'"),
     (goal("C018", 'comparator = "<"', 'comparator = "=<"'), C018.format("comparator", "expected one of '<'")),

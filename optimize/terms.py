@@ -1,0 +1,170 @@
+"""What each metric becomes in the optimiser: linear, sorted and fixed, convex by tangents, relative, or refused.
+
+| metric | upper limit | lower limit |
+|---|---|---|
+| D(V), V(x), Dmax, critical volume, also of biological dose | sorted and fixed, exact | refused (CV is one) |
+| Dmean | linear | optimal |
+| gEUD, mean of a hottest or coldest share | a >= 1, hottest: convex | a <= 1, coldest: concave, optimal |
+| Dmean, gEUD (a >= 1), hottest share of biological dose | convex | refused |
+| CI_RTOG, R50, D2cm% | optimal: relative to the D95 that the first levels reached | refused |
+| CI_Paddick, HI, Dmin | refused | refused |
+
+What is refused as a mandatory limit stops the plan; as an optimal one it is judged, and the plan says that it was not
+made for it.
+
+A protocol's biological doses are turned back to physical ones where the metric looks at single voxels: the conversion
+rises with dose, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from protocols.errors import ProtocolError
+from protocols.metrics import (
+    Biological,
+    CriticalVolume,
+    DoseAtVolume,
+    DoseBeyond2cm,
+    HalfDoseSpill,
+    Homogeneity,
+    MaxDose,
+    MeanDose,
+    Metric,
+    MinDose,
+    PaddickConformity,
+    PlanMetric,
+    RtogConformity,
+    StructureVolume,
+    VolumeAtDose,
+)
+from protocols.schema import Goal
+
+from .curvature import curvature
+from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
+
+Term: TypeAlias = DoseVolumeLimit | MeanLimit | ConvexLimit | RelativeLimit
+
+STRICTLY_BELOW_GY = 0.01
+"""V(x Gy) counts voxels at x, so voxels that must not count are kept this much below (the acceptance tolerance)."""
+BEYOND_MM = 20.0
+
+
+def term_of(
+    goal: Goal, regions: Mapping[str, Region], voxel_cc: float, centres_mm: npt.NDArray[np.float64] | None
+) -> Term | None:
+    """The limit that keeps the goal; None for a goal on anatomy alone.
+
+    Raises
+    ------
+    ProtocolError
+        A goal that can be judged but not optimised, with what to use instead.
+    """
+    region = regions[goal.structure]
+    if isinstance(goal.metric, StructureVolume):
+        return None
+    if isinstance(goal.metric, PlanMetric):
+        return _relative(goal, regions, voxel_cc, centres_mm)
+    metric, limit = _physical(goal.metric, goal.limit)
+    if isinstance(metric, CriticalVolume):
+        return _spared(goal, region, metric)
+    if goal.comparator in ("<", "<="):
+        return _upper(goal, region, metric, limit)
+    if "concave" in curvature(metric):
+        if goal.level == "mandatory":
+            _refuse(goal, "what a target must reach is the prescription's to say (floor); state this one as optimal")
+        return ConvexLimit(goal.id, False, region, metric, limit, -1)
+    return _refuse(
+        goal, INSTEAD.get(type(metric), "use a lower limit on Dmean, MOC (coldest share) or a critical volume")
+    )
+
+
+def _physical(metric: Metric, limit: float) -> tuple[Metric, float]:
+    """A metric of the biological dose that looks at single voxels, as one of the physical dose, and its limit."""
+    if not isinstance(metric, Biological):
+        return metric, limit
+    match metric.metric:
+        case DoseAtVolume() | MaxDose() | MinDose():
+            return metric.metric, metric.physical(limit)
+        case VolumeAtDose(dose_gy=dose, unit=unit):
+            return VolumeAtDose(metric.physical(dose), unit), limit
+        case CriticalVolume(volume_cc=volume, dose_gy=dose):
+            return CriticalVolume(volume, metric.physical(dose)), limit
+        case _:
+            return metric, limit
+
+
+def _spared(goal: Goal, region: Region, metric: CriticalVolume) -> DoseVolumeLimit:
+    spare = max(float(region.cc.sum()) - metric.volume_cc, 0.0)
+    return DoseVolumeLimit(goal.id, goal.level == "mandatory", region, metric.dose_gy - STRICTLY_BELOW_GY, spare, 1.0)
+
+
+def _upper(goal: Goal, region: Region, metric: Metric, limit: float) -> Term:
+    mandatory, total_cc = goal.level == "mandatory", float(region.cc.sum())
+    match metric:
+        case DoseAtVolume(volume=volume, unit=unit):
+            spare = volume if unit == "cc" else volume / 100.0 * total_cc
+            # D(V cc) of a structure smaller than V is its maximum: nothing may be spared.
+            return DoseVolumeLimit(goal.id, mandatory, region, limit, spare if spare < total_cc else 0.0)
+        case VolumeAtDose(dose_gy=dose, unit=unit):
+            unit_cc = 1.0 if unit == "cc" else total_cc / 100.0
+            return DoseVolumeLimit(goal.id, mandatory, region, dose - STRICTLY_BELOW_GY, limit * unit_cc, unit_cc)
+        case MaxDose():
+            return DoseVolumeLimit(goal.id, mandatory, region, limit, 0.0)
+        case MeanDose():
+            return MeanLimit(goal.id, mandatory, region, limit)
+    if "convex" in curvature(metric):
+        return ConvexLimit(goal.id, mandatory, region, metric, limit)
+    return _refuse(
+        goal, INSTEAD.get(type(metric), "it is not convex; use D, V, Dmean, Dmax, MOH or a gEUD with a >= 1")
+    )
+
+
+def _relative(
+    goal: Goal, regions: Mapping[str, Region], voxel_cc: float, centres_mm: npt.NDArray[np.float64] | None
+) -> RelativeLimit:
+    """A limit on the body relative to the dose that the target reaches, an optimal one."""
+    body, ptv = regions["Body"], regions["PTV"]
+    if goal.comparator not in ("<", "<=") or isinstance(goal.metric, PaddickConformity) or goal.level == "mandatory":
+        _refuse(goal, INSTEAD[type(goal.metric)])
+    ptv_cc = float(ptv.cc.sum())
+    if isinstance(goal.metric, DoseBeyond2cm):
+        if centres_mm is None:
+            _refuse(goal, "it needs to know where the voxels lie: give centres_mm")
+        return RelativeLimit(goal.id, _beyond(body, ptv, voxel_cc, centres_mm), goal.limit / 100.0, 0.0)
+    ratio = 1.0 if isinstance(goal.metric, RtogConformity) else 0.5
+    return RelativeLimit(goal.id, body, ratio, goal.limit * ptv_cc)
+
+
+def _beyond(body: Region, ptv: Region, voxel_cc: float, centres_mm: npt.NDArray[np.float64]) -> Region:
+    """Body voxels whose centre is 2 cm or more from that of every voxel of which the PTV holds half."""
+    inside = ptv.positions[ptv.cc >= 0.5 * voxel_cc] if np.any(ptv.cc >= 0.5 * voxel_cc) else ptv.positions
+    far = cKDTree(centres_mm[inside]).query(centres_mm[body.positions])[0] >= BEYOND_MM
+    return Region("Body beyond 2 cm", body.positions[far], body.cc[far])
+
+
+INSTEAD: dict[type, str] = {
+    PaddickConformity: "it is a quotient that is not convex; use CI_RTOG <= as an optimal goal, which with the "
+    "coverage that D95 stands for bounds it",
+    RtogConformity: "it moves with the dose that the target reaches; state it as optimal, or hold V(x Gy) of the Body",
+    HalfDoseSpill: "it moves with the dose that the target reaches; state it as optimal, or hold V(x Gy) of the Body",
+    DoseBeyond2cm: "it moves with the dose that the target reaches; state it as optimal, or hold Dmax of a ring "
+    "(structures: ring(PTV, 20, 100)) in Gy",
+    Homogeneity: "it is a quotient that is not convex; the hot spot of the prescription bounds the dose over D95",
+    MinDose: "one voxel decides it; use MOC2% >= (mean of the coldest 2 %) as an optimal goal",
+}
+"""What to use instead of a metric that the optimiser does not take."""
+
+
+def _refuse(goal: Goal, instead: str) -> NoReturn:
+    raise ProtocolError(
+        f"goal {goal.id}: {goal.metric} {goal.comparator} {goal.limit:g} {goal.unit} ({goal.level}) can be judged but "
+        f"not optimised: {instead}.",
+        where=f"goals[{goal.id}].metric",
+        remedy="Docs: writing_a_protocol.md lists what each metric can be.",
+    )
