@@ -58,7 +58,8 @@ def sorting_dose(run: Run, asked_gy: float, start_dose_gy: Array) -> npt.NDArray
         {},
     )
     try:
-        dose = solve_stage(run.master, stage, start_dose_gy, {}, rounds=ROUNDS).dose_gy
+        # To all digits in every round: the rows that few digits lead to cost 0.3 % of D95 in a tight case.
+        dose = solve_stage(run.master, stage, start_dose_gy, {}, rounds=ROUNDS, early_tolerance=None).dose_gy
     except OptimisationError:
         return None
     _take_over(run, organs, dose)
