@@ -156,7 +156,8 @@ class _Work:
         """Write one beam's entries, from `start` of each voxel near it on: straight from its tables, or by rows."""
         (u, v), kept = near.position, self.kept(b)
         if tables:
-            self.kernels.fill_near(tables(b, near.voxels), self.buffer, (u, v), *kept, start, data, indices)
+            given = tables(b, near.voxels), self.buffer, (u, v), *kept, near.count
+            self.kernels.fill_near(*given, start, data, indices)
             return
         for part, values in self.blocks(b, near.voxels):
             self.kernels.fill_kept(values, (u[part], v[part]), *kept, least, start[part], data, indices)

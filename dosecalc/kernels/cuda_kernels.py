@@ -233,6 +233,7 @@ class CudaKernels:
         centre: tuple[Array, Array],
         first: Array,
         cutoff_mm: float,
+        count: Array,
         start: Array,
         data: Array,
         indices: Array,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
+from ..errors import DoseError
 from .numba_lanes import LANES, add_scaled, load, plus, scaled, store_range, store_some, times
 from .numba_profiles import BLOCK, buffers, read, with_spare_node
 
@@ -30,6 +31,7 @@ def fill_near(
     centre: tuple[Array, Array],
     first: Array,
     cutoff_mm: float,
+    count: Array,
     start: Array,
     data: Array,
     indices: Array,
@@ -41,7 +43,12 @@ def fill_near(
     padded = np.append(output.astype(weights.dtype), np.zeros(LANES, weights.dtype))
     places = position[0][:, 0], position[1][:, 0], (u, v), runs, _spacing(u, runs), cutoff_mm * cutoff_mm
     tables = with_spare_node(table_v, iv), with_spare_node(table_u, iu)
-    _fill_near(*tables, (iv, iu), (fv, fu), weights, padded, *places, own.start, start, data, indices)
+    given = *tables, (iv, iu), (fv, fu), weights, padded, *places, own.start
+    if wrong := _fill_near(*given, count, start, data, indices):
+        raise DoseError(
+            f"{wrong} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
+            remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
+        )
 
 
 def _runs(row: Array, column: Array) -> Runs:
@@ -78,20 +85,26 @@ def _fill_near(
     spacing: Spacing,
     square: float,
     beamlet: int,
+    counted: Array,
     start: Array,
     data: Array,
     indices: Array,
-) -> None:
+) -> int:
+    """How many voxels would not have fitted the room that was counted; nothing is written for them."""
+    wrong = 0
     one = np.ones(weights.shape[1], weights.dtype)
     for block in prange((len(u_mm) + BLOCK - 1) // BLOCK):
         across, along, _ = buffers(weights.shape[1], table_v.shape[2], table_u.shape[2], weights)
         low, high = np.empty(len(runs[0]), np.int64), np.empty(len(runs[0]), np.int64)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(u_mm))):
             count, lines, columns = _near(u_mm[n], v_mm[n], centre, runs, spacing, square, low, high)
-            if count:
+            if count != counted[n]:
+                wrong += 1
+            elif count:
                 read(table_u, node[1][n], offset[1][n], one, columns, across)
                 read(table_v, node[0][n], offset[0][n], weights[n], lines, along)
                 _write(along, across, runs, low, high, output, beamlet, start[n], data, indices)
+    return wrong
 
 
 @njit(cache=True)

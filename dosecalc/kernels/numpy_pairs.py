@@ -212,6 +212,7 @@ def fill_near(
     centre: tuple[Array, Array],
     first: Array,
     cutoff_mm: float,
+    count: Array,
     start: Array,
     data: Array,
     indices: Array,
@@ -224,6 +225,8 @@ def fill_near(
         What `spline_rows` is given, but for its result.
     values : (n, B)
         Room for the rows of some voxels, if rows are made first.
+    count : (n,)
+        What `count_kept` counted for these rows: room for no more.
     position, centre, first, cutoff_mm, start, data, indices
         As those of `fill_kept`, of one beam.
     """

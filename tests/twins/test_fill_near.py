@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dosecalc.errors import DoseError
 from dosecalc.kernels import numpy_kernels
 
 from ..backends import ALL, backend_named
@@ -48,14 +49,29 @@ def test_entries_are_those_of_rows(kernels, real, components, shape, even, cutof
     rows, position, centre, first = beam(real, components, shape, even)
     values, least = np.zeros((COUNT, first[1]), real), np.full(first[1], -np.inf)
     args = position, centre, first, cutoff_mm
-    start = np.r_[2, 2 + np.cumsum(numpy_kernels.count_kept(values, *args, least))]
+    count = numpy_kernels.count_kept(values, *args, least)
+    start = np.r_[2, 2 + np.cumsum(count)]
     stated = np.zeros(start[-1] + 3, np.float32), np.zeros(start[-1] + 3, np.int32)
     numpy_kernels.spline_rows(*rows, values[:, first[0] :])
     numpy_kernels.fill_kept(values, *args, least, start[:-1], *stated)
     made = kernels.zeros(len(stated[0]), np.float32), kernels.zeros(len(stated[1]), np.int32)
-    kernels.fill_near(rows, kernels.zeros((7, first[1]), real), *args, start[:-1], *made)
+    kernels.fill_near(rows, kernels.zeros((7, first[1]), real), *args, count, start[:-1], *made)
     data, indices = (kernels.to_host(each) for each in made)
     assert np.array_equal(indices, stated[1])
     assert np.abs(data - stated[0]).max() <= 5e-7 * stated[0].max()
     # Whole lanes are written, and yet nothing beside the voxels' own entries.
     assert not data[:2].any() and not data[-3:].any()
+
+
+def test_what_was_counted_otherwise_is_refused():
+    """Room for other entries than lie within the cut-off: told, and nothing is written beyond it."""
+    kernels = pytest.importorskip("dosecalc.kernels.numba_kernels")
+    rows, position, centre, first = beam(np.float32, 12, (9, 21), True)
+    args = position, centre, first, 15.0
+    count = numpy_kernels.count_kept(np.zeros((COUNT, first[1])), *args, np.full(first[1], -np.inf))
+    start, data, indices = np.cumsum(count) - count, np.zeros(count.sum(), np.float32), np.zeros(count.sum(), np.int32)
+    count[np.argmax(count)] -= 1
+    with pytest.raises(DoseError, match="1 voxel"):
+        kernels.fill_near(rows, None, *args, count, start, data, indices)
+    first_wrong = np.argmax(np.diff(np.r_[start, data.size]) != count)
+    assert not data[start[first_wrong] :][: count[first_wrong]].any()
