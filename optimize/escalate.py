@@ -60,7 +60,7 @@ Array = npt.NDArray[Any]
 
 SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
-RESORT_GAIN, MAX_RESORTS = 5e-3, 5
+RESORT_GAIN, MAX_RESORTS = 5e-3, 12
 """Re-sorting stops when it gains less than this share, or after so many passes."""
 FEWEST_LEVELS, FEWEST_LESSER = 4, 2
 """Levels that are sure to come at the start (a dose to sort by, D95, fall-off, optimal limits), and for level 4."""

@@ -213,6 +213,7 @@ def solve_stage(
     *,
     rounds: int | None = None,
     early_tolerance: float | None = EARLY_TOLERANCE,
+    tolerance: float | None = None,
 ) -> StageResult:
     """Solve a stage by row generation.
 
@@ -229,6 +230,8 @@ def solve_stage(
         Stop after so many rounds although the rows have not settled: for a dose that is only sorted by.
     early_tolerance : float, optional
         Of the solver in rounds that only find rows; None for all digits.
+    tolerance : float, optional
+        Of the solver in the others.
 
     Raises
     ------
@@ -246,8 +249,9 @@ def solve_stage(
         families = _limits(master, stage, x, scalars)
         limits, count = [limits for _, limits in families.values()], sum(len(rows) for rows, _ in families.values())
         last_round = round_number == rounds
-        tolerance = None if last_round or nearly_settled else early_tolerance
-        record = solve_with_fallback(problem, limits=limits, threads=BLAS_THREADS, tolerance=tolerance)
+        early = not (last_round or nearly_settled)
+        asked = early_tolerance if early else tolerance
+        record = solve_with_fallback(problem, limits=limits, threads=BLAS_THREADS, tolerance=asked)
         if record.status == "infeasible":
             own = " together with the extra_terms" if master.own else ""
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds{own}.")
@@ -261,7 +265,7 @@ def solve_stage(
         if not beyond_gy or last_round:
             dose = master.influence.dose(fluence)
             beyond_gy = max(beyond_gy, _add_violated(master, stage, dose, values))
-        if not beyond_gy and tolerance is not None:
+        if not beyond_gy and asked != tolerance:
             nearly_settled = True  # the same rows once more, to all digits
             continue
         master.rounds.told(stage.name, round_number, count, values, beyond_gy)

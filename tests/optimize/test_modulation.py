@@ -52,7 +52,8 @@ def test_no_beamlet_passes_the_highest_fluence(case, plain) -> None:
     highest = 0.7 * plain.fluence.max()
     found = escalate(case.influence, case.goals(*limits(case), modulation=Modulation(max_fluence=highest)))
     assert found.fluence.max() == pytest.approx(highest, rel=1e-4)
-    assert found.prescription_gy < plain.prescription_gy
+    # With the same voxels released: another choice of them may gain more than the limit costs.
+    assert found.modulation_costs_gy > 0.05
     assert found.gap_fixed < 1e-4
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,17 @@ def file(tmp_path):
     return tmp_path / "study.toml"
 
 
-class Runner:
-    """Saves the small case's plan for the first patient, and finds the second one infeasible in three fractions."""
+@pytest.fixture(scope="module")
+def saved(planned, tmp_path_factory):
+    """The small case's plan, as `dosecalc plan` writes it."""
+    return save_plan(planned, tmp_path_factory.mktemp("saved") / "plan")
 
-    def __init__(self, plan):
-        self.plan, self.jobs = plan, []
+
+class Runner:
+    """Leaves the small case's plan, but for the second patient in three fractions, who has none."""
+
+    def __init__(self, plan, saved):
+        self.plan, self.saved, self.jobs = plan, saved, []
 
     def __call__(self, job, progress):
         self.jobs.append(job)
@@ -69,12 +76,12 @@ class Runner:
             evaluation = {"status": "infeasible", "fractions": 3, "message": "no", "conflicts": [{"id": "C018"}]}
             save_infeasible(job.out, evaluation, {"timings_s": {"total": 2.0}}, overwrite=job.overwrite)
             raise InfeasibleError("no", conflicts=(), reached_gy=10.0)
-        return self.plan, save_plan(self.plan, job.out, overwrite=job.overwrite)
+        return self.plan, shutil.copytree(self.saved, job.out, dirs_exist_ok=job.overwrite)
 
 
 @pytest.fixture
-def runner(planned):
-    return Runner(planned)
+def runner(planned, saved):
+    return Runner(planned, saved)
 
 
 def run(file, runner):
