@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dosecalc.errors import InputError
 
-from .voxel_doses import Float64Array, checked
+from .voxel_doses import checked
 
 
 def geud(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, a: float) -> float:
@@ -47,36 +47,6 @@ def geud(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, a: float) -> float:
         return 0.0
     # Relative to the largest term, so that no power overflows.
     return float(pivot * np.average((dose / pivot) ** a, weights=volume) ** (1.0 / a))
-
-
-def geud_tangent(dose_gy: npt.ArrayLike, cc: npt.ArrayLike, a: float) -> tuple[float, Float64Array]:
-    """The gEUD and its slope at a dose: d gEUD / d d_i = v_i (d_i / gEUD)^(a - 1), v_i the shares of the volume.
-
-    The gEUD is homogeneous of degree one, so the tangent passes through the origin: slope @ dose is the gEUD itself,
-    and slope @ d <= gEUD(d) for every d >= 0 where a >= 1 (>= where a <= 1).
-
-    Parameters
-    ----------
-    dose_gy, cc, a
-        As for `geud`.
-
-    Returns
-    -------
-    value : float
-        In the unit of the doses.
-    slope : (n,) float64
-        Where the gEUD is 0 that of the mean for a >= 1, a valid slope there too; zeros for a < 1, where none is known.
-
-    Raises
-    ------
-    InputError
-        As `geud`.
-    """
-    dose, volume = checked(dose_gy, cc)
-    value, shares = geud(dose, volume, a), volume / volume.sum()
-    if value <= 0:
-        return 0.0, shares if a >= 1 else np.zeros(dose.size)
-    return value, shares * (dose / value) ** (a - 1.0)
 
 
 def _check_exponent(a: float) -> None:

@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from protocols.metrics import Biological, GeneralisedEud, MeanDose, TailMean
 
-from .geud import geud_tangent
-from .metrics import tail_weights
 from .plan_limits import ConvexLimit
 from .problem import Master, MeanBound, Stage, StageResult
+from .slopes import geud_slope, tail_shares
 
 Array = npt.NDArray[Any]
 
@@ -57,12 +56,12 @@ def _(metric: MeanDose, dose_gy: Array, cc: Array) -> tuple[float, Array]:
 
 @tangent.register
 def _(metric: GeneralisedEud, dose_gy: Array, cc: Array) -> tuple[float, Array]:
-    return geud_tangent(dose_gy, cc, metric.a)
+    return geud_slope(dose_gy, cc, metric.a)
 
 
 @tangent.register
 def _(metric: TailMean, dose_gy: Array, cc: Array) -> tuple[float, Array]:
-    weights = tail_weights(metric, dose_gy, cc)
+    weights = tail_shares(dose_gy, cc, metric.percent, coldest=metric.end == "coldest")
     return float(weights @ dose_gy), weights
 
 

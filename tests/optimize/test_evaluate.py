@@ -483,6 +483,8 @@ CONTRACT = {
     "goals",
     "structures",
     "certificate",
+    "delivery",
+    "interrupted",
     "verification",
     "outcome",
     "eligibility",
@@ -584,6 +586,8 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
     inside = {name for name in found if name.startswith("optimize")}
     judges = (
         "bridging",
+        "conformity",
+        "geud",
         "judging",
         "metrics",
         "organ_risk",
@@ -592,6 +596,7 @@ def test_judging_shares_no_code_with_the_problem_builder() -> None:
         "results",
         "sampling",
         "steepness",
+        "voxel_doses",
     )
     records = ("eligibility_results", "escalation_results", "outcome_results")
     assert inside == {f"optimize.{n}" for n in (*judges, *records)}
