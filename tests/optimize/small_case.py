@@ -171,7 +171,7 @@ def make_plan(
         BEAMS,
         targets=targets,
         accept_missing=ACCEPTED,
-        backend="numpy",
+        backend="numba",
     )
 
 

@@ -67,7 +67,7 @@ def plan(dosecalc: Run, patient: Patient, tmp_path: Path):
             "target-role": "GTV",
             "protocol": write_protocol(tmp_path / "small.toml"),
             "beams": BEAMS,
-            "backend": "numpy",
+            "backend": "numba",
             "accept-missing": ACCEPTED[0],
             "out": tmp_path / "out",
         } | {key.replace("_", "-"): value for key, value in given.items()}

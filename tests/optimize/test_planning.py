@@ -83,7 +83,7 @@ def test_the_run_record_names_what_was_done(planned: Plan) -> None:
     assert max(record.grid_mm) <= planned.protocol.planning.dose_grid_mm
     assert [b["gantry_deg"] for b in record.beams] == [gantry for gantry, _, _ in BEAMS]
     assert sum(b["beamlets"] for b in record.beams) == planned.fluence.size
-    assert (record.backend, record.machine, record.exit_code) == ("numpy", "generic_6mv", 0)
+    assert (record.backend, record.machine, record.exit_code) == ("numba", "generic_6mv", 0)
     steps = {"anatomy", "dose operator", "optimisation", "reference dose", "second opinion", "evaluation"}
     assert set(record.timings_s) == steps
 

@@ -272,7 +272,7 @@ def test_mistakes_are_told_in_one_line(
 
 def planning(files: dict[str, Path], patient: Patient, out: Path, prior: str) -> list[object]:
     return ["plan", "--ct", patient.ct, "--structures", patient.structures, "--target", "GTV", "--target-role", "GTV",
-            "--protocol", files["small"], "--beams", "0:0,90,180,270", "--backend", "numpy", "--accept-missing",
+            "--protocol", files["small"], "--beams", "0:0,90,180,270", "--backend", "numba", "--accept-missing",
             "Stomach", "--prior-dose", files[prior], "--prior-fractions", "5", "--out", out]  # fmt: skip
 
 
