@@ -53,6 +53,11 @@ SETTLED, SETTLED_LATER = 2e-4, 2e-2
 of a stage that raises a dose, and of the stages that serve lesser goals."""
 BINDING = 1e-2
 """Multiplier times limit, in the unit of an objective of order one, above which the limit binds."""
+CHECKED_EVERY, CLOSE = 5, 1e-3
+"""After so many solutions one that keeps the limit is compared with that of the tangents alone, which no plan exceeds:
+it is settled within this share of it, the tolerance of levels."""
+ENOUGH = 10
+"""Solutions after which a stage that serves lesser goals takes the first that keeps the limit."""
 MOST_SOLVES = 60
 """Solutions per stage, after which it gives up aloud."""
 
@@ -258,13 +263,12 @@ def solve_within_risk(
     result : StageResult
     """
     near = tangents.near(master, stage, last) if tangents is not None else Near(stage)
-    settled = SETTLED if any(name in RAISED_DOSES for name in stage.scalars) else SETTLED_LATER
-    for _ in range(MOST_SOLVES):
+    for solved in range(1, MOST_SOLVES + 1):
         result = solve_stage(master, near.stage, last.dose_gy, last.scalars, rounds=rounds)
         if tangents is None:
             return stage, result
         kept = tangents.excess_gy(result) <= KEPT_GY
-        if kept and near.moved_by(result) <= settled:
+        if kept and _settled(master, stage, result, near, solved):
             return stage, result
         stage, near = tangents.added(master, stage, result)
         if rounds is not None:
@@ -274,3 +278,21 @@ def solve_within_risk(
         f"stage {stage.name!r}: no dose that keeps the complication probability settled in {MOST_SOLVES} solutions.",
         remedy="Report this case: a handful should do.",
     )
+
+
+def _settled(master: Master, stage: Stage, result: StageResult, near: Near, solved: int) -> bool:
+    """Whether a solution that keeps the limit is the best there is, as near as its stage asks for."""
+    raised = [name for name in stage.scalars if name in RAISED_DOSES]
+    if not raised:
+        return solved >= ENOUGH or near.moved_by(result) <= SETTLED_LATER
+    if near.moved_by(result) <= SETTLED or _fulfilled(stage, result, raised):
+        return True
+    if solved % CHECKED_EVERY:
+        return False
+    above = solve_stage(master, stage, result.dose_gy, result.scalars).scalars
+    return all(result.scalars[name] >= above[name] * (1.0 - CLOSE) for name in raised)
+
+
+def _fulfilled(stage: Stage, result: StageResult, raised: list[str]) -> bool:
+    """Whether every dose that a stage raises is as high as it is asked to be."""
+    return all(result.scalars[name] >= stage.scalars[name][1] * (1.0 - 1e-6) for name in raised)
