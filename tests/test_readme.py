@@ -7,6 +7,8 @@ import re
 import runpy
 from pathlib import Path
 
+import cvxpy as cp
+import numpy as np
 import pytest
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -49,3 +51,23 @@ def test_dose_alone(tmp_path, monkeypatch):
     assert dose.shape == (50**3,)
     assert 0.5 < dose.max() < 1.5
     assert gradient.sum() * 100.0 == pytest.approx(dose.sum(), rel=1e-5)
+
+
+def test_a_term_of_ones_own(tmp_path, monkeypatch):
+    """It states a convex penalty and a limit on the structure that it names, and they are what it says."""
+    monkeypatch.chdir(tmp_path)
+    term, asked = run_block(2, tmp_path)["spare_cord"], []
+    fluence = cp.Variable(3, nonneg=True)
+
+    def rows(name):
+        asked.append(name)
+        return np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]])
+
+    penalty, constraints = term(fluence, rows)
+    problem = cp.Problem(cp.Minimize(penalty), constraints)
+    assert asked == ["SpinalCord"] and problem.is_dcp()
+    fluence.value = np.array([1.0, 3.0, 0.0])  # 7 and 3 Gy: 5 and 1 beyond 2 Gy, 0.05 each over two voxels
+    assert penalty.value == pytest.approx(0.15)
+    assert constraints[0].value()
+    fluence.value = np.array([1.0, 5.0, 0.0])
+    assert not constraints[0].value()
