@@ -52,6 +52,7 @@ from .released import COLD_SHARE, gtv_kept
 from .risk import Tangents
 from .rounds import OnRound, Rounds
 from .smoothness import roughness
+from .solvers import HOST, Algebra
 from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
 from .warm_start import WarmStart, seed_rows, warm_result
@@ -101,6 +102,7 @@ def escalate(
     progress: Progress = lambda text: None,
     on_round: OnRound = lambda done: None,
     warm_start: WarmStart | None = None,
+    algebra: Algebra = HOST,
 ) -> Escalation:
     """Optimise the fluence of a plan.
 
@@ -122,6 +124,8 @@ def escalate(
     warm_start : WarmStart, optional
         A fluence of the same beamlets to start from. With the limits that it was planned for the target dose is that of
         a cold start or better, less the tolerance of levels; with others it is one start more.
+    algebra : Algebra, optional
+        Where the structured solver works: `DeviceAlgebra` with CuPy for a GPU.
 
     Returns
     -------
@@ -145,7 +149,9 @@ def escalate(
     unit = goals.target_gy / max(float(start[goals.target.positions].mean()), 1e-12)
     goals.modulation.check_neighbours(operator.neighbours)
     rough = roughness(operator.neighbours, beamlets)
-    master = Master(operator, unit, rough, tuple(extra_terms), goals.modulation, rounds=Rounds(on_round))
+    master = Master(
+        operator, unit, rough, tuple(extra_terms), goals.modulation, rounds=Rounds(on_round), algebra=algebra
+    )
     tangents = Tangents(goals.risk) if goals.risk is not None else None
     run = Run(master, goals, progress, _never_cold(goals), {}, [], [], tangents=tangents)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ from .retreatment import refuse_spent, with_prior
 from .rounds import OnRound
 from .run_record import plan_record
 from .second_opinion import FinerDose, same_model, with_second_opinion
+from .solvers import algebra_beside
 from .stacked import StackedInfluence
 from .uncertainty import with_uncertainty
 from .verification import fine_voxels
@@ -213,10 +214,10 @@ def plan(
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
         goals = less_earlier(goals, protocol, anatomy.structures, prior)
-        told = (*anatomy.warnings, *goals.judged_only, *present_only(goals, prior))
-        anatomy = dataclasses.replace(anatomy, warnings=told)
+        anatomy = _warned(anatomy, (*goals.judged_only, *present_only(goals, prior)))
         own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
-        result = escalate(operator, goals, extra_terms=own, progress=progress, on_round=on_round, warm_start=start)
+        optimise = partial(escalate, algebra=algebra_beside(influence.backend), progress=progress, on_round=on_round)
+        result = optimise(operator, goals, extra_terms=own, warm_start=start)
         on_fluence(result.fluence, beamlets, result.interrupted)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
@@ -323,7 +324,12 @@ def _with_validity(anatomy: Anatomy, influence: DoseInfluence, density: Volume) 
     """The anatomy with warnings of fields, depths and densities outside the model's range, and of lung in the PTV."""
     ptv = anatomy.structures["PTV"].on(density.grid)
     told = (*influence.outside_validity, *target_warnings("PTV", ptv, density))
-    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *sentences(told)))
+    return _warned(anatomy, sentences(told))
+
+
+def _warned(anatomy: Anatomy, told: Iterable[str]) -> Anatomy:
+    """The anatomy with more warnings."""
+    return dataclasses.replace(anatomy, warnings=(*anatomy.warnings, *told))
 
 
 def _dose_voxels(anatomy: Anatomy, protocol: Protocol, grid: Grid) -> npt.NDArray[np.int64]:

@@ -25,7 +25,7 @@ from .operator import Operator
 from .own_terms import OwnTerm, stated
 from .plan_limits import Region
 from .rounds import Rounds
-from .solvers import DoseLimits, SolveRecord, solve_with_fallback
+from .solvers import HOST, Algebra, DoseLimits, SolveRecord, solve_with_fallback
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
@@ -154,7 +154,8 @@ class Master:
     """The operator, the rows made so far, and the active voxels of each family: the only mutable state of a plan.
 
     `unit_fluence` scales the fluence variable to order one; `roughness` is the (B, B) quadratic form of the mean
-    squared difference between neighbouring beamlets; `rounds` is told every master that was solved.
+    squared difference between neighbouring beamlets; `rounds` is told every master that was solved; `algebra` is where
+    the structured solver works.
     """
 
     influence: Operator
@@ -164,6 +165,7 @@ class Master:
     modulation: Modulation = UNLIMITED
     active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     rounds: Rounds = field(default_factory=Rounds)
+    algebra: Algebra = HOST
     _row_of: dict[int, int] = field(default_factory=dict)
     _rows: list[Array] = field(default_factory=list)
     _reference: Operator | None = None
@@ -251,7 +253,9 @@ def solve_stage(
         last_round = round_number == rounds
         early = not (last_round or nearly_settled)
         asked = early_tolerance if early else tolerance
-        record = solve_with_fallback(problem, limits=limits, threads=BLAS_THREADS, tolerance=asked)
+        record = solve_with_fallback(
+            problem, limits=limits, threads=BLAS_THREADS, tolerance=asked, algebra=master.algebra
+        )
         if record.status == "infeasible":
             own = " together with the extra_terms" if master.own else ""
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds{own}.")

@@ -216,7 +216,7 @@ def _solved(run: Run, raised: Raised, cuts: list[Cut], high: float) -> tuple[flo
     mean_rows = [row @ x <= limit for row, limit in means]
     rows = [constraint for pair in stated for constraint in pair]
     problem = cp.Problem(cp.Minimize(-s / raised.unit_gy), [*rows, *mean_rows, s <= high])
-    solve_with_fallback(problem, threads=BLAS_THREADS)
+    solve_with_fallback(problem, threads=BLAS_THREADS, algebra=master.algebra)
     found = Lagrangian(0.0, np.zeros(x.size), -1.0)
     for cut, pair in zip(cuts, stated, strict=True):
         found = _with_cut(run, found, cut, [raised.unit_gy * np.atleast_1d(c.dual_value) for c in pair])

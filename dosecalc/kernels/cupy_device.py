@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cupy
@@ -48,6 +49,14 @@ class CupyDevice:
     def to_host(self, array: Any) -> npt.NDArray[Any]:
         """A NumPy array of the same numbers; waits for the kernels that make them."""
         return np.asarray(cupy.asnumpy(array))
+
+    @property
+    def solve_triangular(self) -> Callable[..., Any]:
+        """`scipy.linalg.solve_triangular` for arrays on the device."""
+        from cupyx.scipy.linalg import solve_triangular
+
+        found: Callable[..., Any] = solve_triangular
+        return found
 
     def describe(self) -> str:
         """Name, memory and compute capability of the GPU, and the versions of CuPy and CUDA."""

@@ -1,6 +1,6 @@
 """Numerical solvers for the reduced fluence problem, behind CVXPY."""
 
-from .algebra import DeviceAlgebra
+from .algebra import HOST, Algebra, DeviceAlgebra, algebra_beside
 from .cvxpy_interface import StructuredInteriorPoint
 from .fallback import DEFAULT_ORDER, SolveRecord, solve_with_fallback
 from .interior_point import QpSolution, solve_qp
@@ -9,11 +9,14 @@ from .threads import default_threads
 
 __all__ = [
     "DEFAULT_ORDER",
+    "HOST",
+    "Algebra",
     "DeviceAlgebra",
     "DoseLimits",
     "QpSolution",
     "SolveRecord",
     "StructuredInteriorPoint",
+    "algebra_beside",
     "default_threads",
     "solve_qp",
     "solve_with_fallback",

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
+from dosecalc.backend import Backend
+
 FloatArray = NDArray[np.float64]
 
 # Rows per BLAS call, and rows that are copied at a time so that they stay in the processor's cache.
@@ -178,6 +180,14 @@ class DeviceAlgebra:
         """A device array as a NumPy array."""
         fetched: FloatArray = array.get() if hasattr(array, "get") else np.asarray(array)
         return fetched
+
+
+def algebra_beside(backend: Backend) -> Algebra:
+    """The solver works where the dose is computed: on the GPU beside the CUDA kernels, else on the host."""
+    if backend.name != "cupy":
+        return HOST
+    device = backend.kernels.device
+    return DeviceAlgebra(device.xp, device.solve_triangular)
 
 
 HOST, SINGLE = HostAlgebra(), HostAlgebra(single=True)

@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from dosecalc.errors import OptimisationError
 
+from .algebra import HOST, Algebra
 from .cvxpy_interface import NAME, StructuredInteriorPoint
 from .limits import DoseLimits
 from .threads import default_threads
@@ -87,6 +88,7 @@ def solve_with_fallback(
     threads: int | None = None,
     tolerance: float | None = None,
     violation_tolerance: float = VIOLATION_TOLERANCE,
+    algebra: Algebra = HOST,
 ) -> SolveRecord:
     """Solve with the first solver whose answer holds; the variables then carry that answer.
 
@@ -109,6 +111,8 @@ def solve_with_fallback(
     violation_tolerance : float
         Largest violation of a constraint, relative to the size of its terms, that passes the re-evaluation; ten times
         `tolerance` where that is more.
+    algebra : Algebra
+        Where the structured interior point works; where it fails there, as without memory, the next solver is asked.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def solve_with_fallback(
         for solver, asked in queue:
             left = time_limit_s - (time.monotonic() - begin)
             name = _name(solver)
-            outcome = _attempt(problem, limits, solver, left, threads, asked, violation_tolerance)
+            outcome = _attempt(problem, limits, solver, left, threads, asked, violation_tolerance, algebra)
             attempts.append((name, outcome.text))
             logger.info("solver %s: %s", name, outcome.text)
             if asked is not None and outcome.verdict not in SOLVED:
@@ -161,6 +165,7 @@ def _attempt(
     threads: int,
     asked: float | None,
     tolerance: float,
+    algebra: Algebra,
 ) -> _Outcome:
     """Ask one solver and judge its answer."""
     name = _name(solver)
@@ -172,7 +177,7 @@ def _attempt(
     begin = time.monotonic()
     stated, options = problem, _call(solver, time_left_s, threads)
     if isinstance(options["solver"], StructuredInteriorPoint):
-        options["limits"] = tuple(limits)
+        options |= {"limits": tuple(limits), "algebra": algebra}
         if asked is not None:
             options["tol"], tolerance = asked, max(10.0 * asked, tolerance)
     elif limits:

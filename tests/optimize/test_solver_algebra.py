@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.linalg
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from optimize.solvers import DeviceAlgebra, interior_point, solve_qp
-from optimize.solvers.algebra import DOUBLE_SHARE, HOST
+from dosecalc.backend import Backend, select_backend
+from optimize.escalate import escalate
+from optimize.goals import DoseVolumeLimit
+from optimize.solvers import HOST, DeviceAlgebra, algebra_beside, interior_point, solve_qp
+from optimize.solvers.algebra import DOUBLE_SHARE
 from optimize.solvers.structure import DenseRows
+
+from .terms_case import make_slice
 
 RNG_SEED = 12
 
@@ -134,3 +141,32 @@ def test_single_precision_rounds_only_the_light_rows():
     assert np.abs(np.tril(HOST.gram(block, weight, np.zeros((30, 30), order="F"), exact=True)) - exact).max() < (
         double_rounding
     )
+
+
+def test_a_whole_escalation_on_a_device(monkeypatch):
+    """Every level ends where it does on the host, and the dense work was given to the device."""
+    case, asked = make_slice(1), []
+    limits = (DoseVolumeLimit("organ_max", True, case.organ, 40.0, 0.5),)
+    host = escalate(case.influence, case.goals(*limits))
+    there = device()
+    monkeypatch.setattr(DeviceAlgebra, "gram", counted(DeviceAlgebra.gram, asked))
+    found = escalate(case.influence, case.goals(*limits), algebra=there)
+    assert found.prescription_gy == pytest.approx(host.prescription_gy, rel=1e-4)
+    assert {level.solver for level in found.levels} == {"INTERIOR_POINT"}
+    assert len(asked) > 20
+
+
+def counted(function, asked):
+    def call(self, *args, **options):
+        asked.append(function)
+        return function(self, *args, **options)
+
+    return call
+
+
+def test_the_solver_works_beside_the_dose():
+    """On the host with every backend of a CPU; with the CUDA kernels on what runs them."""
+    assert algebra_beside(select_backend("numpy")) is HOST
+    on_gpu = SimpleNamespace(device=SimpleNamespace(xp=StandIn, solve_triangular=solve_triangular))
+    there = algebra_beside(Backend("cupy", "in a test", on_gpu))
+    assert isinstance(there, DeviceAlgebra) and there.xp is StandIn
