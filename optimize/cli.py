@@ -73,8 +73,6 @@ app = typer.Typer(
 app.add_typer(protocols_app, name="protocols")
 app.add_typer(regimens_app, name="regimens")
 app.add_typer(machines_app, name="machines")
-app.command("gamma")(gamma_command)
-app.command("study")(study_command)
 
 DOSE_GRID_MM = 0.5, 10.0
 DEMO_GRID_MM = 3.0
@@ -319,6 +317,10 @@ def inspect_command(
         print_json(found)
     else:
         (print_survey if path is not None else print_inspection)(out_console, found)
+
+
+app.command("gamma")(gamma_command)
+app.command("study")(study_command)
 
 
 @app.command("doctor")
