@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import protocols
+from dosecalc.dicom.writing import replacing
 from dosecalc.errors import (
     DosecalcError,
     InfeasibleError,
@@ -187,9 +188,8 @@ def _recorded(path: Path) -> Any:
 
 def _record(path: Path, inputs: dict[str, Any]) -> None:
     """Say what a finished cell was planned from: all of it or nothing."""
-    written = path.with_name(f".{path.name}.part")
-    write_json(written, inputs)
-    written.replace(path)
+    with replacing(path) as temporary:
+        write_json(temporary, inputs)
 
 
 def _inputs(job: Job) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dosecalc.errors import InputError
+from protocols.faults import faults_of
 
 from .job import Job, parse_targets
 
@@ -82,8 +82,9 @@ def read_study(path: str | Path) -> Study:
     try:
         study = Study.model_validate(raw)
     except ValidationError as error:
-        faults = [_fault(detail) for detail in error.errors(include_url=False)]
-        raise InputError("; ".join(faults), where=str(file), remedy="See docs/studies.md.") from error
+        raise InputError(
+            "; ".join(faults_of(error, raw, Study)), where=str(file), remedy="See docs/studies.md."
+        ) from error
     for kind, entries in (("patient", study.patients), ("arm", study.arms)):
         counts = Counter(entry.name.casefold() for entry in entries)
         if twice := [name for name, count in counts.items() if count > 1]:
@@ -110,14 +111,3 @@ def job_of(patient: PatientEntry, arm: ArmEntry, folder: Path, out: Path) -> Job
         out=out,
         overwrite=True,
     )
-
-
-def _fault(detail: Any) -> str:
-    """One fault: the key, what is wrong with it, and the nearest key."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).removeprefix(".")
-    message = str(detail["msg"]).lower()
-    if detail["type"] != "extra_forbidden":
-        return f"{path}: {message}"
-    known = {*PatientEntry.model_fields, *ArmEntry.model_fields, *TargetEntry.model_fields, *Study.model_fields}
-    close = get_close_matches(str(detail["loc"][-1]), sorted(known), n=1)
-    return f"{path}: unknown key" + (f", did you mean {close[0]!r}?" if close else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from .console import AsJson, err_console, out_console, print_json
 from .tables import print_table
+from .terminal import tell
 
 
 def study_command(
@@ -20,18 +20,18 @@ def study_command(
     as_json: AsJson = False,
 ) -> None:
     """Plan every patient of a cohort under every arm and compare the arms; goes on where it was interrupted."""
+    from dosecalc.dicom.writing import replacing
     from dosecalc.errors import VerificationError
 
     from .study import run_study
     from .study_file import read_study
     from .study_table import arm_table, differences, write_rows
 
-    rows = run_study(read_study(study), study.absolute().parent, out, progress=_progress)
+    rows = run_study(read_study(study), study.absolute().parent, out, progress=tell)
     table = out / "study.csv"
-    written = out / ".study.csv.part"
     out.mkdir(parents=True, exist_ok=True)
-    written.write_text(write_rows(rows), encoding="utf-8")
-    written.replace(table)
+    with replacing(table) as temporary:
+        temporary.write_text(write_rows(rows), encoding="utf-8")
     arms, compared = arm_table(rows), differences(rows)
     if as_json:
         record: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows], "arms": arms}
@@ -59,7 +59,3 @@ def _shown(compared: Any) -> list[dict[str, Any]]:
         }
         for each in compared
     ]
-
-
-def _progress(text: str) -> None:
-    err_console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(text)}", highlight=False, soft_wrap=True)

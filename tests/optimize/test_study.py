@@ -168,8 +168,8 @@ def test_a_refused_patient_does_not_stop_the_others(file, runner):
     [
         ('name = "p02"', 'name = "P01"', "'p01' stands 2 times"),
         ('name = "p02"', 'name = "../p02"', "patients[1].name"),
-        ("target_spheres", "target_sphere", "patients[1].target_sphere: unknown key, did you mean 'target_spheres'?"),
-        ('protocol = "crlm_5fx"', "", "arms[0].protocol: field required"),
+        ("target_spheres", "target_sphere", "patients[1].target_sphere: unknown key. Did you mean 'target_spheres'?"),
+        ('protocol = "crlm_5fx"', "", "arms[0].protocol: this key is missing"),
         ('role = "GTV"', 'role = "CTVN"', "patients[0].targets[0].role"),
         ("[[arms]]", "[[arm", "study cannot be read"),
     ],
