@@ -244,14 +244,14 @@ class DoseInfluence:
         return self.beamlets.beams[b].project(points_mm, self.machine.sad_mm)
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
-        dose = np.zeros(self.voxels.size)
-        for b in range(len(self.beamlets.beams)):
-            lattice, columns, lines = self._direct_axes(b)
-            field = lattice.spread(x[self.beamlets.of_beam(b)])
-            for part in _blocks(self.voxels.size, CHUNK_VOXELS):
-                u, v, magnification = self._projected(b, part)
+        dose, kernels = np.zeros(self.voxels.size), self.backend.kernels
+        beams = [self._direct_axes(b) for b in range(len(self.beamlets.beams))]
+        for part in _blocks(self.voxels.size, CHUNK_VOXELS):
+            points_mm = self.grid.centres_mm(self.voxels[part])
+            for b, (lattice, columns, lines) in enumerate(beams):
+                u, v, magnification = self._project(b, points_mm)
                 weights = self._component_weights(b, part, magnification)
-                kernels = self.backend.kernels
+                field = lattice.spread(x[self.beamlets.of_beam(b)])
                 dose[part] += kernels.to_host(kernels.direct_dose(u, v, weights, field, columns, lines))
         return dose
 
