@@ -44,6 +44,11 @@ class Backend:
     kernels: Any
     block_pairs: int = 500_000
 
+    @property
+    def on_device(self) -> bool:
+        """Whether its arrays live in the memory of a GPU."""
+        return hasattr(self.kernels, "device")
+
 
 def select_backend(name: str = "auto") -> Backend:
     """The backend of that name; "auto" takes numba where it works and NumPy elsewhere, and says so.
