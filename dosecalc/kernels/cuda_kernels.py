@@ -72,8 +72,10 @@ class CudaKernels:
     def in_parts(self, what: str, count: int, most: int, run: Callable[[slice], None], *, bytes_each: int = 0) -> None:
         self._memory.in_parts(what, count, most, run, bytes_each=bytes_each)
 
-    def notices(self) -> tuple[str, ...]:
-        return tuple(self._memory.notices)
+    def take_notices(self) -> tuple[str, ...]:
+        told = tuple(self._memory.notices)
+        self._memory.notices.clear()
+        return told
 
     def trace(
         self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float

@@ -42,6 +42,6 @@ def in_parts(what: str, count: int, most: int, run: Callable[[slice], None], *, 
         run(slice(start, min(start + most, count)))
 
 
-def notices() -> tuple[str, ...]:
-    """What the run record should say of the memory of a GPU."""
+def take_notices() -> tuple[str, ...]:
+    """What the run record should say of the memory of a GPU; then it is forgotten."""
     return ()

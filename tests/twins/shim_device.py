@@ -53,13 +53,20 @@ class DeviceArray(np.ndarray):
         result = getattr(ufunc, method)(*map(_plain, inputs), **plain)
         return kwargs["out"][0] if "out" in kwargs else _on_device(result)
 
+    def __array_function__(self, function, types, args, kwargs):
+        raise TypeError(f"NumPy's {function.__name__} was given an array on the device")
+
+    def get(self):
+        """A copy on the host."""
+        return np.array(_plain(self))
+
 
 def _plain(value):
     return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
 
 
 def _on_device(value):
-    return value.view(DeviceArray) if isinstance(value, np.ndarray) else value
+    return np.asarray(value).view(DeviceArray) if isinstance(value, np.ndarray | np.generic) else value
 
 
 class Room:
@@ -112,6 +119,12 @@ class Functions:
     def atleast_2d(self, a):
         return _on_device(np.atleast_2d(_device(a)))
 
+    def diag(self, a):
+        return self._take(np.diag(_device(a)).copy())
+
+    def tril(self, a, k=0):
+        return self._take(np.tril(_device(a), k))
+
     def ascontiguousarray(self, a):
         return a if _device(a).flags.c_contiguous else self._take(np.ascontiguousarray(_plain(a)))
 
@@ -150,6 +163,7 @@ class ShimDevice:
 
     def launch(self, kernel, real, components, blocks, threads, arguments, shared):
         threads = threads if isinstance(threads, tuple) else (threads,)
+        assert max((*blocks, 0)[1:]) <= 65_535, "more blocks along y or z than a GPU takes"
         how = _Launch(_three(blocks), _three(threads), shared, self.backwards)
         held = [_address(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(held))(*(ctypes.addressof(value) for value in held))

@@ -106,10 +106,10 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
         rows = there.rows(np.arange(there.shape[0]))
     assert np.array_equal(found.indptr, matrix.indptr) and np.array_equal(found.data, matrix.data)
     assert np.array_equal(rows, stated.rows(np.arange(there.shape[0])))
-    told = there.backend.kernels.notices()
+    told = there.backend.kernels.take_notices()
     assert "The GPU's memory was full: rows went on in parts of 200." in told
     assert set(told) <= set(caplog.messages)
-    assert not stated.backend.kernels.notices()
+    assert not stated.backend.kernels.take_notices()
 
 
 def test_where_not_even_one_voxel_fits_it_is_refused(small):
@@ -163,4 +163,4 @@ def test_gamma_goes_on_in_parts(small, monkeypatch):
     whole = gamma_index(*doses)
     leave(backend, 175_000)
     assert np.array_equal(gamma_index(*doses).values, whole.values)
-    assert "gamma went on in parts of" in backend.kernels.notices()[0]
+    assert "gamma went on in parts of" in backend.kernels.take_notices()[0]
