@@ -101,6 +101,7 @@ def _cupy() -> Backend:
         kernels.to_host(
             kernels.field_maps(*(kernels.zeros(shape, np.float32) for shape in ((1, 12, 1), (1, 1), (1, 12, 1))))
         )
+        device.try_libraries()
         pairs = min(GPU_BLOCK_PAIRS, device.free_bytes() // GPU_BYTES_PER_PAIR)
         return Backend("cupy", f"asked for by name; {device.describe()}", kernels, pairs)
     except Exception as error:
@@ -108,7 +109,8 @@ def _cupy() -> Backend:
         raise DeviceError(
             f"backend 'cupy' cannot be used: CuPy is installed but fails on this GPU ({type(error).__name__}"
             f"{': ' + said[0] if said else ''}).",
-            remedy=f"Does the wheel fit the driver? dosecalc doctor names the right one. Or: {ADVICE}",
+            remedy="Does the wheel fit the driver, and are NVIDIA's libraries there? "
+            f"dosecalc doctor names the extra that installs both. Or: {ADVICE}",
         ) from error
 
 

@@ -42,6 +42,12 @@ class CupyDevice:
         threads = threads if isinstance(threads, tuple) else (threads,)
         function(blocks, threads, arguments, shared_mem=shared)
 
+    def try_libraries(self) -> None:
+        """Call cuBLAS and cuSOLVER once, which CuPy's wheel does not hold: where they are missing it fails here."""
+        matrix = cupy.asarray(np.array([[4.0, 1.0], [1.0, 2.0]]))
+        lower = cupy.linalg.cholesky(matrix @ matrix)
+        self.to_host(self.solve_triangular(lower, matrix, lower=True))
+
     def free_bytes(self) -> int:
         """Memory of the GPU that nobody uses, and what CuPy holds for later."""
         return int(cupy.cuda.Device().mem_info[0]) + int(cupy.get_default_memory_pool().free_bytes())

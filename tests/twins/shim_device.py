@@ -19,6 +19,8 @@ from dosecalc.kernels.cuda_source import entry_points, options, source
 
 HEADER = Path(__file__).with_name("cuda_shim.h")
 COMPILER = os.environ.get("CXX", "g++")
+MORE_FLAGS = os.environ.get("DOSECALC_SHIM_FLAGS", "").split()
+"""Such as ``-fsanitize=address,undefined``: see `tools/sanitize_cuda.py`."""
 MOST_SHARED = 227 * 1024
 FAULTS = {1: "threads wait at a barrier that others of their block never reach", 2: "the launch is beyond the device"}
 
@@ -31,7 +33,15 @@ def missing() -> str:
 def build(folder: Path, real: str, components: int) -> Path:
     """The compiled kernels; built again only when their source has changed."""
     text = "\n".join(['#include "cuda_shim.h"', source(), *(f"SHIM_ENTRY({name})" for name in entry_points())])
-    flags = [*options(real, components), "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"]
+    flags = [
+        *options(real, components),
+        "-O1",
+        "-Wall",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-U_FORTIFY_SOURCE",
+        *MORE_FLAGS,
+    ]
     key = hashlib.sha256("\n".join([text, HEADER.read_text(encoding="utf-8"), *flags]).encode()).hexdigest()[:16]
     library = folder / f"kernels_{key}.so"
     if not library.exists():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from dosecalc.backend import select_backend
+from dosecalc.errors import DeviceError
 from optimize import doctor
 
 from ..backends import backend_named
@@ -27,6 +30,18 @@ def test_the_backend_tries_a_kernel_and_says_what_it_runs_on(cupy):
     assert found.reason == "asked for by name; a stand-in, 1 GiB, sm_90; CuPy 0 (a stand-in), CUDA 12.9"
     assert found.on_device and found.block_pairs == 64_000_000
     assert cupy.launched == {"field_lines", "field_maps"}
+
+
+def test_a_library_that_is_missing_fails_at_once(cupy, monkeypatch):
+    """cuBLAS or cuSOLVER, which the wheel does not hold: not after minutes, in the solver."""
+
+    def missing(matrix):
+        raise ImportError("libcusolver.so.11: cannot open shared object file")
+
+    monkeypatch.setattr(sys.modules["cupy"].linalg, "cholesky", missing)
+    with pytest.raises(DeviceError, match=r"ImportError: libcusolver.*NVIDIA's libraries") as caught:
+        select_backend("cupy")
+    assert caught.value.exit_code == 31
 
 
 def test_the_doctor_computes_a_right_dose_with_it(cupy):
