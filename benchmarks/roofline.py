@@ -16,8 +16,8 @@ from dosecalc.heterogeneity import RANGE_MM
 
 from .cases import inhomogeneous_block, sized_problem
 
-# NVIDIA H200 datasheet, SXM: memory bandwidth, FP32, FP64, and PCIe Gen5 (128 GB/s, half of it each way).
-MEMORY_BYTES_PER_S, FP32_PER_S, FP64_PER_S, BUS_BYTES_PER_S = 4.8e12, 67e12, 34e12, 64e9
+# NVIDIA H200 datasheet, SXM: memory bandwidth, FP32 and FP64.
+MEMORY_BYTES_PER_S, FP32_PER_S, FP64_PER_S = 4.8e12, 67e12, 34e12
 SHARED_BYTES_PER_S = FP32_PER_S / 2
 """A multiprocessor has 128 lanes of two operations, and shared memory moves 128 bytes, per clock."""
 REAL, INDEX, WIDE, LONG = 4, 4, 8, 8
@@ -180,34 +180,41 @@ def rows(operator: DoseInfluence, count: int) -> Work:
     return total
 
 
-def works(operator: DoseInfluence) -> list[Work]:
-    """All kernels, and the operations that they make up."""
+TOGETHER = {
+    "dose": ("field_lines", "field_maps", "gather"),
+    "adjoint": ("scatter", "collect_lines", "collect_field"),
+    "stored matrix, from density": ("trace", "component_weights", "count_kept", "fill_near"),
+    "stored matrix, operator ready": ("count_kept", "fill_near"),
+}
+"""Operations, and the kernels that run for them in turn."""
+
+
+def works(operator: DoseInfluence) -> dict[str, Work]:
+    """All kernels by name."""
     found: dict[str, Work] = {"trace": trace(operator)}
     for sizes in sizes_of(operator):
         for name, work in of_beam(sizes).items():
             found[name] = found[name] + work if name in found else work
-    together = {
-        "dose": ("field_lines", "field_maps", "gather"),
-        "adjoint": ("scatter", "collect_lines", "collect_field"),
-        "stored matrix, from density": ("trace", "component_weights", "count_kept", "fill_near"),
-    }
-    sums = [
-        sum((found[k] for k in kernels), Work(f"**{name}**", 0, 0, 0, 0, 0, 0)) for name, kernels in together.items()
-    ]
-    return [*found.values(), rows(operator, ROWS), *sums]
+    some = rows(operator, ROWS)
+    return {**found, some.name: some}
 
 
-def table(found: list[Work]) -> str:
+def figures(work: Work) -> tuple[float, ...]:
+    """Columns of the table; those of kernels in turn add up."""
+    counted = work.fp32 / 1e9, work.fp64 / 1e9, work.shared / 1e9, work.once / 1e6, 1e3 * work.best_s
+    return *counted, work.loads / 1e6, 1e3 * work.uncached_s, work.launches
+
+
+def table(found: dict[str, Work]) -> str:
     """As in docs/gpu.md."""
     lines = [
         "| kernel | FP32, G | FP64, G | shared, GB | once, MB | best, ms | no caches, MB | ms | launches |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for w in found:
-        figures = (w.fp32 / 1e9, w.fp64 / 1e9, w.shared / 1e9, w.once / 1e6, 1e3 * w.best_s, w.loads / 1e6)
-        told = " | ".join(map(_short, (*figures, 1e3 * w.uncached_s)))
-        lines.append(f"| {w.name} | {told} | {w.launches} |")
-    return "\n".join(lines)
+    told = {name: figures(work) for name, work in found.items()}
+    for name, kernels in TOGETHER.items():
+        told[f"**{name}**"] = tuple(map(sum, zip(*(told[kernel] for kernel in kernels), strict=True)))
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(map(_short, row))} |" for name, row in told.items())])
 
 
 def _short(figure: float) -> str:
