@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dosecalc.errors import InfeasibleError
+from dosecalc.errors import OptimisationError
 from protocols.metrics import MeanDose
 
 from .bounds import PTV_MEAN
@@ -97,7 +97,7 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
         try:
             again = dataclasses.replace(stage, means=found.means)
             solved, result = solved_level(run, again, result)
-        except InfeasibleError:
+        except OptimisationError:  # none keeps the reached dose too, or no solver can tell
             break
         # Tangents of a limit on a risk that this took hold for what follows.
         stage = dataclasses.replace(stage, means=(*stage.means, *solved.means[len(again.means) :]))
