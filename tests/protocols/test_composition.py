@@ -411,6 +411,11 @@ def test_the_json_schemas_know_the_keys_of_composed_files() -> None:
     assert "60gy_5fx" in named["examples"]
     assert "TG101" in schema["$defs"]["SetUse"]["properties"]["set"]["examples"]
     assert schema["anyOf"] == [{"required": ["goals"]}, {"required": ["constraints"]}]
+    goal = schema["$defs"]["Goal"]
+    assert goal["properties"]["limit"]["description"] == "In `unit`." and "Attributes" not in goal["description"]
+    assert "Duodenum" in goal["properties"]["structure"]["examples"]
+    assert "BED_10(V40Gy)" in goal["properties"]["metric"]["examples"]
+    assert "merely reports" in schema["$defs"]["SetUse"]["properties"]["report_as"]["description"]
     for kind, key in (("constraints", "limits"), ("prescription", "prescription"), ("planning", "planning")):
         assert key in json_schema(kind)["required"]
     with pytest.raises(ProtocolError, match=r"no kind of file 'constraint'.*Did you mean 'constraints'"):
