@@ -10,6 +10,7 @@ is not known for most organs (Nieder et al., Semin Radiat Oncol 10:200, 2000).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,6 +31,8 @@ from .prescribed import risk_row
 from .prior_treatment import PriorTreatment
 from .regions import TARGET_ROLES, Region, checked_dose, regions_on
 from .results import PlanEvaluation, SummedGoal, SumWithPrior
+from .sampling import parts_per_voxel
+from .steepness import steep_goals
 
 Dose: TypeAlias = npt.NDArray[np.float64]
 EDGE = 1e-6
@@ -97,7 +100,7 @@ def with_prior(
         prior.recovery,
         tuple(rows),
         _assumptions(prior, tissues),
-        _warnings(prior, dose, judged.fractions, sums),
+        (*_warnings(prior, dose, judged.fractions, sums), *_steep(found, dose, structures, protocol, prior, rows)),
     )
     return dataclasses.replace(judged, with_prior=summed)
 
@@ -194,6 +197,33 @@ def on_sum(
     before, known = earlier_eqd2(prior, points_mm, ratio)
     both = before + eqd2(dose_gy, protocol.fractions, ratio)
     return np.where(known, dose_of_eqd2(both, protocol.fractions, ratio), dose_gy)
+
+
+def _steep(
+    found: dict[str, Region],
+    dose: Volume,
+    structures: StructureSet,
+    protocol: Protocol,
+    prior: PriorTreatment,
+    rows: Iterable[SummedGoal],
+) -> Iterator[str]:
+    """What `steep_goals` says of the sum, whose voxel centres may hide as much as those of the present dose."""
+    row_of = {row.goal.id: row.goal for row in rows}
+    for name, region in found.items():
+        asked = [goal for goal in protocol.goals if goal.structure == name and row_of[goal.id].met]
+        if asked and not region.cut_by and parts_per_voxel(region.total_cc, dose.grid.spacing_mm) != (1, 1, 1):
+            around = _box_round(region, dose.grid)
+            values = np.array(dose.values, dtype=np.float64)
+            flat = values.reshape(-1)
+            flat[around] = on_sum(prior, protocol, name, dose.grid.centres_mm(around), flat[around])
+            yield from steep_goals(Volume(dose.grid, values), structures, found, asked, row_of.values())
+
+
+def _box_round(region: Region, grid: Grid) -> npt.NDArray[np.int64]:
+    """Flat indices of the box of voxels about a region, one more on every side."""
+    place = np.unravel_index(region.indices, grid.shape)
+    sides = [np.arange(max(0, i.min() - 1), min(n, i.max() + 2)) for i, n in zip(place, grid.shape, strict=True)]
+    return np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), grid.shape).ravel()
 
 
 def earlier_eqd2(

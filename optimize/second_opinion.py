@@ -95,9 +95,14 @@ def with_second_opinion(
         judged = _with_sum_again(judged, protocol, near, near_gy, dose, prior)
     compared = differences(dose, parts, finer.on(parts.grid, parts.voxels)) if parts else ()
     opinion = SecondOpinion(again, max(parts.grid.spacing_mm) if parts else None, compared)
-    computed = [f"({row.id})" for row in again]
-    kept = [w for w in judged.warnings if not (w.endswith(TOO_STEEP) and any(row in w for row in computed))]
+    kept = _unless_computed(judged.warnings, again)
     return dataclasses.replace(judged, verification=opinion, warnings=(*opinion_lines(judged.goals, again), *kept))
+
+
+def _unless_computed(warnings: tuple[str, ...], again: tuple[GoalResult, ...]) -> tuple[str, ...]:
+    """The warnings without what interpolation made probable of limits that were computed again."""
+    computed = [f"({row.id})" for row in again]
+    return tuple(w for w in warnings if not (w.endswith(TOO_STEEP) and any(row in w for row in computed)))
 
 
 def _with_sum_again(
@@ -114,5 +119,5 @@ def _with_sum_again(
         return judged
     rows = tuple(row.goal for row in summed.goals)
     finer = second_opinion(rows, protocol, near, near_gy, dose, partial(on_sum, prior, protocol))
-    told = (*summed.warnings, *opinion_lines(rows, finer))
+    told = (*_unless_computed(summed.warnings, finer), *opinion_lines(rows, finer))
     return dataclasses.replace(judged, with_prior=dataclasses.replace(summed, finer=finer, warnings=told))

@@ -157,6 +157,21 @@ def test_doses_are_added_where_they_lie(protocol: Protocol) -> None:
     assert rows["duodenum_max"].value_eqd2_gy == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_sum_that_holds_at_voxel_centres_only_is_told(protocol: Protocol) -> None:
+    """The duodenum has 10 Gy, the voxel beside its face of 168 mm2 has 14 Gy: 0.21 mm inside it are 11.58 Gy.
+
+    After 12.3 Gy in 5 fractions, BED3 22.39 Gy, that is 17.84 Gy at the centres and 18.94 Gy there, of 18 Gy.
+    """
+    values = present().values.copy()
+    values[4:8, 4:8, 13] = 14.0
+    judged = judge(protocol, PriorTreatment(even(12.3), 5), Volume(GRID, values))
+    found, rows = summed(judged)
+    assert rows["duodenum_max"].goal.met and rows["duodenum_max"].goal.value == pytest.approx(17.84, abs=0.01)
+    (line,) = (line for line in found.warnings if "(duodenum_max)" in line)
+    assert line.startswith("Duodenum D0.035cc (duodenum_max) is 18.9 Gy where the dose is interpolated")
+    assert not any("duodenum_max" in line for line in judged.warnings)
+
+
 def test_what_lies_beyond_the_earlier_grid_is_not_guessed(protocol: Protocol) -> None:
     half = Grid(GRID.origin_mm, GRID.spacing_mm, (13, 13, 12))  # ends at x = 2 mm, inside the duodenum
     found, rows = summed(judge(protocol, PriorTreatment(even(10.0, half), 5)))
