@@ -39,7 +39,8 @@ def against_the_protocol(evaluation: PlanEvaluation, protocol: Protocol) -> Plan
             else row
             for row in summed.goals
         )
-        summed = dataclasses.replace(summed, goals=tuple(rows))
+        finer = tuple(_as_stated(row, stated.get(row.id)) for row in summed.finer)
+        summed = dataclasses.replace(summed, goals=tuple(rows), finer=finer)
     row_of = {row.id: row for row in goals}
     told = [f"{says}. {_verdict(row_of[name])}" for name, says in zip(stated, relaxations(protocol), strict=True)]
     return dataclasses.replace(

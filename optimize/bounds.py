@@ -125,5 +125,5 @@ def above(name: str, positions: Array, level_gy: float, scalar: str | None = Non
 
 
 def mean_bound(run: Run, name: str, mean: MeanLimit, scalar: str | None = None) -> MeanBound:
-    """The mean dose of a region below what is left of its limit, or by no more than a share of the limit above."""
-    return MeanBound(name, mean_row(run, mean.region), mean.left_gy, scalar, mean.limit_gy if scalar else 0.0)
+    """The mean dose of a region below its limit, or by no more than a share of the limit above."""
+    return MeanBound(name, mean_row(run, mean.region), mean.limit_gy, scalar, mean.limit_gy if scalar else 0.0)

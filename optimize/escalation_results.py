@@ -56,6 +56,8 @@ class RiskEnd:
         Generalised mean of the doses in 2 Gy fractions that gives the limit, and the finished plan's.
     cuts : int
         Tangents that were needed.
+    with_earlier : bool
+        The probabilities are those of the sum with an earlier treatment.
     """
 
     model: str
@@ -66,6 +68,7 @@ class RiskEnd:
     limit_eud_gy: float
     eud_gy: float
     cuts: int
+    with_earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

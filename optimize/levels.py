@@ -165,4 +165,5 @@ def risk_end(run: Run, raised: Raised, dose_gy: npt.NDArray[np.float64]) -> Risk
         limit_eud_gy=limit.limit_gy,
         eud_gy=eud_gy,
         cuts=len(run.tangents.cuts),
+        with_earlier=limit.before_gy is not None,
     )

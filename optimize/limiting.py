@@ -34,8 +34,9 @@ def mode_text(ended: EscalationEnd) -> str:
         return f"Ladder of {rungs} Gy ({basis}): the highest rung at which every mandatory limit holds was optimised."
     if ended.risk is not None:
         risk = ended.risk
+        both = ", of the sum with the earlier treatment" if risk.with_earlier else ""
         return (
-            f"Dose chosen by the complication probability of {risk.structure} ({risk.model}): at most "
+            f"Dose chosen by the complication probability of {risk.structure} ({risk.model}{both}): at most "
             f"{risk.limit_pct:g} %; {risk.raised_pct:.1f} % where the target's dose was settled, {risk.pct:.1f} % in "
             f"the finished plan (gEUD {risk.eud_gy:.1f} of {risk.limit_eud_gy:.1f} Gy EQD2; {risk.cuts} tangents)."
         )

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from dosecalc.errors import InputError
 from protocols.metrics import Metric
 
+from .summed import OfSum
+
 Array = npt.NDArray[Any]
 
 
@@ -92,31 +94,26 @@ class DoseVolumeLimit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeanLimit:
-    """The mean dose of the region must not exceed `limit_gy`, of which an earlier treatment has used `spent_gy`."""
+    """The mean dose of the region must not exceed `limit_gy`."""
 
     id: str
     mandatory: bool
     region: Region
     limit_gy: float
-    spent_gy: float = 0.0
-
-    @property
-    def left_gy(self) -> float:
-        """What the mean dose may still be."""
-        return max(self.limit_gy - self.spent_gy, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvexLimit:
     """A metric that is convex in the dose must not exceed `limit_gy` (sense +1), a concave one not fall below it (-1).
 
-    Lower limits are optimal ones: what the target must reach is for the prescription to say.
+    Lower limits are optimal ones: what the target must reach is for the prescription to say. After an earlier treatment
+    the metric of an upper limit is that of the sum.
     """
 
     id: str
     mandatory: bool
     region: Region
-    metric: Metric
+    metric: Metric | OfSum
     limit_gy: float
     sense: int = 1
 

@@ -44,7 +44,7 @@ from .operator import Operator
 from .own_terms import OwnTerm, by_name
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, overrides
-from .remaining import less_earlier, present_only, told_of_earlier
+from .remaining import less_earlier, told_of_earlier
 from .results import Certificate, Delivery, GoalResult, PlanEvaluation
 from .retreatment import refuse_spent, with_prior
 from .rounds import OnRound
@@ -214,7 +214,7 @@ def plan(
         refuse_below_scatter(influence, goals, protocol)
         operator, goals = _with_fine_voxels(influence, goals, anatomy, protocol, made.density, skipped, progress)
         goals = less_earlier(goals, protocol, anatomy.structures, prior)
-        anatomy = _warned(anatomy, (*goals.judged_only, *present_only(goals, prior)))
+        anatomy = _warned(anatomy, goals.judged_only)
         own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
         optimise = partial(escalate, algebra=algebra_beside(influence.backend), progress=progress, on_round=on_round)
         result = optimise(operator, goals, extra_terms=own, warm_start=start)
@@ -224,13 +224,13 @@ def plan(
         dose = _on_grid(influence.at_reference().dose(result.fluence), voxels, grid)
     with watch.step("evaluation"):
         judged = _judge(dose, anatomy, protocol, accept_missing, result)
+        judged = _with_sum(judged, dose, anatomy, protocol, accept_missing, prior)
         evaluation = dataclasses.replace(judged, delivery=_delivery(result, beamlets, protocol))
     with watch.step("second opinion"):
         progress("second opinion: the same fluence on finer grids")
         finer = FinerDose(made.density, influence, result.fluence)
-        evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer)
-    summed = evaluation if prior is None else _with_sum(evaluation, dose, anatomy, protocol, accept_missing, prior)
-    evaluation = against_the_protocol(summed, protocol)
+        evaluation = _doubted(evaluation, protocol, anatomy, skipped, accept_missing, dose, finer, prior)
+    evaluation = against_the_protocol(evaluation, protocol)
     stated = (*densities.departures, *map(str, made.applied), *(f"extra term {term.__name__}" for term in own))
     chosen = overrides(protocol, accept_missing, grid.spacing_mm[0], accept_ct=accept_ct)
     accepted, recorded = (*reading_overrides, *stated, *chosen), densities.record(machine, made)
@@ -274,8 +274,7 @@ def _refuse_undosed(
     empty = Volume(grid, np.zeros(grid.shape))
     undosed = _judge(empty, anatomy, protocol, accept_missing, None)
     _refuse_hopeless(undosed, protocol)
-    if prior is not None:
-        refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
+    refuse_spent(_with_sum(undosed, empty, anatomy, protocol, accept_missing, prior))
 
 
 def _refuse_hopeless(undosed: PlanEvaluation, protocol: Protocol) -> None:
@@ -418,9 +417,11 @@ def _with_sum(
     anatomy: Anatomy,
     protocol: Protocol,
     accept_missing: tuple[str, ...],
-    prior: PriorTreatment,
+    prior: PriorTreatment | None,
 ) -> PlanEvaluation:
-    """The evaluation with organ goals on the sum with an earlier treatment."""
+    """The evaluation with organ goals on the sum with an earlier treatment, if there was one."""
+    if prior is None:
+        return judged
     return with_prior(
         judged,
         dose,
@@ -440,15 +441,21 @@ def _doubted(
     accept_missing: tuple[str, ...],
     dose: Volume,
     finer: FinerDose,
+    prior: PriorTreatment | None,
 ) -> PlanEvaluation:
     """The evaluation with what finer grids, published models and rules show, and what the dose model cannot tell."""
-    judged = with_second_opinion(judged, protocol, anatomy.structures, skipped, dose, finer)
+    judged = with_second_opinion(judged, protocol, anatomy.structures, skipped, dose, finer, prior)
     judged_on = anatomy.structures.without(anatomy.report_only)
     judged = with_findings(judged, dose, judged_on, cut_structures=anatomy.cut, facts=PatientFacts())
-    judge = partial(
+    judge_again = partial(
         judged_goals, structures=judged_on, protocol=protocol,
         accepted_missing=(*accept_missing, *anatomy.report_only), cut_structures=anatomy.cut, lesions=anatomy.lesions,
     )  # fmt: skip
+
+    def judge(moved: Volume) -> PlanEvaluation:
+        alone = dataclasses.replace(judged, goals=judge_again(moved))
+        return _with_sum(alone, moved, anatomy, protocol, accept_missing, prior)
+
     made_by = (finer.influence, finer.fluence, finer.density)
     return with_uncertainty(judged, protocol, anatomy.structures, made_by, dose, judge)
 

@@ -108,7 +108,7 @@ def prescription_rows(
         rows.append(dataclasses.replace(judge_goal(wanted.ptv_mean_max, regions, ()), id="ptv_mean"))
     rows.append(_outside_row(regions, structures, wanted, d95_gy, grid))
     if wanted.iso_ntcp is not None:
-        rows.append(_risk_row(regions, wanted.iso_ntcp, protocol.fractions))
+        rows.append(risk_row(regions, wanted.iso_ntcp, protocol.fractions))
     return tuple(rows)
 
 
@@ -160,7 +160,7 @@ def _hot_spot_row(regions: dict[str, Region], wanted: Prescription, d95_gy: floa
     return judged(row, measure(asked.metric, region.dose_gy, region.cc), size_note(asked.metric, region))
 
 
-def _risk_row(regions: dict[str, Region], asked: IsoNtcp, fractions: int) -> GoalResult:
+def risk_row(regions: dict[str, Region], asked: IsoNtcp, fractions: int) -> GoalResult:
     """The complication probability that the dose was to be chosen by, of every voxel's dose in 2 Gy fractions."""
     curve = asked.curve
     row = GoalResult(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from typing import Annotated, Any
 
@@ -47,7 +48,18 @@ def protocols_list(as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    print_table(out_console, "Protocols", rows)
+    doses = ("floor_gy", "target_gy", "cap_gy")
+    narrow = [
+        {
+            "name": row["name"],
+            "floor, target, cap (Gy)": " / ".join(f"{row[key]:g}" for key in doses),
+            "fractions": row["fractions"],
+            "goals": row["goals"],
+            "title": row["title"],
+        }
+        for row in rows
+    ]
+    print_table(out_console, "Protocols", narrow)
     for name, why in unplannable().items():
         out_console.print(f"prescription {name} cannot be planned: {why}", highlight=False, soft_wrap=True)
 
@@ -111,7 +123,28 @@ def protocols_check(path: Annotated[str, typer.Argument(help="TOML file.")], acc
     chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()))
     count = f"{len(chosen.goals)} goal{'' if len(chosen.goals) == 1 else 's'}"
     out_console.print(f"{chosen.name}: {count}, no fault found.", highlight=False)
+    for line in _misspelt(chosen):
+        out_console.print(f"[yellow]warning[/yellow]: {escape(line)}", highlight=False, soft_wrap=True)
     _print_lines(chosen)
+
+
+def _misspelt(chosen: Any) -> list[str]:
+    """Structures of goals that no contour's name is matched to, where they look like an organ that one would be."""
+    from dosecalc import names
+    from protocols.limits import published_limits
+    from protocols.tissues import organ_of
+
+    from .anatomy import needed_names
+
+    known = {*names.shipped_table(), *(limit.structure for _, limit in published_limits())}
+    defined = {entry.name for entry in chosen.structures}
+    told = []
+    for name in needed_names(chosen):
+        if name not in known | defined and names.canonical_name(organ_of(name)) is None:
+            # Stricter than for keys: a structure of the user's own is no misspelling of an organ.
+            for like in difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+                told.append(f"goals: {name!r} is no TG-263 name known here. Did you mean {like!r}?")
+    return told
 
 
 @protocols_app.command("schema")

@@ -3,8 +3,8 @@
 The rows of a master are the reference's already, so a voxel in it is held on the dose that the plan is judged on. The
 fast operator only says which voxels to add, and where it reads too low by more than the reserve
 (`problem.RESERVE_GY`), one that exceeds its cap is never added. Here the voxels near or beyond a hard bound are looked
-at with the reference, those that exceed it there enter the master, and the level is solved again. The mean of a region,
-which the master holds by a row of the fast operator, is lowered by what the reference shows more.
+at with the reference, those that exceed it there enter the master, and the level is solved again. Means and
+convex metrics, which the master holds by rows of the fast operator, are lowered by what the reference shows more.
 
 Cost: the reference dose of the voxels near their bound, a few in a hundred of all, and a solution where one exceeds it.
 """
@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dosecalc.errors import InfeasibleError
+from dosecalc.errors import OptimisationError
+from protocols.metrics import MeanDose
 
 from .bounds import PTV_MEAN
 from .levels import Run, solved_level
+from .plan_limits import ConvexLimit, MeanLimit
 from .problem import RESERVE_GY, MeanBound, Stage, StageResult
+from .tangents import limit_of, tangent
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +97,7 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
         try:
             again = dataclasses.replace(stage, means=found.means)
             solved, result = solved_level(run, again, result)
-        except InfeasibleError:
+        except OptimisationError:  # none keeps the reached dose too, or no solver can tell
             break
         # Tangents of a limit on a risk that this took hold for what follows.
         stage = dataclasses.replace(stage, means=(*stage.means, *solved.means[len(again.means) :]))
@@ -111,10 +114,11 @@ def look(run: Run, stage: Stage, result: StageResult) -> Look:
     hard = [b for b in stage.bounds if b.scalar is None or np.isfinite(stage.scalars[b.scalar][1])]
     near = [b.positions[b.excess_gy(result.dose_gy, result.scalars) > -near_gy] for b in hard]
     x = result.fluence / run.master.unit_fluence
-    regions = {mean.id: mean.region for mean in run.goals.means} | {PTV_MEAN: run.goals.ptv}
-    means = [mean for mean in stage.means if mean.scalar is None and mean.name in regions]
-    full = [mean for mean in means if mean.row @ x > mean.level_gy - near_gy]
-    voxels = np.unique(np.concatenate([*near, *(regions[mean.name].positions for mean in full)]))
+    averages = {limit.id: limit for limit in run.goals.averages} | {PTV_MEAN: run.goals.ptv_mean}
+    full = [mean for mean in stage.means if mean.scalar is None and mean.row @ x > mean.level_gy - near_gy]
+    limits = [averages.get(mean.name) or averages.get(limit_of(mean.name)) for mean in full]
+    held = [(mean, limit) for mean, limit in zip(full, limits, strict=True) if limit is not None]
+    voxels = np.unique(np.concatenate([*near, *(limit.region.positions for _, limit in held)]))
     # Bounds of both senses read a dose that was not looked at as kept.
     exact = np.full(result.dose_gy.size, np.nan)
     if voxels.size:
@@ -124,9 +128,14 @@ def look(run: Run, stage: Stage, result: StageResult) -> Look:
         excess = np.nan_to_num(bound.excess_gy(exact, result.scalars), nan=-np.inf)
         worst, beyond[bound.name] = max(worst, float(excess.max(initial=-np.inf))), bound.positions[excess > 0]
     lowered = {}
-    for mean in full:
-        region = regions[mean.name]
-        more = float(exact[region.positions] @ region.cc / region.cc.sum() - mean.row @ x)
+    for mean, limit in held:
+        more = _value(limit, exact) - _value(limit, result.dose_gy)
         worst = max(worst, float(mean.row @ x) + more - mean.level_gy)
         lowered[mean.name] = dataclasses.replace(mean, level_gy=mean.level_gy - max(more, 0.0))
     return Look(worst, beyond, tuple(lowered.get(mean.name, mean) for mean in stage.means), voxels.size)
+
+
+def _value(limit: MeanLimit | ConvexLimit, dose_gy: Array) -> float:
+    """What a limit holds, by a dose (V,); of a lower limit with the sign turned, as in its tangents."""
+    metric, sense = (limit.metric, limit.sense) if isinstance(limit, ConvexLimit) else (MeanDose(), 1)
+    return sense * tangent(metric, np.maximum(dose_gy[limit.region.positions], 0.0), limit.region.cc)[0]

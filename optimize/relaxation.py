@@ -12,10 +12,11 @@ inside the GTV) keeps these convex conditions too, on any part of the voxels:
 4. *Proven dose caps M_i.* Not all of a set of voxels of more than V can exceed L. So if i does, one of any such set
    does not, and d_i <= L max over the set and over beamlets j of a_ij / a_kj. In the PTV the hot spot is such a cap.
 
-5. *Tangents* of a limit on a complication probability, which every plan that keeps the limit keeps (`risk`).
+5. *Tangents* of mandatory convex limits and of one on a complication probability, which every plan that keeps the
+   limit keeps (`tangents`, `risk`).
 
 After an earlier treatment each voxel has an L of its own, what it may still receive; the conditions hold as they stand
-with the largest step L' - L. Mean doses then keep the limit itself, which every plan that keeps the sum keeps.
+with the largest step L' - L.
 
 The maximum of s under them is bounded from above by weak duality, with multipliers made admissible (`certificate`): the
 bound holds whatever the solver returned. Rows that are left out only loosen it. It is loose where a target's cold tail
@@ -41,6 +42,7 @@ from .levels import Raised, Run, mean_row
 from .problem import BLAS_THREADS, NO_VOXELS
 from .released import COLD_SHARE
 from .solvers import solve_with_fallback
+from .tangents import tangent_bounds
 
 Array = npt.NDArray[Any]
 
@@ -211,6 +213,9 @@ def _solved(run: Run, raised: Raised, cuts: list[Cut], high: float) -> tuple[flo
     means = [(mean_row(run, mean.region), mean.limit_gy) for mean in goals.means if mean.mandatory]
     if np.isfinite(goals.ptv_mean_max_gy):
         means.append((mean_row(run, goals.ptv), goals.ptv_mean_max_gy))
+    for convex in (each for each in goals.convex if each.mandatory):
+        taken = tangent_bounds(run.master, run.convex_tangents, convex, raised.result.dose_gy)
+        means += [(bound.row, bound.level_gy) for bound in taken]
     if goals.risk is not None and run.tangents is not None:
         means += [(cut.row, cut.level_gy) for cut in run.tangents.bounds()]
     mean_rows = [row @ x <= limit for row, limit in means]

@@ -1,4 +1,4 @@
-"""What an earlier treatment leaves for the optimiser: each voxel's own limit, so that limits on the sum hold.
+"""What an earlier treatment leaves for the optimiser, so that limits on the sum hold: exactly, whatever the metric.
 
 A limit on the sum (`retreatment`) is one on the present dose d of each voxel. With B the earlier EQD2 after recovery,
 the summed dose D in present fractions has EQD2(D) = B + EQD2(d), which rises with d. So
@@ -6,11 +6,12 @@ the summed dose D in present fractions has EQD2(D) = B + EQD2(d), which rises wi
 - *D(Vcc), V(x Gy), critical volumes, maxima*: D is above L exactly where EQD2(d) is above EQD2(L) - B. Inverting EQD2,
   a quadratic, gives each voxel a limit of its own, and the volume above it is the volume above L of the sum: exact. A
   voxel whose B alone is above EQD2(L) counts as let go before any other.
-- *Mean doses*: with n fractions and c = n alpha/beta, (D + c/2)^2 = (d + c/2)^2 + constant, a hyperbola whose slope
-  dD/dd = (d + c/2) / (D + c/2) is at most 1. So D is at most d plus the D of no present dose, and the mean of d is held
-  below L less the mean of that. This is safe and not exact: where the earlier dose is high, a plan could give more.
+- *Mean doses, gEUD, tail means, means of biological dose*: D is convex in d (`summed`), so the metric of D is too. Its
+  tangents, taken at the present dose, hold for every plan; a mean dose then is no longer one row but a convex limit.
+- *Complication probabilities*: the EQD2 of each voxel is raised by B of the model's own alpha/beta (`risk`).
 
 As dD/dd is at most 1, what d exceeds its limit by, D exceeds L by no more. Voxels outside the earlier dose grid keep L.
+Lower limits stay on the present dose: D is at least d, so they hold on the sum as well.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ import numpy.typing as npt
 from dosecalc.errors import InfeasibleError, InputError
 from dosecalc.structures import StructureSet
 from protocols import Protocol, dose_of_eqd2, eqd2
+from protocols.metrics import MeanDose
 from protocols.tissues import alpha_beta_of
 
-from .goals import DoseVolumeLimit, MeanLimit, PlanGoals
+from .goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region
 from .prior_treatment import PriorTreatment
 from .retreatment import earlier_eqd2, on_target
+from .risk import RiskLimit
+from .summed import OfSum
 
 
 def less_earlier(
@@ -61,21 +65,13 @@ def less_earlier(
         )
     organs = {goal.id: goal.structure for goal in protocol.goals if not on_target(goal, structures)}
     left = _Left(prior, protocol, goals.centres_mm, organs)
+    averages = tuple(left.of_average(limit) if limit.id in organs else limit for limit in goals.averages)
     return dataclasses.replace(
         goals,
         limits=tuple(left.of_voxels(limit) if limit.id in organs else limit for limit in goals.limits),
-        means=tuple(left.of_mean(mean) if mean.id in organs else mean for mean in goals.means),
-    )
-
-
-def present_only(goals: PlanGoals, prior: PriorTreatment | None) -> tuple[str, ...]:
-    """One sentence on each limit that is held on the present dose alone, although there was an earlier one."""
-    if prior is None:
-        return ()
-    return tuple(
-        f"{limit.region.name} {limit.metric} ({limit.id}): the optimiser holds it on the present dose alone; on the "
-        "sum with the earlier treatment it is judged."
-        for limit in goals.convex
+        means=tuple(limit for limit in averages if isinstance(limit, MeanLimit)),
+        convex=tuple(limit for limit in averages if isinstance(limit, ConvexLimit)),
+        risk=None if goals.risk is None else left.of_risk(goals.risk),
     )
 
 
@@ -88,7 +84,7 @@ def told_of_earlier(prior: PriorTreatment | None) -> Iterator[None]:
         if prior is not None:
             said = (
                 "Limits of organs are those on the sum with the earlier treatment: where it gave dose, less is left of "
-                "them (of mean doses a little less than there is). "
+                "them. "
             )
             error.remedy = said + (error.remedy or "")
         raise
@@ -102,7 +98,8 @@ class _Left:
     organs: dict[str, str]
 
     def of_voxels(self, limit: DoseVolumeLimit) -> DoseVolumeLimit:
-        before, ratio = self._before(limit)
+        ratio = self._ratio(limit.id)
+        before = self._before(limit.region, ratio)
         if not before.any():
             return limit
         left = eqd2(limit.limit_gy, self.protocol.fractions, ratio) - before
@@ -110,13 +107,24 @@ class _Left:
         dose[before == 0] = limit.limit_gy  # not through rounding
         return dataclasses.replace(limit, left_gy=np.where(left < 0, -np.inf, dose))
 
-    def of_mean(self, mean: MeanLimit) -> MeanLimit:
-        before, ratio = self._before(mean)
-        alone = dose_of_eqd2(before, self.protocol.fractions, ratio)
-        return dataclasses.replace(mean, spent_gy=float(np.average(alone, weights=mean.region.cc)))
+    def of_average(self, limit: MeanLimit | ConvexLimit) -> MeanLimit | ConvexLimit:
+        ratio = self._ratio(limit.id)
+        before = self._before(limit.region, ratio)
+        metric = MeanDose() if isinstance(limit, MeanLimit) else limit.metric
+        lower = isinstance(limit, ConvexLimit) and limit.sense < 0
+        if lower or isinstance(metric, OfSum) or not before.any():
+            return limit
+        of_sum = OfSum(metric, before, self.protocol.fractions, ratio)
+        return ConvexLimit(limit.id, limit.mandatory, limit.region, of_sum, limit.limit_gy)
 
-    def _before(self, limit: DoseVolumeLimit | MeanLimit) -> tuple[npt.NDArray[np.float64], float]:
-        """Earlier EQD2 of the region's voxels, 0 where it is not known, and alpha/beta, both in Gy."""
-        ratio = alpha_beta_of(self.organs[limit.id], self.protocol.stated_alpha_beta).alpha_beta_gy
-        before, known = earlier_eqd2(self.prior, self.centres_mm[limit.region.positions], ratio)
-        return np.where(known, before, 0.0), ratio
+    def of_risk(self, risk: RiskLimit) -> RiskLimit:
+        before = self._before(risk.region, risk.model.alpha_beta_gy)
+        return dataclasses.replace(risk, before_gy=before) if before.any() else risk
+
+    def _ratio(self, limit_id: str) -> float:
+        return alpha_beta_of(self.organs[limit_id], self.protocol.stated_alpha_beta).alpha_beta_gy
+
+    def _before(self, region: Region, alpha_beta_gy: float) -> npt.NDArray[np.float64]:
+        """Earlier EQD2 of a region's voxels, (n,) Gy, 0 where it is not known."""
+        before, known = earlier_eqd2(self.prior, self.centres_mm[region.positions], alpha_beta_gy)
+        return np.where(known, before, 0.0)

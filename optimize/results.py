@@ -305,6 +305,8 @@ class SumWithPrior:
         Share of the earlier EQD2 that counts as recovered.
     goals : tuple of SummedGoal
     assumptions, warnings : tuple of str
+    finer : tuple of GoalResult
+        Small-volume limits of organs near the target, on the sum on voxels small enough for them.
     """
 
     status: str
@@ -313,6 +315,7 @@ class SumWithPrior:
     goals: tuple[SummedGoal, ...]
     assumptions: tuple[str, ...]
     warnings: tuple[str, ...]
+    finer: tuple[GoalResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ is not known for most organs (Nieder et al., Semin Radiat Oncol 10:200, 2000).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +27,14 @@ from protocols.metrics import Biological, DoseAtVolume, MaxDose, StructureVolume
 from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .judging import judge_goal
+from .prescribed import risk_row
 from .prior_treatment import PriorTreatment
 from .regions import TARGET_ROLES, Region, checked_dose, regions_on
 from .results import PlanEvaluation, SummedGoal, SumWithPrior
+from .sampling import parts_per_voxel
+from .steepness import steep_goals
 
+Dose: TypeAlias = npt.NDArray[np.float64]
 EDGE = 1e-6
 """In voxels: what rounding may put a voxel centre beyond the earlier dose grid."""
 
@@ -86,6 +92,7 @@ def with_prior(
         row = _judged(goal, present, found, protocol.fractions, ratio, accepted_missing)
         left = _suffices(goal, sums.get(goal.structure), protocol.fractions, ratio)
         rows.append(dataclasses.replace(row, suffices_gy=left))
+    rows += _risk_on_sum(protocol, present, dose.grid, prior)
     broken = any(r.goal.level == "mandatory" and r.goal.assessed and not r.goal.met for r in rows)
     summed = SumWithPrior(
         "rejected" if broken else "ok",
@@ -93,7 +100,7 @@ def with_prior(
         prior.recovery,
         tuple(rows),
         _assumptions(prior, tissues),
-        (*_warnings(prior, dose, judged.fractions, sums), *_not_summed(protocol)),
+        (*_warnings(prior, dose, judged.fractions, sums), *_steep(found, dose, structures, protocol, prior, rows)),
     )
     return dataclasses.replace(judged, with_prior=summed)
 
@@ -166,6 +173,59 @@ def _suffices(goal: Goal, part: _Sum | None, fractions: int, ratio: float) -> fl
     return dose_of_eqd2(left, fractions, ratio) if left > 0 else 0.0
 
 
+def _risk_on_sum(protocol: Protocol, present: dict[str, Region], grid: Grid, prior: PriorTreatment) -> list[SummedGoal]:
+    """The complication probability that chooses the dose, of both treatments by the model's own alpha/beta."""
+    asked = protocol.prescription.iso_ntcp
+    if asked is None:
+        return []
+    name, ratio = asked.curve.structure, asked.curve.alpha_beta_gy
+    part = _summed(present[name], grid, prior, protocol.fractions, ratio) if name in present else None
+    row = risk_row({} if part is None else {name: part.region}, asked, protocol.fractions)
+    if part is None and name in present:
+        row = dataclasses.replace(row, note="NOT ASSESSED: outside the earlier dose grid")
+    return [SummedGoal(row, ratio, risk_row(present, asked, protocol.fractions).value, None, None)]
+
+
+def on_sum(
+    prior: PriorTreatment, protocol: Protocol, structure: str, points_mm: npt.NDArray[np.float64], dose_gy: Dose
+) -> Dose:
+    """The sum with an earlier treatment at points (n, 3) of an organ, (n,) Gy in present fractions.
+
+    Where the earlier dose is not known it is the present one: a lower bound.
+    """
+    ratio = alpha_beta_of(structure, protocol.stated_alpha_beta).alpha_beta_gy
+    before, known = earlier_eqd2(prior, points_mm, ratio)
+    both = before + eqd2(dose_gy, protocol.fractions, ratio)
+    return np.where(known, dose_of_eqd2(both, protocol.fractions, ratio), dose_gy)
+
+
+def _steep(
+    found: dict[str, Region],
+    dose: Volume,
+    structures: StructureSet,
+    protocol: Protocol,
+    prior: PriorTreatment,
+    rows: Iterable[SummedGoal],
+) -> Iterator[str]:
+    """What `steep_goals` says of the sum, whose voxel centres may hide as much as those of the present dose."""
+    row_of = {row.goal.id: row.goal for row in rows}
+    for name, region in found.items():
+        asked = [goal for goal in protocol.goals if goal.structure == name and row_of[goal.id].met]
+        if asked and not region.cut_by and parts_per_voxel(region.total_cc, dose.grid.spacing_mm) != (1, 1, 1):
+            around = _box_round(region, dose.grid)
+            values = np.array(dose.values, dtype=np.float64)
+            flat = values.reshape(-1)
+            flat[around] = on_sum(prior, protocol, name, dose.grid.centres_mm(around), flat[around])
+            yield from steep_goals(Volume(dose.grid, values), structures, found, asked, row_of.values())
+
+
+def _box_round(region: Region, grid: Grid) -> npt.NDArray[np.int64]:
+    """Flat indices of the box of voxels about a region, one more on every side."""
+    place = np.unravel_index(region.indices, grid.shape)
+    sides = [np.arange(max(0, i.min() - 1), min(n, i.max() + 2)) for i, n in zip(place, grid.shape, strict=True)]
+    return np.ravel_multi_index(np.meshgrid(*sides, indexing="ij"), grid.shape).ravel()
+
+
 def earlier_eqd2(
     prior: PriorTreatment, points_mm: npt.NDArray[np.float64], alpha_beta_gy: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -214,15 +274,8 @@ def _assumptions(prior: PriorTreatment, tissues: dict[str, AlphaBeta]) -> tuple[
         "both doses lie in one frame of reference: a rigid registration was made before, and no organ moved or changed",
         "doses add voxel by voxel as EQD2 of the linear-quadratic model; values are told in the present fractionation",
         *(f"alpha/beta {ratio:g} Gy: {', '.join(found)} ({said})" for (ratio, said), found in sorted(ratios.items())),
-        "goals of targets are judged on the present dose alone",
+        "goals of targets are judged on the present dose alone; outcome models and selection rules speak of it alone",
     )
-
-
-def _not_summed(protocol: Protocol) -> tuple[str, ...]:
-    """That a complication probability knows nothing of the earlier dose."""
-    if protocol.prescription.iso_ntcp is None:
-        return ()
-    return ("the complication probability that chooses the dose (iso_ntcp) counts the present dose alone.",)
 
 
 def _warnings(prior: PriorTreatment, dose: Volume, fractions: int, sums: dict[str, _Sum | None]) -> tuple[str, ...]:

@@ -66,6 +66,9 @@ MOST_SOLVES = 60
 class RiskLimit:
     """The complication probability of a region must not exceed `probability`.
 
+    `before_gy` is given after an earlier treatment: its EQD2 in each voxel of the region, (n,), by the model's
+    alpha/beta. It raises e_i by a constant, so that all of the above holds.
+
     Raises
     ------
     ProtocolError
@@ -76,6 +79,7 @@ class RiskLimit:
     model: Lyman
     fractions: int
     probability: float
+    before_gy: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.model.n > 1.0:
@@ -124,25 +128,29 @@ class RiskLimit:
         return self.model.td50_eqd2_gy(self.model.alpha_beta_gy)
 
     def factor_to(self, eud_gy: float, dose_gy: Array) -> float:
-        """The factor on all doses, at most 1, that brings the gEUD down to this."""
+        """The factor on all doses, at most 1, that brings the gEUD down to this; 0 where none does."""
         if self.eud_gy(dose_gy) <= eud_gy:
             return 1.0
+        if self.eud_gy(0.0 * dose_gy) >= eud_gy:
+            return 0.0
         return float(brentq(lambda factor: self.eud_gy(factor * dose_gy) - eud_gy, 0.0, 1.0, xtol=1e-6))
 
     def curvature(self, dose_gy: Array, positions: Array) -> Array:
         """Diagonal (m,) of the gEUD's second derivative by the doses of some voxels, without its negative part."""
         dose, a = np.maximum(dose_gy[positions], 0.0), 1.0 / self.model.n
-        shares = self.region.cc[np.searchsorted(self.region.positions, positions)] / self.region.cc.sum()
+        at = np.searchsorted(self.region.positions, positions)
+        shares = self.region.cc[at] / self.region.cc.sum()
         eud, per = self.eud_gy(dose_gy), 1.0 + 2.0 / self.model.alpha_beta_gy
         beta = self.fractions * self.model.alpha_beta_gy
         # Of voxels with hardly any dose the power is not bounded, and means nothing.
-        relative = np.maximum(dose * (1.0 + dose / beta) / per / eud, 0.1)
+        relative = np.maximum(self._eqd2(dose_gy)[at] / eud, 0.1)
         slope = (1.0 + 2.0 * dose / beta) / per
         found: Array = shares * relative ** (a - 1.0) * (2.0 / beta / per + (a - 1.0) / eud * slope**2 / relative)
         return found
 
     def _eqd2(self, dose_gy: Array) -> Array:
-        return LQ.eqd2(np.maximum(dose_gy[self.region.positions], 0.0), self.fractions, self.model.alpha_beta_gy)
+        e = LQ.eqd2(np.maximum(dose_gy[self.region.positions], 0.0), self.fractions, self.model.alpha_beta_gy)
+        return e if self.before_gy is None else e + self.before_gy
 
 
 @dataclass(frozen=True, slots=True, eq=False)

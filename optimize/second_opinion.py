@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,12 @@ from dosecalc.influence import DoseInfluence, Precision, dose_influence
 from dosecalc.structures import StructureSet
 from protocols import Protocol
 
+from .prior_treatment import PriorTreatment
 from .recomputed import differences, fine_parts
-from .results import PlanEvaluation, SecondOpinion
+from .results import GoalResult, PlanEvaluation, SecondOpinion
+from .retreatment import on_sum
 from .steepness import TOO_STEEP
-from .verification import fine_voxels, opinion_lines, second_opinion
+from .verification import FineVoxels, fine_voxels, opinion_lines, second_opinion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +69,7 @@ def with_second_opinion(
     skip: frozenset[str],
     dose: Volume,
     finer: FinerDose,
+    prior: PriorTreatment | None = None,
 ) -> PlanEvaluation:
     """The evaluation with what finer grids show; it takes the place of what interpolation made probable.
 
@@ -80,11 +84,40 @@ def with_second_opinion(
     dose : Volume
         On the dose grid, Gy.
     finer : FinerDose
+    prior : PriorTreatment, optional
+        An earlier treatment that `judged` counts in: limits on the sum are judged again too.
     """
     near, parts = fine_voxels(structures, protocol, dose.grid, skip=skip), fine_parts(structures, protocol, dose.grid)
-    again = second_opinion(judged.goals, protocol, near, finer.on(near.grid, near.voxels), dose) if near else ()
+    again: tuple[GoalResult, ...] = ()
+    if near is not None:
+        near_gy = finer.on(near.grid, near.voxels)
+        again = second_opinion(judged.goals, protocol, near, near_gy, dose)
+        judged = _with_sum_again(judged, protocol, near, near_gy, dose, prior)
     compared = differences(dose, parts, finer.on(parts.grid, parts.voxels)) if parts else ()
     opinion = SecondOpinion(again, max(parts.grid.spacing_mm) if parts else None, compared)
-    computed = [f"({row.id})" for row in again]
-    kept = [w for w in judged.warnings if not (w.endswith(TOO_STEEP) and any(row in w for row in computed))]
+    kept = _unless_computed(judged.warnings, again)
     return dataclasses.replace(judged, verification=opinion, warnings=(*opinion_lines(judged.goals, again), *kept))
+
+
+def _unless_computed(warnings: tuple[str, ...], again: tuple[GoalResult, ...]) -> tuple[str, ...]:
+    """The warnings without what interpolation made probable of limits that were computed again."""
+    computed = [f"({row.id})" for row in again]
+    return tuple(w for w in warnings if not (w.endswith(TOO_STEEP) and any(row in w for row in computed)))
+
+
+def _with_sum_again(
+    judged: PlanEvaluation,
+    protocol: Protocol,
+    near: FineVoxels,
+    near_gy: npt.NDArray[np.float64],
+    dose: Volume,
+    prior: PriorTreatment | None,
+) -> PlanEvaluation:
+    """The evaluation with limits on the sum with an earlier treatment judged on the fine voxels."""
+    summed = judged.with_prior
+    if summed is None or prior is None:
+        return judged
+    rows = tuple(row.goal for row in summed.goals)
+    finer = second_opinion(rows, protocol, near, near_gy, dose, partial(on_sum, prior, protocol))
+    told = (*_unless_computed(summed.warnings, finer), *opinion_lines(rows, finer))
+    return dataclasses.replace(judged, with_prior=dataclasses.replace(summed, finer=finer, warnings=told))

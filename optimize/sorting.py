@@ -80,7 +80,7 @@ def _take_over(run: Run, organs: list[Bound], dose_gy: Array) -> None:
 def _mean_excess(run: Run, x: cp.Variable) -> cp.Expression:
     """What is paid for mandatory mean limits."""
     means = [mean for mean in run.goals.means if mean.mandatory]
-    excess = [cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - mean.left_gy / mean.limit_gy) for mean in means]
+    excess = [cp.pos(mean_row(run, mean.region) @ x / mean.limit_gy - 1.0) for mean in means]
     return MEAN_PRICE * sum(excess, start=cp.Constant(0.0))
 
 

@@ -15,7 +15,9 @@ def print_table(console: Console, title: str, rows: Sequence[Mapping[str, Any]])
     table = Table(title=title, title_justify="left")
     for key in rows[0] if rows else ():
         # An id inside a heading keeps its underscores: "MEN21_12 Gy" is no dose of 12 Gy.
-        table.add_column(key.replace("_", " ") if key.isidentifier() else key, overflow="fold")
+        heading = key.replace("_", " ") if key.isidentifier() else key
+        # Names are typed again, so they are never broken.
+        table.add_column(heading, overflow="fold", no_wrap=key in ("name", "id"))
     for row in rows:
         table.add_row(*(escape(_text(value)) for value in row.values()))
     console.print(table)

@@ -1,4 +1,4 @@
-"""Limits that are convex in the dose but not linear, held by tangents: gEUD, tail means, mean biological dose.
+"""Limits that are convex in the dose but not linear, held by tangents: gEUD, tail means, mean biological dose, sums.
 
 A convex function lies above each of its tangents, so a plan within the limit is within every tangent taken at the
 limit, and a plan beyond it is cut off by the tangent at its own dose (cutting planes: Kelley, J Soc Ind Appl Math
@@ -21,6 +21,7 @@ from protocols.metrics import Biological, GeneralisedEud, MeanDose, TailMean
 from .plan_limits import ConvexLimit
 from .problem import Master, MeanBound, Stage, StageResult
 from .slopes import geud_slope, tail_shares
+from .summed import OfSum
 
 Array = npt.NDArray[Any]
 
@@ -67,6 +68,12 @@ def _(metric: TailMean, dose_gy: Array, cc: Array) -> tuple[float, Array]:
 
 @tangent.register
 def _(metric: Biological, dose_gy: Array, cc: Array) -> tuple[float, Array]:
+    value, slope = tangent(metric.metric, metric.of(dose_gy), cc)
+    return value, slope * metric.slope(dose_gy)
+
+
+@tangent.register
+def _(metric: OfSum, dose_gy: Array, cc: Array) -> tuple[float, Array]:
     value, slope = tangent(metric.metric, metric.of(dose_gy), cc)
     return value, slope * metric.slope(dose_gy)
 

@@ -16,7 +16,7 @@ from dosecalc.uncertainty import TAIL_MM, DoubtfulVoxels, doubtful_voxels, leaka
 from protocols import Protocol
 
 from .recomputed import compared_names
-from .results import GoalResult, PlanEvaluation, StatedFigure, StructureUncertainty
+from .results import GoalResult, PlanEvaluation, StatedFigure, StructureUncertainty, SumWithPrior
 
 Array = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ def with_uncertainty(
     structures: StructureSet,
     plan: tuple[DoseInfluence, Array, Volume],
     dose: Volume,
-    judge: Callable[[Volume], tuple[GoalResult, ...]],
+    judge: Callable[[Volume], PlanEvaluation],
 ) -> PlanEvaluation:
     """The evaluation with the stated uncertainty of every value and structure.
 
@@ -56,15 +56,16 @@ def with_uncertainty(
     above = off.values.copy()
     above.reshape(-1)[influence.voxels] += through
     values = np.asarray(dose.values, dtype=np.float64)
-    moved = [judge(Volume(dose.grid, changed)) for changed in (values + above, np.maximum(values - off.values, 0))]
-    goals = tuple(_with_range(row, up, down) for row, up, down in zip(judged.goals, *moved, strict=True))
+    up, down = (judge(Volume(dose.grid, changed)) for changed in (values + above, np.maximum(values - off.values, 0)))
+    goals = tuple(_with_range(*rows) for rows in zip(judged.goals, up.goals, down.goals, strict=True))
     found = _by_structure(structures, protocol, influence, doubtful, Volume(dose.grid, above))
     figures = tuple(
         StatedFigure(each.where, each.percent, each.evidence)
         for each in (*stated(influence.machine, influence.heterogeneity), said)
     )
     opinion = dataclasses.replace(judged.verification, uncertainty=found, stated=figures)
-    return dataclasses.replace(judged, goals=goals, verification=opinion)
+    summed = _sum_with_range(judged.with_prior, up.with_prior, down.with_prior)
+    return dataclasses.replace(judged, goals=goals, verification=opinion, with_prior=summed)
 
 
 def _off_gy(
@@ -87,6 +88,17 @@ def _with_range(row: GoalResult, up: GoalResult, down: GoalResult) -> GoalResult
     if row.value is None or up.value is None or down.value is None:
         return row
     return dataclasses.replace(row, uncertainty=max(abs(up.value - row.value), abs(down.value - row.value)))
+
+
+def _sum_with_range(
+    summed: SumWithPrior | None, up: SumWithPrior | None, down: SumWithPrior | None
+) -> SumWithPrior | None:
+    """The goals on the sum with an earlier treatment, with what the present dose's uncertainty moves them by."""
+    if summed is None or up is None or down is None:
+        return summed
+    rows = zip(summed.goals, up.goals, down.goals, strict=True)
+    moved = (dataclasses.replace(row, goal=_with_range(row.goal, more.goal, less.goal)) for row, more, less in rows)
+    return dataclasses.replace(summed, goals=tuple(moved))
 
 
 def _by_structure(

@@ -7,8 +7,9 @@ grid shows. The optimiser holds the limits on both (`fine_limits`); a dose that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from .judging import judged
 from .metrics import measure
 from .results import GoalResult
 
+Summed: TypeAlias = Callable[[str, npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 REACH_MM = 15.0
 """Organ voxels within this distance of the PTV: further out the dose is flat enough for the dose grid."""
 VOXELS_IN_SMALLEST = 30
@@ -116,6 +118,7 @@ def second_opinion(
     fine: FineVoxels,
     dose_gy: npt.NDArray[np.float64],
     dose: Volume,
+    summed: Summed | None = None,
 ) -> tuple[GoalResult, ...]:
     """The limits of organs near the target, judged again: on the fine voxels there, on the dose grid further out.
 
@@ -129,16 +132,23 @@ def second_opinion(
         Reference dose of `fine.voxels`.
     dose : Volume
         On the dose grid, Gy.
+    summed : callable, optional
+        From a structure's name, points (n, 3) in mm and the dose there to the dose that is judged (n,), such as the sum
+        with an earlier treatment.
     """
     row_of = {row.id: row for row in goals}
     again = []
     for goal in protocol.goals:
-        if is_small(goal) and goal.structure in fine.parts and row_of[goal.id].assessed:
+        row = row_of.get(goal.id)
+        if is_small(goal) and goal.structure in fine.parts and row is not None and row.assessed:
             (near, near_cc), (far, far_cc) = fine.parts[goal.structure], fine.beyond[goal.structure]
             both = np.concatenate([dose_gy[near], dose.values.reshape(-1)[far]])
+            if summed is not None:
+                points = np.concatenate([fine.grid.centres_mm(fine.voxels[near]), dose.grid.centres_mm(far)])
+                both = summed(goal.structure, points, both)
             note = f"near the PTV, on voxels of {fine.grid.spacing_mm[0]:.2g} mm"
             value = measure(goal.metric, both, np.concatenate([near_cc, far_cc]))
-            again.append(judged(row_of[goal.id], value, note))
+            again.append(judged(row, value, note))
     return tuple(again)
 
 

@@ -62,7 +62,33 @@ class Goal(Strict):
     """One dose-volume goal: a metric of a structure, compared with a limit.
 
     A critical-volume metric states its own limit, so `comparator`, `limit` and `unit` may be left out there;
-    given, they must say the same. `level_by` says whether the level is the source's or was set in this file.
+    given, they must say the same.
+
+    Attributes
+    ----------
+    id : str
+        What overrides, prices and records call it; once in a protocol.
+    structure : str
+        TG-263 name of an organ or target, or one that `structures` defines.
+    metric : str
+        What is measured; volumes in cc or percent, doses are totals of the course in Gy.
+    limit : float
+        In `unit`.
+    level : "mandatory" or "optimal"
+        Mandatory limits are hard; optimal ones may be missed and are reported.
+    level_by : "source" or "editorial"
+        Whether the level is the source's or was set in this file.
+    status : str
+        How the number was read: SEED, VERIFIED, VERIFIED_2ND, COMPUTED or REMEMBERED; the last two are mandatory only
+        if the user accepts them by name.
+    source : str
+        Citation.
+    endpoint : str
+        The complication that the limit is for.
+    weak : bool
+        True where the evidence is disputed or thin.
+    only_if_contoured : bool
+        True where a missing structure is no fault.
     """
 
     id: Identifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from .composition import Composition, PlanningPart, PrescriptionPart
 from .errors import ProtocolError
 from .faults import nearest
 from .files import PLANNING, PRESCRIPTION, Kind
-from .limits import ConstraintSet, available_sets
+from .limits import ConstraintSet, available_sets, published_limits
 from .schema import Protocol
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -40,7 +41,23 @@ def json_schema(kind: str = "protocol") -> dict[str, Any]:
     schema = KINDS[kind].model_json_schema(mode="validation")
     if kind == "protocol":
         _add_composition(schema)
+    structures = sorted({limit.structure for _, limit in published_limits()}, key=str.lower)
+    for part in (schema, *schema.get("$defs", {}).values()):
+        _describe(part)
+        if "metric" in part.get("properties", {}) and "structure" in part["properties"]:
+            part["properties"]["structure"]["examples"] = structures
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _describe(part: dict[str, Any]) -> None:
+    """Move what a docstring says of single keys from the whole to the keys, where an editor shows it."""
+    whole, _, told = part.get("description", "").partition("\n\nAttributes\n----------\n")
+    if told:
+        part["description"] = whole
+    for names, text in re.findall(r"^(\S.*?) : .*\n((?:    .*(?:\n|$))+)", told, re.MULTILINE):
+        for name in names.split(", "):
+            if name in part["properties"]:
+                part["properties"][name]["description"] = " ".join(text.split())
 
 
 def _add_composition(schema: dict[str, Any]) -> None:

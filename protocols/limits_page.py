@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from .eligibility import UNITS, EligibilityRule, eligibility_rules
 from .limits import ConstraintSet, PublishedLimit, available_sets, load_set, published_limits
 
 _HEAD = """# Published limits
@@ -24,8 +25,8 @@ Doses are totals of the course. Sets are never mixed silently: a protocol names 
 
 
 def limits_page() -> str:
-    """The whole page: the sets, every limit by structure, and what no goal can state."""
-    return "\n".join([_HEAD, *_sets(), *_by_structure(), *_not_goals(), *_superseded()]) + "\n"
+    """The whole page: the sets, every limit by structure, what no goal can state, and the rules of selection."""
+    return "\n".join([_HEAD, *_sets(), *_by_structure(), *_not_goals(), *_superseded(), *_selection()]) + "\n"
 
 
 def _sets() -> Iterator[str]:
@@ -81,6 +82,29 @@ def _superseded() -> Iterator[str]:
     for chosen, limit in published_limits():
         if limit.superseded_by:
             yield _line(limit.id, chosen.name, limit.structure, limit.text, limit.superseded_by, limit.note)
+
+
+def _selection() -> Iterator[str]:
+    rules = eligibility_rules().rules
+    quoted = sum(bool(rule.quote) for rule in rules)
+    yield "\n## Selection rules\n"
+    yield "What `dosecalc plan` and `dosecalc evaluate --eligibility` check of a patient. The full text of the review"
+    yield f"documents was not at hand: for {quoted} of the {len(rules)} rules a publication is quoted in which the same"
+    yield "threshold was read, the rest is in our words only.\n"
+    yield "| rule | kept where | else | fractions | quoted | source | status |"
+    yield "|---|---|---|---|---|---|---|"
+    for rule in rules:
+        fractions = ", ".join(map(str, rule.fractions)) or "any"
+        said = f"“{rule.quote}” ({rule.quoted_from})" if rule.quote else "in our words only"
+        yield _line(rule.rule, _kept_where(rule), rule.broken, fractions, said, rule.source, rule.status)
+
+
+def _kept_where(rule: EligibilityRule) -> str:
+    if rule.measure is None or rule.limit is None:
+        return "stated by the user"
+    below = f" below {rule.dose_gy:g} Gy in {rule.dose_fractions} fractions" if rule.dose_gy else ""
+    after = ", after chemotherapy" if rule.after_chemotherapy else ""
+    return f"{rule.measure}{below} {rule.comparator} {rule.limit:g} {UNITS[rule.measure]}".rstrip() + after
 
 
 def _fractions(limit: PublishedLimit) -> str:

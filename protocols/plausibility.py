@@ -145,11 +145,18 @@ def _said(goal: Goal) -> str:
 
 def _misprints(protocol: Protocol) -> Iterator[str]:
     """Goals that repeat a superseded limit, whatever they call it."""
-    index = _published()
+    printed = [limit for (n, _), limits in _published().items() if n == protocol.fractions for limit in limits]
+    superseded = [limit for limit in printed if limit.superseded_by]
     for goal in protocol.goals:
-        for limit in index.get((protocol.fractions, goal.structure), ()):
-            if limit.superseded_by and limit.metric == goal.metric and isinstance(goal.metric, CriticalVolume):
-                yield f"goals: {goal.id} ({goal.metric}) is {limit.id}, superseded by {limit.superseded_by}."
+        same = [limit for limit in superseded if limit.metric == goal.metric]
+        same = [limit for limit in same if _whole_organ(limit.structure) == _whole_organ(goal.structure)]
+        for limit in sorted(same, key=lambda limit: limit.structure != goal.structure)[:1]:
+            yield f"goals: {goal.id} ({goal.metric}) is {limit.id}, superseded by {limit.superseded_by}."
+
+
+def _whole_organ(name: str) -> str:
+    """Liver of Liver-GTV, Kidney of Kidneys and of Kidney_Cortex: a misprint is one for each."""
+    return organ_of(name).partition("_")[0].rstrip("s")
 
 
 def _unusual_limits(protocol: Protocol) -> Iterator[str]:

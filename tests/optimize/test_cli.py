@@ -371,9 +371,17 @@ def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_
     assert "66.5 % at 10 cm" in sheet
     assert "upstream densities 0.2 to 1.8" in " ".join(sheet.split())
     assert "$schema" in json.loads(dosecalc("protocols", "schema").out)
-    for table in (("protocols", "list"), ("protocols", "show", "crlm_3fx"), ("machines", "list")):
+    for table in (("protocols", "show", "crlm_3fx"), ("machines", "list")):
         assert dosecalc(*table).code == 0
-    assert "no fault" in dosecalc("protocols", "check", write_protocol(tmp_path / "small.toml")).out
+    listed = dosecalc("protocols", "list")
+    assert listed.code == 0 and "│ crlm_50_60_5fx_ladder │ 50 / 60 / 60 " in listed.out
+    small = write_protocol(tmp_path / "small.toml")
+    right = dosecalc("protocols", "check", small).out
+    assert "no fault" in right and "TG-263" not in right
+    small.write_text(small.read_text().replace('structure = "Stomach"', 'structure = "Stomcah"'))
+    assert (
+        "'Stomcah' is no TG-263 name known here. Did you mean 'Stomach'?" in dosecalc("protocols", "check", small).out
+    )
     checked = dosecalc("machines", "check", "generic_10fff").out
     assert "no fault" in checked
     assert "8 met, 6 fitted, 2 information, 2 MISSED" in checked

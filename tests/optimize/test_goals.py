@@ -90,7 +90,7 @@ def test_every_goal_of_the_shipped_protocols_can_be_optimised(planned: Plan, nam
     goals = tuple(goal.model_copy(update={"structure": "Duodenum"}) for goal in load(name).goals)
     found = resolved(planned, *goals)
     volumes = [goal.id for goal in goals if str(goal.metric) == "Volume"]
-    assert {t.id for t in (*found.limits, *found.means)} | set(volumes) == {goal.id for goal in goals}
+    assert {t.id for t in (*found.limits, *found.averages)} | set(volumes) == {goal.id for goal in goals}
 
 
 @pytest.mark.parametrize("metric", ["D95%", "Dmean", "Dmin"])

@@ -13,15 +13,19 @@ from dosecalc.influence import DoseInfluence
 from dosecalc.structures import StructureSet
 from optimize.escalate import escalate
 from optimize.evaluate import evaluate
-from optimize.goals import DoseVolumeLimit, MeanLimit, PlanGoals, Region
+from optimize.goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region
 from optimize.planning import Plan, _on_grid, _with_sum
 from optimize.prior_treatment import PriorTreatment
 from optimize.relaxation import _chain, _dose_caps
 from optimize.remaining import less_earlier, told_of_earlier
+from optimize.risk import RiskLimit
 from optimize.sparing import kept_below
+from optimize.tangents import tangent
 from protocols import Protocol, dose_of_eqd2, eqd2
+from protocols.metrics import parse_metric
 
 from .small_case import ACCEPTED, DUODENUM_GY, load_protocol
+from .tiny_case import model
 
 LINE = Grid((0.0, 0.0, 0.0), (10.0, 10.0, 10.0), (1, 1, 40))
 """A row of voxels of 1 cc."""
@@ -35,11 +39,12 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
     return load_protocol(tmp_path_factory.mktemp("protocol"))
 
 
-def of_row(problem: tuple[DoseInfluence, PlanGoals], *limits: DoseVolumeLimit | MeanLimit) -> PlanGoals:
+def of_row(problem: tuple[DoseInfluence, PlanGoals], *limits: DoseVolumeLimit | MeanLimit | ConvexLimit) -> PlanGoals:
     """Goals on the row of voxels alone."""
     volumes = tuple(limit for limit in limits if isinstance(limit, DoseVolumeLimit))
     means = tuple(limit for limit in limits if isinstance(limit, MeanLimit))
-    return dataclasses.replace(problem[1], limits=volumes, means=means, centres_mm=LINE.centres_mm())
+    convex = tuple(limit for limit in limits if isinstance(limit, ConvexLimit))
+    return dataclasses.replace(problem[1], limits=volumes, means=means, convex=convex, centres_mm=LINE.centres_mm())
 
 
 def sum_of(dose_gy: np.ndarray, before_gy: np.ndarray, ratio: float) -> np.ndarray:
@@ -73,20 +78,37 @@ def test_a_voxel_exceeds_its_own_limit_exactly_where_the_sum_exceeds_the_limit(
     assert not np.isin(np.flatnonzero(spent), kept_below(three, np.where(spent, 0.0, 1e3))).any()
 
 
-def test_a_mean_that_keeps_what_is_left_keeps_the_mean_of_the_sum(
+def test_averages_are_those_of_what_the_scorecard_judges(
     problem: tuple[DoseInfluence, PlanGoals], protocol: Protocol
 ) -> None:
-    """Never more than what is left; a little of it stays unused, because new dose counts less beside earlier dose."""
+    """A mean, a gEUD and a lower limit, with a quarter recovered; lower limits stay on the present dose."""
     values = np.linspace(0.0, 25.0, 40).reshape(LINE.shape)
-    prior = PriorTreatment(Volume(LINE, values), 10)
-    before = eqd2(values.ravel(), 10, 2.5)
-    goals = of_row(problem, MeanLimit("liver_mean", True, ROW, 15.2))
-    (mean,) = less_earlier(goals, protocol, StructureSet(()), prior).means
-    assert mean.spent_gy == pytest.approx(sum_of(np.zeros(40), before, 2.5).mean())
-    doses = np.random.default_rng(1).exponential(1.0, (200, 40))
-    doses *= mean.left_gy / doses.mean(axis=1, keepdims=True)
-    totals = np.array([sum_of(dose, before, 2.5).mean() for dose in doses])
-    assert np.all(totals <= 15.2 + 1e-9) and totals.min() > 12.5
+    prior = PriorTreatment(Volume(LINE, values), 10, 0.25)
+    before = 0.75 * eqd2(values.ravel(), 10, 2.5)
+    geud = parse_metric("gEUD(a=3)")
+    lower = ConvexLimit("liver_mean", False, ROW, parse_metric("Dmean"), 5.0, -1)
+    given = (MeanLimit("liver_mean", True, ROW, 15.2), ConvexLimit("liver_mean", True, ROW, geud, 20.0), lower)
+    left = less_earlier(of_row(problem, *given), protocol, StructureSet(()), prior)
+    mean, power, unchanged = left.convex
+    assert left.means == () and unchanged is lower and (mean.limit_gy, mean.mandatory) == (15.2, True)
+    for dose in np.random.default_rng(1).exponential(8.0, (20, 40)):
+        total = sum_of(dose, before, 2.5)
+        assert tangent(mean.metric, dose, ROW.cc)[0] == pytest.approx(total.mean(), rel=1e-9)
+        assert tangent(power.metric, dose, ROW.cc)[0] == pytest.approx((total**3).mean() ** (1 / 3), rel=1e-9)
+        assert np.all(total >= dose - 1e-9)
+
+
+def test_a_risk_counts_both_treatments_by_its_own_alpha_beta(
+    problem: tuple[DoseInfluence, PlanGoals], protocol: Protocol
+) -> None:
+    """20 Gy in 10 fractions is 20 Gy EQD2 whatever the alpha/beta, 30 Gy in 10 are 36.67 Gy at 2.5 Gy."""
+    values = np.repeat([20.0, 30.0], 20).reshape(LINE.shape)
+    risk = RiskLimit(ROW, model(1.0), FRACTIONS, 0.05)
+    goals = dataclasses.replace(of_row(problem), risk=risk)
+    left = less_earlier(goals, protocol, StructureSet(()), PriorTreatment(Volume(LINE, values), 10)).risk
+    assert left is not None and left.limit_gy == risk.limit_gy
+    # 10 Gy in 5 fractions more: 10 Gy EQD2.
+    assert left.eud_gy(np.full(40, 10.0)) == pytest.approx(10.0 + (20.0 + 30.0 * 5.5 / 4.5) / 2)
 
 
 def test_no_earlier_dose_leaves_every_goal_as_it_is(problem: tuple[DoseInfluence, PlanGoals], planned: Plan) -> None:
@@ -99,7 +121,7 @@ def test_no_earlier_dose_leaves_every_goal_as_it_is(problem: tuple[DoseInfluence
     nowhere = dataclasses.replace(goals, centres_mm=None)
     with pytest.raises(InputError, match="where their voxels lie"):
         less_earlier(nowhere, planned.protocol, structures, nothing)
-    assert [mean.left_gy for mean in left.means] == [mean.limit_gy for mean in goals.means]
+    assert left.means == goals.means and left.convex == goals.convex and left.risk is goals.risk
 
 
 def test_conditions_on_every_plan_hold_with_limits_of_each_voxel() -> None:

@@ -10,19 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dosecalc.backend import select_backend
+from dosecalc.density import to_density
 from dosecalc.dicom import CtSeries, read_rtdose, write_rtdose, write_rtstruct
 from dosecalc.errors import InputError, UsageError
 from dosecalc.grid import Grid, Volume
+from dosecalc.influence import DoseInfluence
 from dosecalc.reading import read_ct_series
 from dosecalc.structures import Occupancy, Structure, StructureSet
 from optimize.evaluate import evaluate
-from optimize.planning import Plan, _with_sum
+from optimize.goals import PlanGoals
+from optimize.planning import Plan, _doubted, _with_sum
 from optimize.prior_treatment import PriorTreatment
 from optimize.provenance import overrides
 from optimize.results import PlanEvaluation, SummedGoal, SumWithPrior, to_json
 from optimize.retreatment import with_prior
 from optimize.saving import save_plan
+from optimize.second_opinion import FinerDose
 from protocols import Protocol, eqd2, load
+from protocols.escalation import IsoNtcp
 
 from .conftest import Run
 from .small_case import ACCEPTED, DUODENUM_GY, GTV_CENTRE, Patient, _ball, small_structures, write_protocol
@@ -149,6 +155,21 @@ def test_doses_are_added_where_they_lie(protocol: Protocol) -> None:
     # The duodenum's last column lies at x = 4 mm, so 21.6 Gy.
     expected = 10.0 * (2 + 3) / 5 + eqd2(21.6, 10, 3.0)
     assert rows["duodenum_max"].value_eqd2_gy == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_sum_that_holds_at_voxel_centres_only_is_told(protocol: Protocol) -> None:
+    """The duodenum has 10 Gy, the voxel beside its face of 168 mm2 has 14 Gy: 0.21 mm inside it are 11.58 Gy.
+
+    After 12.3 Gy in 5 fractions, BED3 22.39 Gy, that is 17.84 Gy at the centres and 18.94 Gy there, of 18 Gy.
+    """
+    values = present().values.copy()
+    values[4:8, 4:8, 13] = 14.0
+    judged = judge(protocol, PriorTreatment(even(12.3), 5), Volume(GRID, values))
+    found, rows = summed(judged)
+    assert rows["duodenum_max"].goal.met and rows["duodenum_max"].goal.value == pytest.approx(17.84, abs=0.01)
+    (line,) = (line for line in found.warnings if "(duodenum_max)" in line)
+    assert line.startswith("Duodenum D0.035cc (duodenum_max) is 18.9 Gy where the dose is interpolated")
+    assert not any("duodenum_max" in line for line in judged.warnings)
 
 
 def test_what_lies_beyond_the_earlier_grid_is_not_guessed(protocol: Protocol) -> None:
@@ -300,6 +321,51 @@ def test_a_plan_is_judged_on_the_sum_and_rejected_where_that_breaks_a_limit(
     ended = dosecalc(*planning(files, patient, tmp_path / "other", "low"))
     assert ended.code == 22
     assert "the sum with the earlier treatment breaks a mandatory limit" in ended.err
+
+
+def test_the_second_opinion_and_the_uncertainty_are_those_of_the_sum_too(
+    problem: tuple[DoseInfluence, PlanGoals], planned: Plan
+) -> None:
+    """After an even dose every voxel of the sum follows from the present dose: D + 7.5 is its length with sqrt k."""
+    influence, ct = dataclasses.replace(problem[0], backend=select_backend("numba")), planned.ct.volume
+    prior = PriorTreatment(even(5.0, planned.dose.grid), 5)
+    density = to_density(ct, planned.machine.calibration)
+    finer = FinerDose(density, influence, planned.fluence)
+    alone = dataclasses.replace(planned.evaluation, with_prior=None)
+    judged = _with_sum(alone, planned.dose, planned.anatomy, planned.protocol, ACCEPTED, prior)
+    args = (planned.protocol, planned.anatomy, frozenset(ACCEPTED), ACCEPTED, planned.dose, finer)
+    judged = _doubted(judged, *args, prior)
+    found, rows = summed(judged)
+
+    def after(present_gy: float) -> float:
+        """BED3 of 5 Gy in 5 is 6.67 Gy; c = 15 Gy."""
+        return math.hypot(present_gy + 7.5, math.sqrt(15 * 5 * 4 / 3)) - 7.5
+
+    present = {row.id: row.value for row in judged.verification.goals}
+    again = {row.id: row for row in found.finer}
+    assert set(again) == set(present) and "duodenum_max" in again
+    assert again["duodenum_max"].value == pytest.approx(after(present["duodenum_max"]), rel=1e-9)
+    assert again["duodenum_max"].note.startswith("near the PTV, on voxels of")
+    assert (again["duodenum_max"].met, again["duodenum_max"].limit) == (False, DUODENUM_GY)
+    row, off = rows["duodenum_max"].goal, next(g.uncertainty for g in judged.goals if g.id == "duodenum_max")
+    assert row.uncertainty is not None and off is not None
+    assert row.uncertainty == pytest.approx(after(rows["duodenum_max"].present + off) - row.value, rel=1e-6)
+
+
+def test_the_complication_probability_is_judged_on_the_sum(protocol: Protocol) -> None:
+    """10 Gy in 5 fractions twice: 20 Gy EQD2 everywhere in the liver by the model's alpha/beta of 2.5 Gy."""
+    given = IsoNtcp(model="liver_lkb_metastases", max_pct=5.0, status="VERIFIED", source="a test")
+    prescription = protocol.prescription.model_copy(update={"iso_ntcp": given})
+    limited = protocol.model_copy(update={"prescription": prescription})
+    _, rows = summed(judge(limited, PriorTreatment(even(10.0), 5), even(10.0)))
+    curve = given.curve
+    td50 = curve.td50_eqd2_gy(2.5)
+    row = rows["iso_ntcp"]
+    assert "gEUD 20.0 Gy (EQD2, alpha/beta 2.5 Gy)" in row.goal.note and row.alpha_beta_gy == 2.5
+    assert row.goal.value == pytest.approx(50 * math.erfc((td50 - 20.0) / (curve.m * td50 * math.sqrt(2))), rel=1e-9)
+    assert row.present == pytest.approx(50 * math.erfc((td50 - 10.0) / (curve.m * td50 * math.sqrt(2))), rel=1e-6)
+    found, rows = summed(judge(limited, PriorTreatment(even(40.0), 20), even(10.0)))
+    assert rows["iso_ntcp"].goal.met is False and found.status == "rejected"
 
 
 def test_what_the_earlier_treatment_has_used_up_is_not_planned(
