@@ -84,10 +84,12 @@ class Pixels:
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return int(self.across_mm.size)
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return int(self.along_mm.size)
 
     def places(self, line_mm: Array) -> list[float]:
