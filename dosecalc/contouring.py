@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-import contourpy
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from .errors import InputError
 from .grid import IDENTITY
+from .level_lines import level_lines
 from .polygons import signed_area
 from .structures import Contours, Occupancy, Structure
 
@@ -81,14 +81,14 @@ def _rings(fraction: npt.NDArray[np.float32]) -> list[Ring]:
 
 def _at_the_area(field: npt.NDArray[np.float64], wanted: float, highest: float) -> tuple[list[Ring], float]:
     """The level lines of `field` that enclose nearest to `wanted` pixels, and by how many they miss it."""
-    generator = contourpy.contour_generator(z=field)
+    found = level_lines(field)
     low, high = LOWEST, highest
     best: list[Ring] = []
     least = np.inf
     for _ in range(HALVINGS):
         level = 0.5 * (low + high)
         # Rings around holes run the other way, so their areas count as negative.
-        lines = [np.asarray(line)[:-1] for line in generator.lines(_off_the_grid(level)) if len(line) > 3]
+        lines = [line[:-1] for line in found.lines(_off_the_grid(level)) if len(line) > 3]
         area = abs(sum(signed_area(line) for line in lines))
         if lines and abs(area - wanted) < least:
             best, least = lines, abs(area - wanted)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,18 +81,39 @@ def tube(points_mm: list[Triple], radii_mm: list[float], *, steps: int = 4) -> S
         t = np.linspace(0, len(knots) - 1, (len(knots) - 1) * steps + 1)
         knots = CubicSpline(np.arange(len(knots)), knots)(t)
 
+    first, last = knots[:-1], knots[1:]
+    reach_mm = np.maximum(first[:, 3:], last[:, 3:])
+    low_mm, high_mm = np.minimum(first, last)[:, :3] - reach_mm, np.maximum(first, last)[:, :3] + reach_mm
+
     def signed(x: Array, y: Array, z: Array | float) -> Array:
-        nearest = np.full(np.shape(x), FAR_MM, dtype=np.result_type(x))
-        for start, end in pairwise(knots):
-            reach = max(start[3], end[3]) + (_REACH_MM if np.ndim(z) else _PLANE_REACH_MM)
-            if np.min(z) > max(start[2], end[2]) + reach or np.max(z) < min(start[2], end[2]) - reach:
-                continue
-            np.minimum(nearest, _capsule(x, y, z, start, end), out=nearest)
+        nearest = np.full(x.shape, FAR_MM, dtype=x.dtype)
+        beyond = _REACH_MM if np.ndim(z) else _PLANE_REACH_MM
+        met = np.flatnonzero((low_mm[:, 2] - beyond <= np.max(z)) & (high_mm[:, 2] + beyond >= np.min(z)))
+        parts = [...] * len(met) if np.ndim(z) else _boxes(x, y, low_mm[met] - beyond, high_mm[met] + beyond)
+        for k, part in zip(met, parts, strict=True):
+            there = z[part] if isinstance(z, np.ndarray) else z
+            nearest[part] = np.minimum(nearest[part], _capsule(x[part], y[part], there, first[k], last[k]))
         return nearest
 
     low = (knots[:, :3] - knots[:, 3:]).min(axis=0)
     high = (knots[:, :3] + knots[:, 3:]).max(axis=0)
     return Shape(signed, _triple(low), _triple(high))
+
+
+def _boxes(x: Array, y: Array, low_mm: Array, high_mm: Array) -> list[Any]:
+    """Rows and columns of a plane, whose rows run nearly along x, that hold boxes with corners (n, 2 or more) in mm."""
+    columns, rows = (
+        _ranges((low_mm[:, k, None] <= highest) & (high_mm[:, k, None] >= lowest))
+        for k, (lowest, highest) in enumerate(((x.min(axis=0), x.max(axis=0)), (y.min(axis=1), y.max(axis=1))))
+    )
+    return list(zip(rows, columns, strict=True))
+
+
+def _ranges(hit: npt.NDArray[np.bool_]) -> list[slice]:
+    """From the first to the last hit of each row, empty without one."""
+    starts, stops = hit.argmax(axis=1), hit.shape[1] - hit[:, ::-1].argmax(axis=1)
+    stops[~hit.any(axis=1)] = 0
+    return [slice(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
 
 
 def _capsule(x: Array, y: Array, z: Array | float, start: Array, end: Array) -> Array:
@@ -125,6 +145,18 @@ def outside(shape: Shape, margin_mm: float = 0.0) -> Signed:
 def grown(signed: Signed, margin_mm: float) -> Signed:
     """A signed function grown by a margin (shrunk by a negative one)."""
     return lambda x, y, z: signed(x, y, z) - margin_mm
+
+
+def remembered(signed: Signed) -> Signed:
+    """A signed function that keeps its last values: several shapes of one plane are made of the same one."""
+    last: list[tuple[Array, Array, Array | float, Array]] = []
+
+    def again(x: Array, y: Array, z: Array | float) -> Array:
+        if not (last and last[0][0] is x and last[0][1] is y and last[0][2] is z):
+            last[:] = [(x, y, z, signed(x, y, z))]
+        return last[0][3]
+
+    return again
 
 
 def _fold(combine: Callable[[Array, Array], Array], functions: list[Signed]) -> Signed:

@@ -9,9 +9,9 @@ and no organ has a mirror image: exchanged or mirrored axes show.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
-import contourpy
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -19,7 +19,9 @@ from scipy.ndimage import gaussian_filter
 
 from .grid import Grid, Triple, Volume
 from .implicit import FAR_MM, Array
+from .level_lines import level_lines
 from .phantom_anatomy import Organ, organs
+from .polygons import signed_area
 from .structures import Contours, Structure, StructureSet
 
 TARGET_NAME = "GTV"
@@ -32,6 +34,7 @@ _FINE = 2  # samples per voxel along x and along y
 _PAD_MM = 4.0  # beyond an organ's box, so that the zero level closes inside the window
 _EDGE_MM = 1.0  # width over which HU pass from one tissue to the next
 _SIMPLIFY_MM = 0.05  # contour points closer than this to a straight line are left out
+_MARGIN = 4  # fine samples around an organ in which its distance counts: the surface of a carved organ lies in them
 _MIN_AREA_MM2 = 1.0  # slivers left by carving one organ out of another
 
 
@@ -58,6 +61,7 @@ def synthetic_patient(seed: int = 0) -> SyntheticPatient:
     """The patient; `seed` draws the noise of the CT, the anatomy is always the same."""
     anatomy = organs()
     x, y = _fine_plane()
+    windows = _windows(anatomy, x, y)
     z_mm = GRID.origin_mm[2] + GRID.spacing_mm[2] * np.arange(GRID.shape[0])
     hu = np.empty(GRID.shape, dtype=np.float32)
     outlines: dict[str, list[tuple[float, npt.NDArray[np.float64]]]] = {
@@ -66,11 +70,12 @@ def synthetic_patient(seed: int = 0) -> SyntheticPatient:
     for k, z in enumerate(z_mm):
         fine = np.full(x.shape, AIR_HU, dtype=np.float32)
         taken = np.full(x.shape, FAR_MM, dtype=np.float32)
-        for organ in anatomy:
-            drawn = _draw(organ, x, y, float(z) - PATIENT_ORIGIN_MM[2], fine, taken)
+        height = float(z) - PATIENT_ORIGIN_MM[2]
+        for organ, window in zip(anatomy, windows, strict=True):
+            drawn = _draw(organ, window, height, fine, taken)
             if drawn is not None and organ.contoured:
                 outlines[organ.name] += [(float(z), polygon) for polygon in _polygons(*drawn)]
-        hu[k] = fine.reshape(GRID.shape[1], _FINE, GRID.shape[2], _FINE).mean(axis=(1, 3))
+        hu[k] = _averaged(fine)
     structures = tuple(
         Structure(organ.name, organ.role, _contours(outlines[organ.name])) for organ in anatomy if organ.contoured
     )
@@ -117,40 +122,79 @@ def _to_lps(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return first + points * step
 
 
-def _draw(organ: Organ, x: Array, y: Array, z: float, hu: Array, taken: Array) -> tuple[Array, tuple[int, int]] | None:
-    """Paint one organ on one plane; returns its signed distances in a window and the window's (row, column).
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """The part of the fine plane that holds an organ: patient-frame x and y of its samples, and where it starts."""
 
-    `hu` and `taken` (the distance to organs of higher priority) are changed in place.
+    x: Array
+    y: Array
+    row: int
+    column: int
+
+
+def _windows(anatomy: list[Organ], x: Array, y: Array) -> list[_Window | None]:
+    """The window of each organ, None beyond the plane; organs of one box share one."""
+    made: dict[tuple[float, ...], _Window | None] = {}
+    windows = []
+    for organ in anatomy:
+        low, high = np.subtract(organ.shape.low_mm, _PAD_MM), np.add(organ.shape.high_mm, _PAD_MM)
+        box = (*low[:2].tolist(), *high[:2].tolist())
+        if box not in made:
+            part = _box_of((x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1]))
+            made[box] = None if part is None else _Window(x[part], y[part], part[0].start, part[1].start)
+        windows.append(made[box])
+    return windows
+
+
+def _box_of(hit: npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice] | None:
+    """Rows and columns from the first to the last hit, with a margin inside the array; None without a hit."""
+    columns = np.flatnonzero(hit.any(axis=0))
+    if not len(columns):
+        return None
+    rows = np.flatnonzero(hit[:, columns[0] : columns[-1] + 1].any(axis=1))
+    return (
+        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
+        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
+    )
+
+
+def _draw(
+    organ: Organ, window: _Window | None, z: float, hu: Array, taken: Array
+) -> tuple[Array, tuple[int, int]] | None:
+    """Paint one organ on one plane; returns its signed distances around it and the (row, column) they start at.
+
+    `hu` and `taken` (the distance to organs of higher priority) are changed in place, where the organ is.
     """
-    low, high = np.subtract(organ.shape.low_mm, _PAD_MM), np.add(organ.shape.high_mm, _PAD_MM)
-    if not low[2] < z < high[2]:
+    if window is None or not organ.shape.low_mm[2] - _PAD_MM < z < organ.shape.high_mm[2] + _PAD_MM:
         return None
-    near = (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1])
-    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
-    if not len(rows):
+    whole = organ.shape.signed_mm(window.x, window.y, z)
+    box = _box_of(whole < _EDGE_MM / 2, _MARGIN)
+    if box is None:
         return None
-    window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    signed = organ.shape.signed_mm(x[window], y[window], z)
+    signed, row, column = whole[box], window.row + box[0].start, window.column + box[1].start
+    part = (slice(row, row + signed.shape[0]), slice(column, column + signed.shape[1]))
     if organ.carves:
-        signed = np.maximum(signed, -taken[window])
-        taken[window] = np.minimum(taken[window], signed)
+        signed = np.maximum(signed, -taken[part])
+        taken[part] = np.minimum(taken[part], signed)
     if organ.hu is not None:
-        hu[window] += np.clip(0.5 - signed / _EDGE_MM, 0.0, 1.0) * (organ.hu(z) - hu[window])
-    return signed, (int(rows[0]), int(columns[0]))
+        hu[part] += np.clip(0.5 - signed / _EDGE_MM, 0.0, 1.0) * (organ.hu(z) - hu[part])
+    return signed, (row, column)
 
 
 def _polygons(signed: Array, corner: tuple[int, int]) -> list[npt.NDArray[np.float64]]:
     """The closed zero-level lines of a window as (n, 2) polygons in LPS mm."""
-    if not (signed < 0).any():
+    box = _box_of(signed < 0, 1)
+    if box is None:
         return []
+    signed = signed[box]
     framed = np.pad(signed, 1, constant_values=FAR_MM) if _touches_frame(signed) else signed
-    shift = np.array([corner[1], corner[0]]) - (framed.shape[0] != signed.shape[0])
-    polygons = []
-    for line in contourpy.contour_generator(z=framed).lines(0.0):
-        ring = shapely.Polygon(_to_lps(np.asarray(line) + shift)).simplify(_SIMPLIFY_MM)
-        if ring.area >= _MIN_AREA_MM2:
-            polygons.append(shapely.get_coordinates(ring.exterior)[:-1])
-    return polygons
+    start = np.array([corner[1] + box[1].start, corner[0] + box[0].start])
+    shift = start - (framed.shape[0] != signed.shape[0])
+    lines = [_to_lps(line + shift) for line in level_lines(framed).lines(0.0)]
+    # Whether rings stay valid is checked where they become a structure; asking for it here takes most of the time.
+    rings = [shapely.simplify(shapely.linestrings(line), _SIMPLIFY_MM, preserve_topology=False) for line in lines]
+    polygons = [shapely.get_coordinates(ring)[:-1] for ring in rings]
+    return [polygon for polygon in polygons if len(polygon) > 2 and abs(signed_area(polygon)) >= _MIN_AREA_MM2]
 
 
 def _contours(outline: list[tuple[float, npt.NDArray[np.float64]]]) -> Contours:
@@ -160,6 +204,12 @@ def _contours(outline: list[tuple[float, npt.NDArray[np.float64]]]) -> Contours:
 def _touches_frame(signed: Array) -> bool:
     edges = (signed[0], signed[-1], signed[:, 0], signed[:, -1])
     return any(bool((edge < 0).any()) for edge in edges)
+
+
+def _averaged(fine: Array) -> Array:
+    """The mean of the samples of each voxel of a plane."""
+    across = reduce(np.add, [fine[:, k::_FINE] for k in range(_FINE)])
+    return reduce(np.add, [across[k::_FINE] for k in range(_FINE)]) / np.float32(_FINE**2)
 
 
 def _with_noise(hu: Array, seed: int) -> npt.NDArray[np.int16]:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from .grid import Triple
-from .implicit import Array, Shape, Signed, clipped, ellipsoid, grown, outside, superellipse, tube, union
+from .implicit import Array, Shape, Signed, clipped, ellipsoid, grown, outside, remembered, superellipse, tube, union
 
 GTV_RADII_MM: Triple = (17.5, 19.5, 18.5)
 # Surface to surface: the planning target volume meets the duodenum, whose limits then hold the dose back.
@@ -112,7 +112,7 @@ _torso = superellipse(
     (0.0, 0.0),
     lambda z: (163.0 - 4.0 * np.sin((z + 30) / 70), 109.0 + 3.0 * np.sin((z - 10) / 60)),
 )
-_cavity = superellipse((-1.0, -8.0), lambda z: (132.0 - 3.0 * np.sin((z + 30) / 70), 84.0))
+_cavity = remembered(superellipse((-1.0, -8.0), lambda z: (132.0 - 3.0 * np.sin((z + 30) / 70), 84.0)))
 
 
 def _trunk(signed: Signed) -> Shape:

@@ -26,7 +26,7 @@ SAME_MM, SAME_SHARE = 0.2, 0.1  # mean distance of two rings, and share of their
 def signed_area(ring_mm: Floats) -> float:
     """Shoelace area of an open or closed ring in mm2, positive when x turns towards y."""
     x, y = (ring_mm - ring_mm[0]).T  # so that the edge back to the first point adds nothing
-    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2.0
+    return float(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2.0
 
 
 def oriented(name: str, z: float, polygons: list[Floats]) -> tuple[Floats, ...]:

@@ -7,6 +7,7 @@ factors are exact, so volumes carry no pixel error.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,15 @@ def slabs_on(name: str, slabs: Sequence[Slab], grid: Grid) -> Sparse:
         )
     faces_z = _faces(grid, 2)
     window, first = _window(slabs, grid)
+    lows, highs = (np.array([getattr(slab, end) for slab in slabs]) for end in ("low_mm", "high_mm"))
     areas: dict[int, npt.NDArray[np.float64]] = {}
     indices, volumes = [], []
     for k in range(grid.shape[0]):
-        overlaps = {
-            i: length
-            for i, slab in enumerate(slabs)
-            if (length := min(slab.high_mm, faces_z[k + 1]) - max(slab.low_mm, faces_z[k])) > 1e-9
-        }
+        shared = np.minimum(highs, faces_z[k + 1]) - np.maximum(lows, faces_z[k])
+        overlaps = {i: shared[i] for i in np.flatnonzero(shared > 1e-9).tolist()}
         areas = {i: areas[i] if i in areas else _pixel_areas(slabs[i].rings_mm, window) for i in overlaps}
         if overlaps:
-            mm3 = np.sum([areas[i] * length for i, length in overlaps.items()], axis=0)
+            mm3 = reduce(np.add, [areas[i] * length for i, length in overlaps.items()])
             rows, columns = np.nonzero(mm3)
             indices.append(((k * grid.shape[1] + rows + first[1]) * grid.shape[2]) + columns + first[0])
             volumes.append(mm3[rows, columns] / 1000.0)
@@ -90,17 +89,19 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
             remedy="Bring image and structure to the same axes first.",
         )
     start = (np.asarray(source.origin_mm) - np.asarray(grid.origin_mm)) @ grid.axes.T
-    mm3 = np.asarray(fraction, dtype=np.float64)
-    windows: list[int] = []
-    for array_axis, axis in enumerate((2, 1, 0)):
-        matrix = _overlaps(source, grid, axis, float(start[axis]))
-        hit = np.flatnonzero(matrix.any(axis=1))
-        if not len(hit):
-            return np.empty(0, np.int64), np.empty(0)
-        windows.append(int(hit[0]))
-        mm3 = np.moveaxis(np.tensordot(matrix[hit[0] : hit[-1] + 1], mm3, axes=(1, array_axis)), 0, array_axis)
+    matrices = [_overlaps(source, grid, axis, float(start[axis])) for axis in (2, 1, 0)]
+    if not all(matrix.any() for matrix in matrices):
+        return np.empty(0, np.int64), np.empty(0)
+    wanted, given = (
+        tuple(slice(hit[0], hit[-1] + 1) for hit in (np.flatnonzero(matrix.any(axis=1 - of)) for matrix in matrices))
+        for of in (0, 1)
+    )
+    mm3 = np.asarray(fraction[given], dtype=np.float64)
+    for array_axis, matrix in enumerate(matrices):
+        shared = matrix[wanted[array_axis], given[array_axis]]
+        mm3 = np.moveaxis(np.tensordot(shared, mm3, axes=(1, array_axis)), 0, array_axis)
     k, j, i = np.nonzero(mm3 > _NOISE * grid.voxel_cc * 1000.0)
-    flat = np.ravel_multi_index((k + windows[0], j + windows[1], i + windows[2]), grid.shape)
+    flat = np.ravel_multi_index((k + wanted[0].start, j + wanted[1].start, i + wanted[2].start), grid.shape)
     return flat.astype(np.int64), mm3[k, j, i] / 1000.0
 
 

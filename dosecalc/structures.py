@@ -188,6 +188,16 @@ class Structure:
             del self._on[next(iter(self._on))]
         return found
 
+    def faces_touched(self, grid: Grid) -> tuple[str, ...]:
+        """`Voxels.faces_touched` of this structure on a grid, of which only the outermost voxels are filled."""
+        low, high = self.bounds_mm
+        touched = []
+        for face, layer in zip(FACES, _outermost(grid), strict=True):
+            first, last = layer.bounds_mm
+            if (low < last).all() and (high > first).all() and self._voxels_on(layer).indices.size:
+                touched.append(face)
+        return tuple(touched)
+
     def _voxels_on(self, grid: Grid) -> Voxels:
         if isinstance(self.geometry, Contours):
             return Voxels(grid, *slabs_on(self.name, self._slabs, grid))
@@ -270,6 +280,18 @@ class StructureSet:
         near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
         listed = near or self.names
         return f"; {'nearest' if near else 'there are'}: {', '.join(map(repr, listed))}" if listed else ""
+
+
+def _outermost(grid: Grid) -> Iterator[Grid]:
+    """The six layers of voxels at the faces of a grid with the identity direction, in the order of `FACES`."""
+    for axis in (2, 1, 0):
+        for index in (0, grid.shape[2 - axis] - 1):
+            origin, shape = list(grid.origin_mm), list(grid.shape)
+            origin[axis] += index * grid.spacing_mm[axis]
+            shape[2 - axis] = 1
+            yield Grid(
+                (origin[0], origin[1], origin[2]), grid.spacing_mm, (shape[0], shape[1], shape[2]), grid.direction
+            )
 
 
 def check_name(name: str) -> None:

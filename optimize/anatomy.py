@@ -146,7 +146,7 @@ def _body(structures: StructureSet, ct: Volume) -> tuple[Structure, list[str], l
 
 def _truncation(body: Structure, ct: Volume) -> list[str]:
     """Where the field of view, not the scan's length, ends inside the body."""
-    sides = [face for face in body.on(ct.grid).faces_touched if face not in ("inferior", "superior")]
+    sides = [face for face in body.faces_touched(ct.grid) if face not in ("inferior", "superior")]
     if not sides:
         return []
     return [f"the field of view cuts the body ({', '.join(sides)}): tissue is missing to beams from there."]
@@ -175,12 +175,12 @@ def _set_aside(structures: StructureSet, made: set[str], targets: set[Target]) -
 
 def _cut(structures: StructureSet, ct: Volume, origins: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Structures that reach the border of the CT, and what was derived from them."""
-    reach = [s.name for s in structures if s.role != "EXTERNAL" and s.on(ct.grid).faces_touched]
+    reach = [s.name for s in structures if s.role != "EXTERNAL" and s.faces_touched(ct.grid)]
     return tuple(dict.fromkeys((*reach, *(name for name, parents in origins.items() if set(parents) & set(reach)))))
 
 
 def _check_inside_scan(ptv: Structure, ct: Volume) -> None:
-    if faces := ptv.on(ct.grid).faces_touched:
+    if faces := ptv.faces_touched(ct.grid):
         raise InputError(
             f"the scan cuts it at the {' and '.join(faces)} end.",
             where="PTV",

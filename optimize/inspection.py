@@ -62,7 +62,7 @@ def inspect_input(
                 "looks_like": ", ".join(names.suggestions(s.name)) if s.role == "ORGAN" else "",
                 "role": s.role,
                 "volume_cc": round(s.volume_cc, 3),
-                "cut_by_scan": list(s.on(grid).faces_touched),
+                "cut_by_scan": list(s.faces_touched(grid)),
             }
             for s in read
         ]

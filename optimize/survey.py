@@ -235,9 +235,7 @@ def _structure_set(found: Survey, file: Path, header: pydicom.Dataset) -> list[d
         found.problems.append(f"{file}: its frame of reference is that of no CT series here.")
     grid = own[0].grid if own else None
     found.notices += [f"{file}: {notice}" for notice in read.notices]
-    return [
-        structure_row(file, s.name, s.role, s.volume_cc, list(s.on(grid).faces_touched) if grid else []) for s in read
-    ]
+    return [structure_row(file, s.name, s.role, s.volume_cc, list(s.faces_touched(grid)) if grid else []) for s in read]
 
 
 def _stated(file: Path, header: pydicom.Dataset) -> tuple[set[str], set[str]]:

@@ -91,41 +91,44 @@ def _stored(volume: Volume) -> npt.NDArray[Any]:
 
 
 def _images(ct: CtSeries, stored: npt.NDArray[Any]) -> Iterator[FileDataset]:
-    """Slices from the foot of the couch towards the gantry, after the CT Image IOD, PS3.3 section A.3."""
+    """Slices from the foot of the couch towards the gantry, after the CT Image IOD, PS3.3 section A.3.
+
+    One dataset, changed from slice to slice: most of its elements are the same in all of them.
+    """
     across, towards_gantry, up = FIXED_TO_LPS[ct.patient_position].T
     axes = np.stack([across, -up, towards_gantry])
     first, (column_mm, row_mm, slice_mm), values = along_axes(ct.volume.grid, stored, axes)
     uids = ct.sop_instance_uids if towards_gantry[2] > 0 else ct.sop_instance_uids[::-1]
+    image = new_object(CTImageStorage, "CT", ct, series_uid=ct.series_instance_uid, explicit=True)
+    fields = {
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+        "ImageComments": RESEARCH_NOTE,
+        "SeriesNumber": 1,
+        "AcquisitionNumber": None,
+        "PatientPosition": ct.patient_position,
+        "KVP": None,
+        "SliceThickness": decimal(slice_mm),
+        "ImageOrientationPatient": [int(v) for v in axes[:2].ravel()],
+        "PixelSpacing": [decimal(row_mm), decimal(column_mm)],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": values.shape[1],
+        "Columns": values.shape[2],
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        "RescaleIntercept": INTERCEPT_HU,
+        "RescaleSlope": 1,
+        "RescaleType": "HU",
+        "WindowCenter": 40,
+        "WindowWidth": 400,
+    }
+    for keyword, value in fields.items():
+        setattr(image, keyword, value)
     for k, uid in enumerate(uids):
-        image = new_object(CTImageStorage, "CT", ct, series_uid=ct.series_instance_uid, explicit=True)
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid
-        fields = {
-            "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
-            "ImageComments": RESEARCH_NOTE,
-            "SeriesNumber": 1,
-            "AcquisitionNumber": None,
-            "InstanceNumber": k + 1,
-            "PatientPosition": ct.patient_position,
-            "KVP": None,
-            "SliceThickness": decimal(slice_mm),
-            "ImagePositionPatient": [decimal(v) for v in first + k * slice_mm * towards_gantry],
-            "ImageOrientationPatient": [int(v) for v in axes[:2].ravel()],
-            "PixelSpacing": [decimal(row_mm), decimal(column_mm)],
-            "SamplesPerPixel": 1,
-            "PhotometricInterpretation": "MONOCHROME2",
-            "Rows": values.shape[1],
-            "Columns": values.shape[2],
-            "BitsAllocated": 16,
-            "BitsStored": 16,
-            "HighBit": 15,
-            "PixelRepresentation": 1,
-            "RescaleIntercept": INTERCEPT_HU,
-            "RescaleSlope": 1,
-            "RescaleType": "HU",
-            "WindowCenter": 40,
-            "WindowWidth": 400,
-        }
-        for keyword, value in fields.items():
-            setattr(image, keyword, value)
+        image.InstanceNumber = k + 1
+        image.ImagePositionPatient = [decimal(v) for v in first + k * slice_mm * towards_gantry]
         image.add_new("PixelData", "OW", values[k].tobytes())
         yield image

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.charset import default_encoding
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.tag import ItemTag, Tag
 from pydicom.uid import CTImageStorage, RTStructureSetStorage, generate_uid
 
 from ..contouring import as_contours
@@ -19,7 +21,6 @@ from ..structures import Contours, Structure, StructureSet
 from .series import CtSeries
 from .writing import RESEARCH_NOTE, new_object, reference, save
 
-_CONTOUR_DATA = Tag("ContourData")
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired, the value that PS3.3 C.8.8.5 implies
 # anatomical colours carry no meaning here; these tell neighbours apart on a dark image
 _COLOURS = ((230, 80, 60), (70, 160, 240), (90, 200, 90), (240, 180, 40), (190, 110, 230), (60, 200, 200))
@@ -59,6 +60,8 @@ def write_rtstruct(path: str | Path, structures: StructureSet, ct: CtSeries) -> 
     dataset.ROIContourSequence = [_roi_contour(n, s, ct) for n, s in enumerate(structures, start=1)]
     dataset.RTROIObservationsSequence = [_observation(n, s) for n, s in enumerate(structures, start=1)]
     dataset.ApprovalStatus = "UNAPPROVED"
+    # as if read in this encoding: otherwise contours are parsed into numbers and formatted again
+    dataset.set_original_encoding(True, True, convert_encodings(dataset.SpecificCharacterSet))
     save(dataset, path)
 
 
@@ -87,34 +90,54 @@ def _roi_contour(roi: int, structure: Structure, ct: CtSeries) -> Dataset:
     item = Dataset()
     item.ROIDisplayColor = list(_COLOURS[(roi - 1) % len(_COLOURS)])
     item.ReferencedROINumber = roi
-    contours = as_contours(structure)
-    item.ContourSequence = list(_contour_items(contours, ct))
+    data = b"".join(_contour_items(as_contours(structure), ct))
+    tag = Tag("ContourSequence")
+    item[tag] = RawDataElement(tag, "SQ", len(data), data, 0, True, True)
+    item.set_original_encoding(True, True, default_encoding)
     return item
 
 
-def _contour_items(contours: Contours, ct: CtSeries) -> Iterator[Dataset]:
+def _contour_items(contours: Contours, ct: CtSeries) -> Iterator[bytes]:
+    """Items of the contour sequence as they stand in the file: made by pydicom, a thousand of them take a second."""
     grid = ct.volume.grid
     for z, ring in zip(contours.z_mm, contours.polygons_mm, strict=True):
-        item = Dataset()
         position = (z - grid.origin_mm[2]) / grid.spacing_mm[2]
         k = round(position)
-        if 0 <= k < len(ct.sop_instance_uids) and abs(position - k) * grid.spacing_mm[2] < 0.01:
-            item.ContourImageSequence = [reference(CTImageStorage, ct.sop_instance_uids[k])]
-        item.ContourGeometricType = "CLOSED_PLANAR"
-        item.NumberOfContourPoints = len(ring)
-        if contours.slab_mm is not None:
-            item.ContourSlabThickness = f"{contours.slab_mm:.10g}"
-        item[_CONTOUR_DATA] = _decimals(np.column_stack([ring, np.full(len(ring), z)]))
-        # as if read in this encoding: otherwise the text is parsed into numbers and formatted again
-        item.set_original_encoding(True, True, default_encoding)
-        yield item
+        on_image = 0 <= k < len(ct.sop_instance_uids) and abs(position - k) * grid.spacing_mm[2] < 0.01
+        slab = contours.slab_mm
+        yield _item(
+            _element("ContourImageSequence", _image_item(ct.sop_instance_uids[k])) if on_image else b"",
+            _element("ContourGeometricType", b"CLOSED_PLANAR"),
+            _element("ContourSlabThickness", f"{slab:.10g}".encode()) if slab is not None else b"",
+            _element("NumberOfContourPoints", f"{len(ring)}".encode()),
+            _element("ContourData", _decimals(ring, z)),
+        )
 
 
-def _decimals(points: npt.NDArray[np.float64]) -> RawDataElement:
-    """A DS element from its finished text: pydicom would make one object per number, which takes seconds."""
-    text = "\\".join(f"{value:.10g}" for value in points.ravel().tolist()).encode("ascii")
-    text += b" " * (len(text) % 2)
-    return RawDataElement(_CONTOUR_DATA, "DS", len(text), text, 0, True, True)
+def _image_item(uid: str) -> bytes:
+    return _item(
+        _element("ReferencedSOPClassUID", CTImageStorage.encode(), b"\0"),
+        _element("ReferencedSOPInstanceUID", uid.encode(), b"\0"),
+    )
+
+
+def _item(*elements: bytes) -> bytes:
+    """A sequence item of explicit length (PS3.5 section 7.5)."""
+    data = b"".join(elements)
+    return struct.pack("<HHL", ItemTag.group, ItemTag.element, len(data)) + data
+
+
+def _element(keyword: str, value: bytes, padding: bytes = b" ") -> bytes:
+    """A data element, implicit VR little endian, of even length (PS3.5 sections 7.1.3 and 6.2)."""
+    group, element = divmod(tag_for_keyword(keyword) or 0, 1 << 16)
+    value += padding * (len(value) % 2)
+    return struct.pack("<HHL", group, element, len(value)) + value
+
+
+def _decimals(ring: npt.NDArray[np.float64], z: float) -> bytes:
+    """Coordinates x, y, z, x, y, z, ... of a ring on a plane, formatted at once."""
+    points = "\\".join([f"%.10g\\%.10g\\{z:.10g}"] * len(ring))
+    return (points % tuple(ring.ravel().tolist())).encode("ascii")
 
 
 def _observation(roi: int, structure: Structure) -> Dataset:

@@ -1,4 +1,4 @@
-"""Dose on the CT: sections with colour wash, isodose lines and outlines, as PNG images.
+"""Dose on the CT: sections with colour wash, isodose lines and outlines, as lossless images.
 
 Text that comes from a file (names of structures) stays out of the images: it is set in the page, where it is
 escaped, can be searched and is read aloud.
@@ -6,48 +6,24 @@ escaped, can be searched and is read aloud.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from PIL import Image
-from scipy.ndimage import zoom
 
 from dosecalc.beams import Beam
-from dosecalc.grid import Triple, Volume
-from dosecalc.structures import Voxels
+from dosecalc.level_lines import level_lines
 
-from .planes import (
-    LETTERS,
-    Frame,
-    Plane,
-    centres_of,
-    frame_of,
-    in_plane,
-    section,
-    shares_on,
-)
+from .planes import LETTERS, Frame, Plane, in_plane
+from .scene import WASH_COLOURS, WASH_FROM_PCT, Scene, composed, isodose_field, pixels_on, webp_uri
 
-WINDOW_HU, LEVEL_HU = 400.0, 40.0
-"""Abdominal soft tissue."""
-ISODOSE_PCT = (150, 125, 100, 80, 50, 30)
-WASH_FROM_PCT = 10.0
-"""Below this share of the prescribed dose no colour is laid over the CT."""
-WASH_COLOURS = colormaps["turbo"]
-WASH_ALPHA = 0.42
-_GROUND = "black"
-_WASH_FINER = 4
-"""Samples per voxel side in the colour wash, so that its border follows the dose and not the voxels."""
 _PX_PER_INCH = 100.0
 _BAR_PX = 74
 
@@ -61,43 +37,6 @@ class Picture:
     height: int
     title: str
     alt: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outline:
-    """A structure on the dose grid and its line: CSS colours of line and edge, and width in points."""
-
-    voxels: Voxels
-    colour: str
-    edge: str
-    width: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scene:
-    """What every section shows.
-
-    Attributes
-    ----------
-    ct, dose : Volume
-        HU, and course-total Gy.
-    reference_gy : float
-        The dose that isodose lines are percentages of.
-    outlines : tuple of Outline
-        Drawn in this order.
-    isocentre_mm : (x, y, z)
-    """
-
-    ct: Volume
-    dose: Volume
-    reference_gy: float
-    outlines: tuple[Outline, ...]
-    isocentre_mm: Triple
-
-    @property
-    def top_gy(self) -> float:
-        """Upper end of the colour scale."""
-        return max(float(self.dose.values.max()), self.reference_gy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +55,22 @@ class Shot:
 
 def sections(scene: Scene, shots: Sequence[Shot], image_scale: float) -> list[Picture]:
     """One image for each shot, `image_scale` image pixels per CSS pixel."""
-    planes = [shot.plane for shot in shots]
-    # Structure by structure: only one of them is held as a whole volume at a time.
-    shapes = [shares_on(outline.voxels, planes) for outline in scene.outlines]
-    return [_picture(scene, shot, image_scale, [s[k] for s in shapes]) for k, shot in enumerate(shots)]
+    return [_picture(scene, shot, image_scale) for shot in shots]
 
 
-def _picture(scene: Scene, shot: Shot, image_scale: float, shapes: Sequence[npt.NDArray[Any] | None]) -> Picture:
+def _picture(scene: Scene, shot: Shot, image_scale: float) -> Picture:
     plane, frame = shot.plane, shot.frame
     height_px = round(shot.width_px * frame.size[1] / frame.size[0])
     total_px = shot.width_px + (_BAR_PX if shot.bar else 0)
-    figure = Figure((total_px / _PX_PER_INCH, height_px / _PX_PER_INCH), _PX_PER_INCH * image_scale, facecolor=_GROUND)
+    figure = Figure((total_px / _PX_PER_INCH, height_px / _PX_PER_INCH), _PX_PER_INCH * image_scale, facecolor="none")
+    width, height = FigureCanvasAgg(figure).get_width_height()
     ax = figure.add_axes((0.0, 0.0, shot.width_px / total_px, 1.0))
-    _draw_images(ax, scene, plane)
-    _draw_outlines(ax, scene, plane, shapes)
-    _draw_isodoses(ax, scene, plane)
     _set_view(ax, plane, frame)
+    pixels = pixels_on(frame, plane.view, width * shot.width_px / total_px, height)
+    image = np.zeros((height, width, 3), dtype=np.uint8)
+    image[:, : pixels.width] = composed(scene, plane, pixels)
+    _draw_outlines(ax, scene, plane)
+    _draw_isodoses(ax, scene, plane)
     _draw_marks(ax, scene, plane, frame)
     for beam in shot.beams:
         _draw_beam(ax, beam, plane, frame)
@@ -139,43 +78,31 @@ def _picture(scene: Scene, shot: Shot, image_scale: float, shapes: Sequence[npt.
         _draw_bar(figure, scene, shot.width_px / total_px)
     where = f"{plane.normal} = {plane.position_mm:.1f} mm".replace("-", "\N{MINUS SIGN}")
     title = f"{plane.view.capitalize()}, {where}"
-    return Picture(png_uri(figure), total_px, height_px, title, f"Dose on the CT, {title}")
+    return Picture(_uri(figure, image), total_px, height_px, title, f"Dose on the CT, {title}")
 
 
-def _draw_images(ax: Axes, scene: Scene, plane: Plane) -> None:
-    """The CT in grey under the dose in colour, each in its own extent."""
-    grey = Normalize(LEVEL_HU - WINDOW_HU / 2, LEVEL_HU + WINDOW_HU / 2)
-    ax.imshow(
-        section(scene.ct, plane), cmap="gray", norm=grey, extent=_extent(scene.ct, plane),
-        origin="lower", interpolation="bilinear",
-    )  # fmt: skip
-    fine = zoom(section(scene.dose, plane), _WASH_FINER, order=1, mode="nearest", grid_mode=True)
-    wash = np.ma.masked_less(fine, WASH_FROM_PCT / 100.0 * scene.reference_gy)
-    ax.imshow(
-        wash, cmap=WASH_COLOURS, norm=Normalize(0.0, scene.top_gy), extent=_extent(scene.dose, plane),
-        origin="lower", interpolation="bilinear", alpha=WASH_ALPHA,
-    )  # fmt: skip
-
-
-def _draw_outlines(ax: Axes, scene: Scene, plane: Plane, shapes: Sequence[npt.NDArray[Any] | None]) -> None:
+def _draw_outlines(ax: Axes, scene: Scene, plane: Plane) -> None:
     """Level 0.5 of the share of each voxel: where a partial-volume structure has its surface."""
-    columns, rows = centres_of(scene.dose.grid, plane.view)
-    for outline, shape in zip(scene.outlines, shapes, strict=True):
-        if shape is not None and min(shape.shape) > 1:
-            lines = ax.contour(columns, rows, shape, levels=[0.5], colors=[outline.colour], linewidths=[outline.width])
-            lines.set_path_effects([withStroke(linewidth=outline.width + 0.9, foreground=outline.edge)])
+    for outline in scene.outlines:
+        cut = outline.shares.on(plane)
+        if cut is not None:
+            lines = level_lines(*cut).lines(0.5)
+            for colour, width in ((outline.edge, outline.width + 0.9), (outline.colour, outline.width)):
+                ax.add_collection(LineCollection(lines, colors=colour, linewidths=width), autolim=False)
 
 
 def _draw_isodoses(ax: Axes, scene: Scene, plane: Plane) -> None:
     """White dashed lines, the prescribed dose whole and bolder, labelled in Gy."""
-    dose = section(scene.dose, plane)
-    levels = sorted(pct / 100.0 * scene.reference_gy for pct in ISODOSE_PCT)
-    levels = [gy for gy in levels if dose.min() < gy < dose.max()]
-    if not levels or min(dose.shape) < 2:
+    field = isodose_field(scene, plane)
+    if field is None:
+        return
+    dose, columns, rows = field
+    levels = [gy for gy in sorted(scene.isodoses_gy) if dose.min() < gy < dose.max()]
+    if not levels:
         return
     main = [abs(gy - scene.reference_gy) < 1e-9 for gy in levels]
     lines = ax.contour(
-        *centres_of(scene.dose.grid, plane.view), dose, levels=levels, colors="white",
+        columns, rows, dose, levels=levels, colors="white",
         linewidths=[1.5 if m else 0.8 for m in main],
         linestyles=["solid" if m else (0, (4, 2)) for m in main],
     )  # fmt: skip
@@ -251,20 +178,17 @@ def _draw_bar(figure: Figure, scene: Scene, left: float) -> None:
         spine.set_color("white")
 
 
-def _extent(volume: Volume, plane: Plane) -> tuple[float, float, float, float]:
-    frame = frame_of(volume.grid, plane.view)
-    return frame.low[0], frame.high[0], frame.low[1], frame.high[1]
-
-
-def png_uri(figure: Figure) -> str:
-    """A figure as a PNG data URI.
+def _uri(figure: Figure, image: npt.NDArray[np.uint8]) -> str:
+    """A figure drawn over an image (height, width, 3), as the data URI of a lossless WebP.
 
     Each colour keeps its 6 upper bits: steps of 4 in 256 do not show over the noise of a CT, and the file
     is 40 % smaller.
     """
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    renderer = canvas.get_renderer()
+    opaque = np.full((*image.shape[:2], 4), 255, dtype=np.uint8)
+    opaque[..., :3] = image
+    renderer.draw_image(renderer.new_gc(), 0, 0, opaque[::-1])  # rows from the bottom
+    figure.draw(renderer)
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    stream = io.BytesIO()
-    Image.fromarray((pixels & 0xFC) | 0x02).save(stream, format="png")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return webp_uri((pixels & 0xFC) | 0x02, lossless=True, quality=20, method=0)

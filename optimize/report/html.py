@@ -21,10 +21,11 @@ from ..limiting import mode_text
 from ..results import PlanEvaluation
 from . import summary, words
 from .dvh_figure import BIN_GY, dvh_picture
-from .figures import ISODOSE_PCT, WASH_FROM_PCT, Outline, Scene, Shot, sections
+from .figures import Shot, sections
 from .goal_rows import scorecard, second_opinion, sum_rows
 from .palette import colours
-from .planes import View, frame_around, plane_through
+from .planes import View, frame_around, plane_through, shares_of
+from .scene import ISODOSE_PCT, WASH_FROM_PCT, Outline, Scene
 from .stacks import Stack, stack
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ def _stacks(scene: Scene, body: Voxels, ptv: Voxels) -> list[Stack]:
 def _outline(name: str, voxels: Voxels, colour: str, plan: Plan) -> Outline:
     """Targets with a light edge, which shows on hot colours; the prescribed one wider, as it may hide one."""
     if plan.anatomy.structures[name].role not in _TARGET_ROLES:
-        return Outline(voxels, colour, "#000000b0", 1.1)
-    return Outline(voxels, colour, "#ffffffc0", 3.0 if name == plan.protocol.prescription.structure else 1.4)
+        return Outline(shares_of(voxels), colour, "#000000b0", 1.1)
+    return Outline(shares_of(voxels), colour, "#ffffffc0", 3.0 if name == plan.protocol.prescription.structure else 1.4)
 
 
 def _strip(plan: Plan, shown: dict[str, Voxels]) -> list[Shot]:

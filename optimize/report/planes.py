@@ -128,20 +128,65 @@ def frame_around(voxels: Voxels, view: View, margin_mm: float) -> Frame:
     grid = voxels.grid
     if voxels.indices.size == 0:
         return frame_of(grid, view)
-    position = np.unravel_index(voxels.indices, grid.shape)
+    lowest, highest = _span(voxels)
     ends = []
     for component in _COMPONENTS[view][:2]:
         first, step = grid.origin_mm[component], grid.spacing_mm[component]
-        indices = position[2 - component]
-        ends.append((first + step * indices.min() - margin_mm, first + step * indices.max() + margin_mm))
+        low, high = lowest[2 - component], highest[2 - component]
+        ends.append((first + step * low - margin_mm, first + step * high + margin_mm))
     return Frame((float(ends[0][0]), float(ends[1][0])), (float(ends[0][1]), float(ends[1][1])))
 
 
-def shares_on(voxels: Voxels, planes: Sequence[Plane]) -> list[Array | None]:
-    """The share of each voxel in a structure on some planes of its grid; None where there is none."""
+def _span(voxels: Voxels) -> tuple[Array, Array]:
+    """The lowest and the highest (z, y, x) index of the voxels of a structure that has some."""
+    _, rows, columns = voxels.grid.shape
+    hit = np.zeros(rows * columns, dtype=bool)
+    hit[voxels.indices % hit.size] = True
+    area = hit.reshape(rows, columns)
+    k, j, i = voxels.indices[[0, -1]] // hit.size, *(np.flatnonzero(area.any(axis=axis))[[0, -1]] for axis in (1, 0))
+    return np.array([k[0], j[0], i[0]]), np.array([k[1], j[1], i[1]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shares:
+    """The share of each voxel in a structure.
+
+    Attributes
+    ----------
+    grid : Grid
+    first : (3,) int64
+        The (z, y, x) index of the first voxel of `values` on the grid.
+    values : (nz, ny, nx) float32
+        In the box around the structure, wider by one voxel where the grid goes on.
+    """
+
+    grid: Grid
+    first: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+
+    def on(self, plane: Plane) -> tuple[Array, Array, Array] | None:
+        """Shares (rows, columns) on a plane, and the coordinates of its columns and rows in mm.
+
+        None without an outline there: that takes a share above one half, and two rows and columns.
+        """
+        axis = 2 - _COMPONENTS[plane.view][2]
+        index = plane.index - int(self.first[axis])
+        if not 0 <= index < self.values.shape[axis]:
+            return None
+        cut = np.take(self.values, index, axis)
+        if cut.max() <= 0.5 or min(cut.shape) < 2:
+            return None
+        columns, rows = centres_of(self.grid, plane.view)
+        i, j = (int(self.first[2 - component]) for component in _COMPONENTS[plane.view][:2])
+        return cut, columns[i : i + cut.shape[1]], rows[j : j + cut.shape[0]]
+
+
+def shares_of(voxels: Voxels) -> Shares:
+    """The shares of a structure that has a voxel on its grid."""
     grid = voxels.grid
-    shares = np.zeros(grid.size, dtype=np.float32)
-    shares[voxels.indices] = voxels.cc / grid.voxel_cc
-    block = shares.reshape(grid.shape)
-    cuts = [np.take(block, plane.index, 2 - _COMPONENTS[plane.view][2]) for plane in planes]
-    return [cut if cut.max() > 0.5 else None for cut in cuts]
+    lowest, highest = _span(voxels)
+    first, last = np.maximum(lowest - 1, 0), np.minimum(highest + 1, np.array(grid.shape) - 1)
+    values = np.zeros(last - first + 1, dtype=np.float32)
+    places = np.unravel_index(voxels.indices, grid.shape)
+    values[tuple(place - start for place, start in zip(places, first, strict=True))] = voxels.cc / grid.voxel_cc
+    return Shares(grid, first, values)

@@ -86,9 +86,20 @@ def test_inputs_stay_as_they_are():
 def test_faces_touched_names_the_cut_side():
     fraction = np.zeros(GRID.shape, np.float32)
     fraction[-2:, 5:8, 0:3] = 1
-    voxels = Structure("Liver", "ORGAN", Occupancy(GRID, fraction)).on(GRID)
-    assert voxels.faces_touched == ("superior", "right")
-    assert ball().on(GRID).faces_touched == ()
+    liver = Structure("Liver", "ORGAN", Occupancy(GRID, fraction))
+    assert liver.on(GRID).faces_touched == liver.faces_touched(GRID) == ("superior", "right")
+    assert ball().on(GRID).faces_touched == ball().faces_touched(GRID) == ()
+
+
+@pytest.mark.parametrize("spacing_mm", [(2.0, 2.5, 3.0), (1.7, 0.9, 4.1)])
+@pytest.mark.parametrize("shift", [0.0, -9.0, 11.0])
+def test_faces_touched_are_those_of_all_voxels(spacing_mm, shift):
+    """Only the outermost voxels are filled, for contours and occupancies, also where the grid starts elsewhere."""
+    grid = Grid((shift - 20.0, shift - 12.0, -shift - 15.0), spacing_mm, (7, 11, 9))
+    ring = np.array([(-15.0, -10.0), (14.0, -11.0), (13.0, 12.0), (-14.0, 11.0)])
+    drawn = Structure("A", "ORGAN", Contours((-12.0, -4.0, 4.0, 12.0), (ring,) * 4))
+    for structure in (drawn, ball()):
+        assert structure.faces_touched(grid) == structure.on(grid).faces_touched
 
 
 @pytest.mark.parametrize(

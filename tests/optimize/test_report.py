@@ -33,9 +33,10 @@ from optimize.planning import Plan
 from optimize.prices import Stop
 from optimize.provenance import Provenance
 from optimize.report import render_report
-from optimize.report.figures import Picture, Scene, Shot, sections
+from optimize.report.figures import Picture, Shot, sections
 from optimize.report.goal_rows import scorecard
-from optimize.report.planes import Frame, frame_around, frame_of, plane_through, section, shares_on
+from optimize.report.planes import Frame, frame_around, frame_of, plane_through, section, shares_of
+from optimize.report.scene import WASH_COLOURS, Scene, composed, pixels_on
 from optimize.report.summary import grouped
 from optimize.report.words import binding_sentence, limit_text, number, slack_text, verdict
 from optimize.results import GoalResult, SecondOpinion, StructureUncertainty
@@ -201,7 +202,9 @@ def test_the_browser_runs_no_script_but_the_sliders(html):
 
 def test_every_plane_around_the_ptv_can_be_looked_at(page):
     """The PTV's planes and 25 mm beyond, as far as the dose grid goes; one of each view shows without the script."""
-    images = [image for image in page.rows("img") if str(image["src"]).startswith("data:image/webp")]
+    # Stacks are lossy WebP, chunk "VP8 " of its container; sections are lossless.
+    sources = [(image, base64.b64decode(str(image["src"]).split(",", 1)[1])) for image in page.rows("img")]
+    images = [image for image, data in sources if data[8:16] == b"WEBPVP8 "]
     sliders = [row for row in page.rows("input") if row["type"] == "range"]
     assert len(sliders) == 3
     assert sum(int(row["max"]) + 1 for row in sliders) == len(images)
@@ -446,9 +449,27 @@ def test_an_outline_is_drawn_only_where_the_structure_fills_half_a_voxel():
         plane_through(DOSE_GRID, "axial", (0, 0, 25)),
         plane_through(DOSE_GRID, "axial", (0, 0, 5)),
     )
-    shapes = shares_on(voxels, [inside, outside])
-    np.testing.assert_allclose(shapes[0], MASKS["PTV"][1][5], atol=1e-6)
-    assert shapes[1] is None
+    shares, columns, rows = shares_of(voxels).on(inside)
+    np.testing.assert_allclose(shares, np.pad(np.ones((7, 8)), 1), atol=1e-6)  # one voxel wider than the box
+    assert (columns[0], columns[-1], rows[0], rows[-1]) == (-18.0, 0.0, -13.0, 11.0)
+    assert shares_of(voxels).on(outside) is None
+
+
+def test_pixels_are_grey_by_the_window_and_coloured_from_a_tenth_of_the_prescribed_dose():
+    x = CT_GRID.centres_mm()[:, 0].reshape(CT_GRID.shape)
+    dose = np.zeros(DOSE_GRID.shape)
+    dose[:, 14:] = 5.0
+    scene = Scene(Volume(CT_GRID, np.abs(10.0 * x)), Volume(DOSE_GRID, dose), 10.0, (), (0.0, 0.0, 0.0))
+    pixels = pixels_on(Frame((-30.0, -20.0), (30.0, 20.0)), "axial", 60, 40)
+    plane = plane_through(DOSE_GRID, "axial", (0.0, 0.0, 27.0))
+    shown = composed(scene, plane, pixels)
+    # 1 mm of 10 HU each, in a window of 400 HU around 40 HU: white from 24 mm.
+    grey = np.rint(255.0 * np.clip((10.0 * np.abs(np.arange(60) - 29.5) - 40.0) / 400.0 + 0.5, 0.0, 1.0))
+    np.testing.assert_array_equal(shown[5], np.stack([grey] * 3, axis=-1))
+    assert not composed(scene, plane, pixels_on(Frame((-80.0, -20.0), (-40.0, 20.0)), "axial", 9, 9)).any()  # beyond
+    # Half of the scale, whose middle is green: 58 % of the grey and 42 % of the colour.
+    colour = 255.0 * np.array(WASH_COLOURS(0.5)[:3])
+    assert np.abs(shown[35] - (0.58 * grey[:, None] + 0.42 * colour)).max() < 2.0
 
 
 def test_a_grid_along_other_axes_is_refused():
