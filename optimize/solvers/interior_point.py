@@ -135,6 +135,7 @@ def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float
     """Step until a verdict, a limit or a numerical end; without a verdict the best iterate counts."""
     iterate, iterations = starting_point(problem), 0
     best = _End(iterate, None, "numerical_error", 0)
+    refine, before = False, np.inf
     while iterate is not None:
         measure = residuals(problem, iterate)
         if not measure.finite:
@@ -148,7 +149,11 @@ def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float
             return replace(best, status="iteration_limit", iterations=iterations)
         if time.monotonic() > deadline:
             return replace(best, status="time_limit", iterations=iterations)
-        iterate = advance(problem, iterate, measure, refine=False) or advance(problem, iterate, measure, refine=True)
+        # A step that raises the dual residual was too inexact to be corrected by the next one: near the end, where
+        # weights span many orders, the error of one factorisation would grow from step to step.
+        refine, before = refine or measure.dual > before, measure.dual
+        moved = advance(problem, iterate, measure, refine=refine)
+        iterate = moved if moved is not None or refine else advance(problem, iterate, measure, refine=True)
         iterations += 1
     return replace(best, iterations=iterations)
 

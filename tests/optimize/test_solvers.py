@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cvxpy as cp
 import cvxpy.settings as cps
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from dosecalc.errors import OptimisationError
-from optimize.solvers import StructuredInteriorPoint, solve_qp, solve_with_fallback
+from optimize.solvers import StructuredInteriorPoint, interior_point, solve_qp, solve_with_fallback
 from optimize.solvers.interior_point import QpSolution
 from optimize.solvers.presolve import reduce_problem
 from optimize.solvers.scaling import equilibrate
@@ -217,6 +219,24 @@ def test_infinite_limits_are_no_limits_and_inputs_are_untouched():
     assert (s.dual_inequality[:3] == 0).all()
     for array, copy in zip((P, q, G, open_limits), before, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+def test_steps_that_raise_the_dual_residual_are_followed_by_refined_ones(monkeypatch):
+    """Every direction of one factorisation misses here, as it does where weights span many orders."""
+    problem = random_problem(5, quadratic=True)
+    exact, asked = interior_point.advance, []
+
+    def inexact(qp, at, measure, *, refine):
+        asked.append(refine)
+        moved = exact(qp, at, measure, refine=refine)
+        return moved if refine or moved is None else replace(moved, x=moved.x + 1e-3 * np.abs(moved.x).max())
+
+    expected = solve_qp(*problem)
+    monkeypatch.setattr(interior_point, "advance", inexact)
+    solution = solve_qp(*problem)
+    assert solution.status == "optimal"
+    assert not asked[0] and asked[-1]
+    assert objective(*problem[:2], solution.x) == pytest.approx(objective(*problem[:2], expected.x), rel=1e-6)
 
 
 def test_limits_of_iterations_and_bad_data_are_told():
