@@ -109,9 +109,9 @@ def random_patient(size: str, seed: int) -> Patient:
     return patient_on(anatomy, grid_of(anatomy, drawn.voxels))
 
 
-def abdomen_case(size: str, seed: int, *, backend: str = "auto") -> AbdomenCase:
-    """One of `SIZES`, ready to be optimised."""
-    patient, protocol = random_patient(size, seed), abdomen_protocol(tight=size == "tight")
+def abdomen_case(size: str, seed: int, *, cap_gy: float | None = None, backend: str = "auto") -> AbdomenCase:
+    """One of `SIZES`, ready to be optimised; `cap_gy` as for `abdomen_protocol`."""
+    patient, protocol = random_patient(size, seed), abdomen_protocol(tight=size == "tight", cap_gy=cap_gy)
     grid = patient.ct.grid
     targets = tuple(Target(name, "GTV") for name in patient.gtv_names)
     anatomy = prepare_anatomy(patient.structures, patient.ct, grid, protocol, targets)
@@ -127,8 +127,11 @@ def abdomen_case(size: str, seed: int, *, backend: str = "auto") -> AbdomenCase:
     return AbdomenCase(size, seed, patient, protocol, anatomy, influence, goals)
 
 
-def abdomen_protocol(*, tight: bool = False) -> Protocol:
-    """`crlm_3fx` with `GOALS` and `FLOOR_GY`; the tight one has V11.4Gy < 5 cc of duodenum for D10cc < 11.4 Gy."""
+def abdomen_protocol(*, tight: bool = False, cap_gy: float | None = None) -> Protocol:
+    """`crlm_3fx` with `GOALS` and `FLOOR_GY`; the tight one has V11.4Gy < 5 cc of duodenum for D10cc < 11.4 Gy.
+
+    With `cap_gy` the target's dose is that high, and no hot spot has a dose of its own: for what limits alone allow.
+    """
     shipped = protocols.load(PROTOCOL)
     goals = tuple(goal for goal in shipped.goals if goal.id in GOALS)
     if tight:
@@ -136,6 +139,10 @@ def abdomen_protocol(*, tight: bool = False) -> Protocol:
         goals = tuple(goal.model_copy(update=half) if goal.id == "C023" else goal for goal in goals)
     floor = shipped.prescription.floor.model_copy(update={"dose_gy": FLOOR_GY})
     prescription = shipped.prescription.model_copy(update={"floor": floor})
+    if cap_gy is not None:
+        asked = {name: getattr(prescription, name).model_copy(update={"dose_gy": cap_gy}) for name in ("target", "cap")}
+        hot_spot = prescription.hot_spot.model_copy(update={"max_gy": None})
+        prescription = prescription.model_copy(update={**asked, "hot_spot": hot_spot})
     return shipped.model_copy(update={"goals": goals, "prescription": prescription})
 
 

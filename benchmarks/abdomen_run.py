@@ -75,14 +75,14 @@ HOW: dict[str, Callable[[AbdomenCase, argparse.Namespace], Answer]] = {
 
 def measured(size: str, how: str, options: argparse.Namespace) -> dict[str, Any]:
     """What one way makes of one case: its cost, and what an independent evaluation finds."""
-    case = abdomen_case(size, options.seed)
+    case = abdomen_case(size, options.seed, cap_gy=options.cap_gy)
     _tell(case.text)
     before_mb, load = resident_mb(), os.getloadavg()[0]
     wall, cpu = time.perf_counter(), time.process_time()
     fluence, more = HOW[how](case, options)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     found = {
-        "size": size, "how": how, "seed": options.seed, "problem": case.text,
+        "size": size, "how": how, "seed": options.seed, "cap_gy": options.cap_gy, "problem": case.text,
         "voxels": case.influence.shape[0], "beamlets": case.influence.shape[1], "criteria": case.criteria,
         "wall_s": wall, "cpu_s": cpu, "load": load, "threads": options.threads,
         "before_mb": before_mb, "peak_mb": resident_mb("VmHWM"), **more,
@@ -100,6 +100,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("size", choices=SIZES)
     parser.add_argument("how", choices=HOW)
     parser.add_argument("--seed", type=int, help="of the case; drawn and printed when left out")
+    parser.add_argument("--cap-gy", type=float, help="that D95 is raised to (default: the protocol's 60)")
     parser.add_argument("--threads", type=int, default=1, help="of numba and BLAS (default 1)")
     parser.add_argument("--solver", choices=SOLVERS, default="HIGHS", help="of tail_means (default HIGHS)")
     parser.add_argument("--share", type=float, default=1.0, help="of the voxels that tail_means holds (default 1)")

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.abdomen import AbdomenCase
 from benchmarks.abdomen_baselines import open_field_unit
 from dosecalc import OptimisationError
-from optimize.escalate import _never_cold, _raise_from, _resorted  # the optimiser's own search, and no copy of it
+from optimize import escalate as own  # the optimiser's own search, and no copy of it
 from optimize.levels import Run
 from optimize.problem import Master, StageResult
 from optimize.smoothness import roughness
@@ -49,7 +49,7 @@ def search(case: AbdomenCase, *, seconds: float, tell: Callable[[str], None] = l
     rng, began = np.random.default_rng(case.seed), time.perf_counter()
     cap, open_gy = case.goals.cap_gy, case.influence.dose(np.full(case.influence.shape[1], open_field_unit(case)))
     asked = (cap, *(cap * rng.uniform(*ASKED, STARTS - 1)))
-    starts = (_tried(lambda gy=gy: _raise_from(_run(case), gy, open_gy)) for gy in asked)
+    starts = (_tried(lambda gy=gy: _start(_run(case), gy, open_gy)) for gy in asked)
     found = [start for start in starts if start is not None]
     if not found:
         raise OptimisationError("none of the starts ended with a plan.")
@@ -61,7 +61,7 @@ def search(case: AbdomenCase, *, seconds: float, tell: Callable[[str], None] = l
         # Where sort and fix ended because it had made all its passes, it goes on from there.
         dose = best.dose_gy if gained else perturbed(case, best.dose_gy, rng)
         again = replace(StageResult.start(dose, best.scalars), rounds=1)
-        result, tried = _tried(lambda again=again: _resorted(_run(case), again)), tried + 1
+        result, tried = _tried(lambda again=again: _sorted_by(_run(case), again)), tried + 1
         gained = result is not None and _d95(result) > _d95(best)
         if result is not None and gained:
             tell(f"{spent:.0f} s, plan {tried}: {_d95(result):.3f} Gy")
@@ -81,11 +81,19 @@ def _d95(result: StageResult) -> float:
     return result.scalars["D95"]
 
 
+def _start(run: Run, asked_gy: float, open_gy: Array) -> StageResult:
+    return own._resorted(run, own._raise_from(run, asked_gy, open_gy))
+
+
+def _sorted_by(run: Run, last: StageResult) -> StageResult:
+    return own._resorted(run, own._raised(run, last))
+
+
 def _run(case: AbdomenCase) -> Run:
     """A run of the optimiser that has no rows yet, and goes up to the cap at once."""
     operator, goals = case.influence, replace(case.goals, target_gy=case.goals.cap_gy)
     master = Master(operator, open_field_unit(case), roughness(operator.neighbours, operator.shape[1]))
-    return Run(master, goals, lambda text: None, _never_cold(goals), {}, [], [])
+    return Run(master, goals, lambda text: None, own._never_cold(goals), {}, [], [])
 
 
 def _tried(local_search: Callable[[], StageResult]) -> StageResult | None:

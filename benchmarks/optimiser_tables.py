@@ -41,7 +41,7 @@ def _row(run: Run, runs: Sequence[Run]) -> tuple[str, ...]:
     told = (run["size"], *counts, _way(run), number(run["wall_s"]), number(run["cpu_s"]), peak)
     if "d95_gy" not in run:
         return (*told, "no plan", "", "", "", "")
-    alike = [each for each in runs if (each["size"], each["seed"]) == (run["size"], run["seed"])]
+    alike = [each for each in runs if _case(each) == _case(run)]
     bound = next((each["bound_gy"] for each in alike if each.get("bound_gy")), None)
     searched = any(each["how"] == "search" for each in alike)
     best = max(each.get("scaled_d95_gy", 0.0) for each in alike) if searched else None
@@ -51,6 +51,11 @@ def _row(run: Run, runs: Sequence[Run]) -> tuple[str, ...]:
     return (*told, f"{run['d95_gy']:.2f}", excess, f"{kept:.2f}", *shares)
 
 
+def _case(run: Run) -> tuple[Any, ...]:
+    return run["size"], run["seed"], run.get("cap_gy")
+
+
 def _way(run: Run) -> str:
-    share = run.get("share", 1.0)
-    return WAYS[run["how"]] + (f", {share:.0%} of the voxels" if share < 1 else "")
+    share, cap_gy = run.get("share", 1.0), run.get("cap_gy")
+    of = f", {share:.0%} of the voxels" if share < 1 else ""
+    return WAYS[run["how"]] + of + ("" if cap_gy is None else f", cap raised to {cap_gy:g} Gy")

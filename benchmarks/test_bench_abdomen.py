@@ -33,6 +33,7 @@ ROWS = {
     "small-part_of_tail_means": ("small", "tail_means", "--share", "0.1"),
     "small-quadratic_penalties": ("small", "quadratic_penalties"),
     "medium-escalate": ("medium", "escalate"),
+    "medium-against_the_bound": ("medium", "escalate", "--cap-gy", "120"),
     "large-escalate": ("large", "escalate"),
     "tight-escalate": ("tight", "escalate"),
     "tight-search": ("tight", "search"),

@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Sparse = tuple[npt.NDArray[np.int64], Floats]
 
 _NOISE = 1e-10  # rounding left by the running sums, as a share of a pixel
+_SAME_STEP = 1e-9  # rounding left in an origin that was computed from another grid's, as a share of a voxel
 
 
 def slabs_on(name: str, slabs: Sequence[Slab], grid: Grid) -> Sparse:
@@ -79,9 +80,11 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
     -------
     (n,) int64, (n,) float64
     """
-    if source == grid:
-        flat = np.flatnonzero(fraction)
-        return flat.astype(np.int64), fraction.ravel()[flat].astype(np.float64) * grid.voxel_cc
+    first = _first_shared(source, grid)
+    if first is not None:
+        index = np.nonzero(fraction)
+        flat = np.ravel_multi_index(tuple(i + f for i, f in zip(index, first, strict=True)), grid.shape)
+        return flat.astype(np.int64), fraction[index].astype(np.float64) * grid.voxel_cc
     if not np.allclose(source.axes, grid.axes, atol=1e-6):
         raise InputError(
             f"the structure's grid has direction {source.direction}, the wanted grid {grid.direction}.",
@@ -103,6 +106,17 @@ def occupancy_on(name: str, source: Grid, fraction: npt.NDArray[Any], grid: Grid
     k, j, i = np.nonzero(mm3 > _NOISE * grid.voxel_cc * 1000.0)
     flat = np.ravel_multi_index((k + wanted[0].start, j + wanted[1].start, i + wanted[2].start), grid.shape)
     return flat.astype(np.int64), mm3[k, j, i] / 1000.0
+
+
+def _first_shared(source: Grid, grid: Grid) -> tuple[int, int, int] | None:
+    """Index (k, j, i) in `grid` of the first voxel of a grid that is a box of its voxels; None where it is not."""
+    if source.spacing_mm != grid.spacing_mm or source.direction != grid.direction:
+        return None
+    steps = grid.index_coordinates(source.origin_mm)[0]
+    i, j, k = np.rint(steps).astype(int).tolist()
+    ends = zip((k, j, i), source.shape, grid.shape, strict=True)
+    inside = all(first >= 0 and first + count <= held for first, count, held in ends)
+    return (k, j, i) if inside and np.abs(steps - np.rint(steps)).max() < _SAME_STEP else None
 
 
 def _faces(grid: Grid, axis: int) -> Floats:

@@ -34,8 +34,8 @@ def shares(structure: Structure, grid: Grid) -> Shares:
 
 
 def from_shares(name: str, grid: Grid, fraction: Shares, role: str = "ORGAN") -> Structure:
-    """A structure from the share of each voxel that belongs to it."""
-    return Structure(name, role, Occupancy(grid, fraction))
+    """A structure from the share of each voxel that belongs to it; only the box around it is held."""
+    return Structure(name, role, _boxed(Occupancy(grid, fraction)))
 
 
 def everything(name: str, grid: Grid) -> Structure:
@@ -208,6 +208,18 @@ def _sphere_shares(offsets_mm: Points, radius_mm: float, grid: Grid) -> Shares:
         near = np.linalg.norm(offsets_mm[tuple(voxel)] + samples, axis=1) < radius_mm
         inside[tuple(voxel)] = near.mean()
     return inside
+
+
+def _boxed(whole: Occupancy) -> Occupancy:
+    """The same on the smallest box of whole voxels: a plan holds dozens of small regions of one large grid."""
+    filled = [np.flatnonzero(whole.fraction.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not filled[0].size:
+        return whole
+    box = tuple(slice(int(places[0]), int(places[-1]) + 1) for places in filled)
+    grid, fraction = whole.grid, whole.fraction[box].copy()
+    first = np.array([part.start for part in box[::-1]]) * np.asarray(grid.spacing_mm)
+    x, y, z = (np.asarray(grid.origin_mm) + first @ grid.axes).tolist()
+    return Occupancy(Grid((x, y, z), grid.spacing_mm, fraction.shape, grid.direction), fraction)
 
 
 def _combined(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from typing import TYPE_CHECKING
 
 from dosecalc.beams import Beam
-from dosecalc.dicom import CtSeries
 from dosecalc.errors import InputError, UsageError
 from dosecalc.geometry import PATIENT_POSITIONS, angles_of_direction, beam_to_lps
 from dosecalc.grid import Triple
+
+if TYPE_CHECKING:
+    from dosecalc.dicom import CtSeries  # pydicom takes 30 MB, which choosing beams does not need
 
 Angles = tuple[float, float, float]
 """Gantry, couch, collimator in degrees (IEC 61217)."""

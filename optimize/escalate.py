@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from dosecalc.errors import InfeasibleError, OptimisationError
+
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .escalation_results import LadderEnd, RiskEnd
@@ -55,14 +57,15 @@ from .smoothness import roughness
 from .solvers import HOST, Algebra
 from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
+from .swapping import dear_first
 from .warm_start import WarmStart, seed_rows, warm_result
 
 Array = npt.NDArray[Any]
 
 SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
-RESORT_GAIN, MAX_RESORTS = 5e-3, 12
-"""Re-sorting stops when it gains less than this share, or after so many passes."""
+RESORT_GAIN, MAX_RESORTS = 5e-3, 20
+"""Re-sorting stops when neither order gains this share, or after so many passes."""
 FEWEST_LEVELS, FEWEST_LESSER = 4, 2
 """Levels that are sure to come at the start (a dose to sort by, D95, fall-off, optimal limits), and for level 4."""
 MAX_STARTS, NEARLY_REACHED = 3, 0.05
@@ -234,7 +237,7 @@ def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | N
     if warm_start is not None:
         before = warm_result(run, warm_start)
         seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
-        tried.append(_resorted(run, before, before.scalars["D95"]))
+        tried.append(_resorted(run, _raised(run, before), before.scalars["D95"]))
         kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
         enough = warm_start.finished and kept
     if not enough:
@@ -248,7 +251,7 @@ def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | N
 def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
     """The best of a start that asks for the target's dose and, if that is out of reach, of some that ask for less.
 
-    What is asked for halves the distance to the best that was reached, but not below the floor.
+    What is asked for halves the distance to the best that was reached, but not below the floor. The best is re-sorted.
     """
     asked = run.goals.target_gy
     best = _raise_from(run, asked, open_dose_gy)
@@ -260,7 +263,7 @@ def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
         again = _raise_from(run, asked, open_dose_gy)
         if again.scalars["D95"] > reached:
             best = again
-    return best
+    return _resorted(run, best)
 
 
 def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
@@ -269,20 +272,38 @@ def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
     last = StageResult.start(open_dose_gy, {"D95": asked_gy})
     if sorted_by is not None:
         last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
-    return _resorted(run, last)
+    return _raised(run, last)
 
 
-def _resorted(run: Run, last: StageResult, reached: float = 0.0) -> StageResult:
-    """D95 raised with voxels released by the last dose, re-sorted until that gains nothing on what was reached."""
-    goals = run.goals
-    for _ in range(1 + MAX_RESORTS):
-        stage = prescription_stage(run, last, (0.0, goals.target_gy), None)
-        last = raise_dose(run, stage, last, Kept(0.0, None), goals.target_gy)
-        gained = last.scalars["D95"] - reached
-        reached = last.scalars["D95"]
-        if reached >= goals.target_gy * (1 - 1e-6) or gained < RESORT_GAIN * reached:
+def _raised(run: Run, last: StageResult) -> StageResult:
+    """D95 raised with voxels released by the last dose."""
+    target_gy = run.goals.target_gy
+    return raise_dose(run, prescription_stage(run, last, (0.0, target_gy), None), last, Kept(0.0, None), target_gy)
+
+
+def _resorted(run: Run, best: StageResult, before_gy: float = 0.0) -> StageResult:
+    """D95 raised on, voxels released by price and, where that gains nothing, by dose alone, until neither does.
+
+    Where the result itself gained nothing on what was there before, neither is tried.
+    """
+    by_price, gained = True, best.scalars["D95"] - before_gy
+    for _ in range(MAX_RESORTS):
+        reached = best.scalars["D95"]
+        if reached >= run.goals.target_gy * (1 - 1e-6) or (gained < RESORT_GAIN * reached and by_price):
             break
-    return last
+        found = _swapped(run, best) if by_price else _raised(run, best)
+        gained = found.scalars["D95"] - reached
+        best = found if gained > 0 else best
+        by_price = gained >= RESORT_GAIN * reached or not by_price
+    return best
+
+
+def _swapped(run: Run, best: StageResult) -> StageResult:
+    """D95 raised with voxels released by price; what was there before where no plan keeps the limits so."""
+    try:
+        return _raised(run, dear_first(run, best))
+    except (InfeasibleError, OptimisationError):
+        return best
 
 
 def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:

@@ -33,10 +33,13 @@ TOLERANCE = 1e-4
 """Of the solver: single precision carries it. At 1e-3 the rows that are found cost 0.3 % of D95 in a tight case."""
 TAKEN_OVER_GY = 1.0
 """Voxels this close to their bound, or beyond it, are the first rows of the stages that follow."""
-COLD_GY, HOT_GY = 10.0, 3.0
+COLD_GY, HOT_GY, HOT_IN_LARGE_GY = 10.0, 3.0, 30.0
 """Shortfall and excess that count as much as the whole voxel being released: a dose falls from the target's to an
-organ's over a few voxels, so that released voxels of the target are colder than those of an organ are hot.
+organ's over a few voxels, so that released voxels of the target are colder than those of an organ are hot. Where a
+large volume is let go, such as the liver beyond its critical volume, that reaches into the fall-off of the target.
 """
+SAMPLED = 1500
+"""Voxels that stand for an organ of which a large volume is let go: its dose varies over many of them."""
 MEAN_PRICE = 30.0
 """Price of a relative excess of one over a mean limit."""
 
@@ -102,16 +105,19 @@ def _target(run: Run, asked_gy: float) -> list[Bound]:
 
 
 def _organs(run: Run) -> list[Bound]:
-    """Small-volume limits, each once: on the finest voxels that it is stated on."""
-    goals = run.goals
-    small = [limit for limit in goals.limits if limit.mandatory and limit.spare_cc <= LARGEST_CC]
-    finest: dict[str, DoseVolumeLimit] = {limit.id: limit for limit in small}
-    return [
-        Bound(
-            f"sorting: {limit.id}",
-            limit.region.positions,
-            limit.caps_gy,
-            price=limit.region.cc / (max(limit.spare_cc, goals.voxel_cc) * HOT_GY),
-        )
-        for limit in finest.values()
-    ]
+    """Mandatory limits that let some volume go, each once: on the finest voxels that it is stated on."""
+    finest: dict[str, DoseVolumeLimit] = {limit.id: limit for limit in run.goals.limits if limit.mandatory}
+    return [_small(run, m) if m.spare_cc <= LARGEST_CC else _large(m) for m in finest.values()]
+
+
+def _small(run: Run, limit: DoseVolumeLimit) -> Bound:
+    price = limit.region.cc / (max(limit.spare_cc, run.goals.voxel_cc) * HOT_GY)
+    return Bound(f"sorting: {limit.id}", limit.region.positions, limit.caps_gy, price=price)
+
+
+def _large(limit: DoseVolumeLimit) -> Bound:
+    """On some voxels, evenly spread, each for as many as it stands for."""
+    step = -(-limit.region.positions.size // SAMPLED)
+    some = slice(None, None, max(step, 1))
+    price = step * limit.region.cc[some] / (limit.spare_cc * HOT_IN_LARGE_GY)
+    return Bound(f"sorting: {limit.id}", limit.region.positions[some], limit.caps_gy[some], price=price)

@@ -214,3 +214,18 @@ def test_body_outline_fills_gas_and_leaves_out_the_couch() -> None:
 def test_body_outline_of_air_is_refused() -> None:
     with pytest.raises(InputError, match="outline"):
         regions.body_outline(Volume(CUBIC, np.full(CUBIC.shape, -1000.0)))
+
+
+@pytest.mark.parametrize("grid", [CUBIC, STEEP, TURNED], ids=["cubic", "steep", "turned"])
+def test_a_region_holds_the_box_around_it_and_keeps_every_voxel(grid: Grid) -> None:
+    """Bit by bit what the whole grid holds, whichever grid of the same voxels it is asked for on."""
+    fraction = np.zeros(grid.shape, np.float32)
+    fraction[5:9, 7:20, 3:11] = np.random.default_rng(3).uniform(0.1, 1.0, (4, 13, 8))
+    whole, held = Structure("R", "ORGAN", Occupancy(grid, fraction)), regions.from_shares("R", grid, fraction)
+    assert isinstance(held.geometry, Occupancy)
+    assert held.geometry.fraction.shape == (4, 13, 8)
+    assert np.array_equal(held.on(grid).indices, whole.on(grid).indices)
+    assert np.array_equal(held.on(grid).cc, whole.on(grid).cc)
+    assert held.on(held.geometry.grid).volume_cc == pytest.approx(whole.volume_cc, rel=1e-12)
+    halved = grid.resampled(tuple(s / 2 for s in grid.spacing_mm))
+    assert held.on(halved).volume_cc == pytest.approx(whole.on(halved).volume_cc, rel=1e-6)
