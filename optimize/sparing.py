@@ -48,8 +48,8 @@ def kept_above(region: Region, share: float, score: Array, protected: Array) -> 
 
 
 def _that_fit(cc: Array, allowed_cc: float, *, strictly: bool) -> npt.NDArray[np.bool_]:
-    """Which voxels are let go, (n,): each in its turn if it still fits in the allowance, so that one that does not leaves
-    no more of it unused than the smallest voxel. The first ones, until one does not fit, are always among them.
+    """Which voxels are let go, (n,): each in its turn if it still fits, so that no more of the allowance is left unused
+    than the smallest voxel takes. The first ones, until one does not fit, are always among them.
     """
     fits = np.less if strictly else np.less_equal
     released, open_ = np.zeros(cc.size, bool), np.arange(cc.size)

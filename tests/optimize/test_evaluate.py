@@ -302,6 +302,30 @@ def test_shipped_protocols_are_judged_in_full(name: str) -> None:
     json.dumps(to_json(evaluation), allow_nan=False)
 
 
+def test_a_hot_spot_outside_the_gtv_is_judged_in_gy_and_relative_to_the_reached_dose() -> None:
+    """8 of the 96 voxels are GTV; of the others 16 have 66 Gy, 110 % of the reached 60 Gy."""
+    dose = dose_of(**GOOD)
+    values = dose.values.copy()
+    values[4, 5:9, 7:11] = 66.0
+    asked = protocol(
+        goal("spot", "PTV", "V109%(PTV-GTV)", limit=0.3, unit="cc", level="optimal"),
+        goal("spot_gy", "PTV", "V66Gy(PTV-GTV)", limit=0.4, unit="cc"),
+    )
+    evaluation = evaluate(Volume(GRID, values), structure_set(), asked)
+    found = rows(evaluation)
+    assert [found[name].value for name in ("spot", "spot_gy")] == pytest.approx([16 * 0.024] * 2)
+    assert (found["spot"].met, found["spot_gy"].met, evaluation.status) == (False, True, "ok")
+
+
+def test_a_hot_spot_to_be_confined_needs_a_gtv() -> None:
+    confined = goal("spot_gy", "PTV", "V66Gy(PTV-GTV)", limit=0.4, unit="cc")
+    without = structure_set(without=("GTV",))
+    with pytest.raises(InputError, match=r"GTV.*asked for by .*goals\[spot_gy\]"):
+        evaluate(dose_of(**GOOD), without, protocol(confined))
+    judged = evaluate(dose_of(**GOOD), without, protocol(DUODENUM, confined | {"level": "optimal"}))
+    assert rows(judged)["spot_gy"].note.startswith("NOT ASSESSED: needs the dose of the body round the PTV, a GTV")
+
+
 # --- what cannot be judged ---
 
 

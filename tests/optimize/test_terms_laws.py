@@ -9,9 +9,11 @@ import pytest
 
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Voxels
-from optimize.conformity import conformity
+from optimize import Region
+from optimize.conformity import conformity, hot_outside_gtv_cc
 from optimize.escalate import escalate
 from optimize.metrics import dose_at_volume, measure
+from optimize.regions import Region as Dosed
 from optimize.terms import term_of
 from protocols import Goal
 from protocols.errors import ProtocolError
@@ -25,7 +27,7 @@ LIMITS = (
     "BED_3(V40Gy)", "EQD2_3(Dmean)", "BED_3(gEUD(a=2))", "EQD2_3(MOH30%)",
 )  # fmt: skip
 VOLUMES = ("V15Gy", "V15Gy%", "CV1cc<15Gy", "BED_3(V40Gy)")
-OUT_OF_REACH_GY = 1000.0
+OUT_OF_REACH_GY = 1500.0
 GRID = Grid((-32.5, -32.5, 0.0), (5.0, 5.0, 10.0), (1, 14, 14))
 
 
@@ -93,6 +95,48 @@ def test_a_limit_relative_to_the_reached_dose_is_served(text: str, limit: float,
     assert served.prescription_gy == pytest.approx(plain.prescription_gy, rel=1e-4)
 
 
+def core(case: Slice) -> Region:
+    """The inner third of a target: its GTV."""
+    inner = np.hypot(*case.centres_mm[case.target.positions, :2].T) < 8.0
+    return Region("GTV", case.target.positions[inner], case.target.cc[inner])
+
+
+def hot_cc(case: Slice, fluence: np.ndarray, level: float, share_of_d95: bool) -> float:
+    """What a goal on the hot spot is judged on."""
+    dose = case.matrix @ fluence
+    target, gtv = (Dosed(r.name, r.positions, dose[r.positions], r.cc, "") for r in (case.target, core(case)))
+    d95 = dose_at_volume(target.dose_gy, target.cc, 0.95 * target.total_cc)
+    return hot_outside_gtv_cc(target, gtv, GRID, level * d95 / 100.0 if share_of_d95 else level)
+
+
+def test_a_hot_spot_is_kept_inside_the_gtv() -> None:
+    """More than the limit without the aim, within it with it, and the target no colder."""
+    case = make_slice(5)
+    regions = {"PTV": case.target, "GTV": core(case), "Body": case.body}
+    asked = term_of(goal(parse_metric("V105%(PTV-GTV)"), "<=", 0.5, "PTV", "optimal"), regions, VOXEL_CC, None)
+    plain, served = (escalate(case.influence, case.goals(*terms)) for terms in ((), (asked,)))
+    assert hot_cc(case, plain.fluence, 105.0, True) > 1.0
+    assert hot_cc(case, served.fluence, 105.0, True) <= 0.5
+    assert served.prescription_gy == pytest.approx(plain.prescription_gy, rel=1e-4)
+
+
+def test_a_hot_spot_in_gy_is_a_hard_limit_and_is_used() -> None:
+    """The target asks for more than it can get while 0.6 cc outside the GTV may have 150 Gy; the GTV has more."""
+    case = make_slice(0)
+    regions = {"PTV": case.target, "GTV": core(case), "Body": case.body}
+    asked = term_of(goal(parse_metric("V150Gy(PTV-GTV)"), "<=", 0.6, "PTV"), regions, VOXEL_CC, None)
+    _, last = raised(case, case.goals(asked, target_gy=OUT_OF_REACH_GY))
+    assert 0.9 * 0.6 <= hot_cc(case, last.fluence, 150.0, False) <= 0.6
+    assert (case.matrix @ last.fluence)[core(case).positions].max() > 150.0
+
+
+def test_a_hot_spot_needs_a_gtv() -> None:
+    case = make_slice(0)
+    asked = goal(parse_metric("V150Gy(PTV-GTV)"), "<=", 0.4, "PTV")
+    with pytest.raises(ProtocolError, match="it needs a GTV, and this plan has none"):
+        term_of(asked, {"PTV": case.target, "Body": case.body}, VOXEL_CC, None)
+
+
 def test_a_cold_tail_is_raised_to_its_limit() -> None:
     """Below it without the aim, above it with it."""
     case, tail = make_slice(1), parse_metric("MOC5%")
@@ -113,6 +157,7 @@ def test_a_cold_tail_is_raised_to_its_limit() -> None:
         ("R50", "<=", "mandatory", "state it as optimal"),
         ("D2cm%", "<=", "mandatory", "Dmax of a ring"),
         ("HI", "<=", "optimal", "hot spot"),
+        ("V120%(PTV-GTV)", "<=", "mandatory", "V70Gy(PTV-GTV) can be mandatory"),
         ("Dmin", ">=", "optimal", "MOC2%"),
         ("gEUD(a=-8)", "<=", "mandatory", "not convex"),
         ("MOC5%", ">=", "mandatory", "prescription"),
@@ -122,8 +167,9 @@ def test_a_cold_tail_is_raised_to_its_limit() -> None:
 def test_what_is_not_convex_is_refused_with_what_to_use_instead(text, comparator, level, says) -> None:
     case = make_slice(0)
     asked = goal(parse_metric(text), comparator, 1.0, "PTV", level)
+    regions = {"Body": case.body, "PTV": case.target, "GTV": case.target}
     with pytest.raises(ProtocolError, match="can be judged but not optimised") as refusal:
-        term_of(asked, {"Body": case.body, "PTV": case.target}, VOXEL_CC, case.centres_mm)
+        term_of(asked, regions, VOXEL_CC, case.centres_mm)
     assert says in str(refusal.value)
 
 
