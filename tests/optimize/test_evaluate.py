@@ -17,11 +17,12 @@ import optimize
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet
+from optimize.accepted import against_the_protocol
 from optimize.dvh import DVH_COLUMNS, dvh_rows
 from optimize.evaluate import evaluate
 from optimize.regions import regions_on
 from optimize.results import Certificate, GoalResult, PlanEvaluation, to_json
-from protocols import Protocol, available, load
+from protocols import Protocol, available, load, relaxed
 
 STDLIB = sys.stdlib_module_names
 # Unequal counts and spacings, so that a swapped axis shows. A voxel has 0.024 cc.
@@ -190,6 +191,17 @@ def test_a_stated_risk_is_judged_like_a_limit(risk_pct: float) -> None:
     (line,) = (line for line in judged.warnings if line.startswith("the dose was chosen by Liver NTCP"))
     assert "fitted to fractions of 1.5 Gy" in line
     assert "up to 4.8 Gy per fraction" in line
+
+
+def test_an_accepted_risk_decides_the_status_and_is_shown_against_the_stated_one() -> None:
+    stated = protocol(goal("body", "Body", "Dmax", limit=99.0), risk_pct=5.0)
+    dose = dose_of(LiverGTV=18.0, PTV=60.0)
+    assert evaluate(dose, structure_set(), stated).status == "rejected"
+    eased = relaxed(stated, {"iso_ntcp": 99.0})
+    shown = against_the_protocol(evaluate(dose, structure_set(), eased), eased)
+    row = rows(shown)["iso_ntcp"]
+    assert (shown.status, row.limit, row.accepted_limit, row.met) == ("ok", 5.0, 99.0, False)
+    assert shown.warnings[0].startswith("ACCEPTED RELAXATION of iso_ntcp: Liver-GTV NTCP is planned at <= 99 %")
 
 
 def test_a_risk_of_an_organ_that_is_not_there_is_refused_and_of_a_cut_one_not_assessed() -> None:
