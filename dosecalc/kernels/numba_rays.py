@@ -15,9 +15,13 @@ Array = npt.NDArray[Any]
 
 # Sums may be re-associated into vector lanes; nothing else is relaxed (NaN stays NaN).
 _LANES = {"reassoc", "contract"}
+_ORDERED = {"contract", "nnan", "reassoc", "nsz"}
+"""Nothing that is compared here can be NaN."""
 
 RAYS_PER_BLOCK = 512
 """Rays that share one set of buffers."""
+TOGETHER = 16
+"""The cells of a ray are filled up to a multiple of these: the loop over them then runs in vector lanes to its end."""
 
 
 @njit(parallel=True, cache=True)
@@ -27,21 +31,20 @@ def trace(
     depth = np.zeros(len(targets))
     average = np.ones((len(targets), len(range_mm)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
-    # One more than a ray can cross: cells of air are written too, and written over.
-    most_cells = density.shape[0] + density.shape[1] + density.shape[2] + 1
-    count = len(range_mm)
+    counts, flat = (density.shape[2], density.shape[1], density.shape[0]), density.reshape(density.size)
+    # No ray crosses more cells; one of air is written too, and written over.
+    most_cells = counts[0] + counts[1] + counts[2] + 1 + TOGETHER
     for block in prange(blocks):
-        added, here = np.empty(most_cells), np.empty(most_cells)
-        fade, other, share, other_share = (
-            np.empty(most_cells), np.empty(most_cells), np.empty(most_cells), np.empty(most_cells)
-        )  # fmt: skip
+        end, here = np.empty(most_cells), np.empty(most_cells)
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(targets))):
-            depth[n], cells = _cross_cells(density, source, targets[n], spacing, air, added, here)
-            for q in range(0, count, 2):
-                p = min(q + 1, count - 1)
+            depth[n], cells = _cross_cells(flat, counts, source, targets[n], spacing, air, end, here)
+            if cells == 0:
+                continue
+            filled = _fill_up(cells, end, here)
+            for q in range(0, len(range_mm), 2):
+                p = min(q + 1, len(range_mm) - 1)
                 per_mm = 1.0 / range_mm[q], 1.0 / range_mm[p]
-                _fade(cells, added, here, per_mm, fade, share, other, other_share)
-                average[n, q], average[n, p] = _upstream_averages(cells, added, per_mm, fade, share, other, other_share)
+                average[n, q], average[n, p] = _upstream_averages(filled, end, here, per_mm)
     return depth, average
 
 
@@ -57,13 +60,18 @@ def _inside_grid(source: float, ray: float, count: int, t_in: float, t_out: floa
 
 
 @njit(cache=True)
-def _first_cell(source: float, ray: float, inverse: float, count: int, t: float) -> tuple[int, int, float]:
-    """Cell along one axis at t, the step to the next one and where the ray takes it."""
-    cell = min(max(math.floor(source + t * ray + 0.5), 0), count - 1)
-    if ray == 0.0:
-        return cell, 0, math.inf
+def _cell_at(source: float, ray: float, count: int, t: float) -> int:
+    return min(max(math.floor(source + t * ray + 0.5), 0), count - 1)
+
+
+@njit(cache=True)
+def _first_face(source: float, ray: float, inverse: float, count: int, cell: int) -> tuple[float, int, int]:
+    """Where the ray leaves its first cell along one axis, the step to the next and how many steps stay in the grid."""
     step = 1 if ray > 0.0 else -1
-    return cell, step, (cell + 0.5 * step - source) * inverse
+    left = count - 1 - cell if step > 0 else cell
+    if ray == 0.0 or left == 0:
+        return math.inf, step, 0
+    return (cell + 0.5 * step - source) * inverse, step, left
 
 
 @njit(cache=True)
@@ -73,16 +81,32 @@ def _fastest_first(ray: tuple[float, float, float]) -> tuple[int, int, int]:
     return (2, second, first) if abs(ray[2]) > abs(ray[first]) else (first, second, 2)
 
 
-@njit(cache=True)
-def _cross_cells(
-    density: Array, source: Array, target: Array, spacing: Array, air: float, added: Array, here: Array
-) -> tuple[float, int]:
-    """Radiological depth of one ray; depth added by and density of its cells that are no air are written.
+@njit(cache=True, fastmath=_ORDERED)
+def _pass(
+    value: float, path_mm: float, air: float, depth: float, met: float, cells: int, end: Array, here: Array
+) -> tuple[float, float, int]:
+    """Add a piece of the ray to its depth and, unless it lies in air, to the medium met and to the list of cells."""
+    path = path_mm * value
+    beyond, medium = met + path, value >= air
+    end[np.uint64(cells)], here[np.uint64(cells)] = beyond, value
+    return depth + path, beyond if medium else met, cells + medium
 
-    Cells in a row along the axis on which the ray moves fastest follow each other in a loop of their own: which cell is
-    next is then asked only where the ray leaves such a row.
+
+@njit(cache=True, fastmath=_ORDERED)
+def _cross_cells(
+    flat: Array,
+    counts: tuple[int, int, int],
+    source: Array,
+    target: Array,
+    spacing: Array,
+    air: float,
+    end: Array,
+    here: Array,
+) -> tuple[float, int]:
+    """Radiological depth of one ray, and how many of its cells are no air; depth at their ends and density are written.
+
+    Between two faces across the axis on which the ray moves fastest it crosses one face of each other axis at most.
     """
-    counts = density.shape[2], density.shape[1], density.shape[0]
     ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
     length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
     x, y, z = _fastest_first(ray)
@@ -90,83 +114,83 @@ def _cross_cells(
     inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
     inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)
     inverse_z, t, t_out = _inside_grid(source[z], ray[z], counts[z], t, t_out)
-    depth, cells = 0.0, 0
-    if not t < t_out:
+    depth, met, cells = 0.0, 0.0, 0
+    if length_mm == 0.0 or not t < t_out:
         return depth, cells
-    cell_x, step_x, next_x = _first_cell(source[x], ray[x], inverse_x, counts[x], t)
-    cell_y, step_y, next_y = _first_cell(source[y], ray[y], inverse_y, counts[y], t)
-    cell_z, step_z, next_z = _first_cell(source[z], ray[z], inverse_z, counts[z], t)
-    flat, at = density.reshape(density.size), cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
-    left = counts[x] - 1 - cell_x if step_x > 0 else cell_x
-    face, source_x, stride_x = cell_x + 0.5 * step_x, source[x], step_x * strides[x]
-    while True:
-        # Comparisons instead of min() and max(): those look for NaN.
-        leaving = next_y if next_y < next_z else next_z
-        leaving = leaving if leaving < t_out else t_out
-        while next_x < leaving and left > 0:
-            value = float(flat[np.uint64(at)])
-            path = (next_x - t if next_x > t else 0.0) * length_mm * value
-            depth += path
-            added[np.uint64(cells)], here[np.uint64(cells)] = path, value
-            cells += value >= air
-            t = next_x if next_x > t else t
-            at += stride_x
-            left -= 1
-            face += step_x
-            next_x = (face - source_x) * inverse_x
+    cell_x, cell_y, cell_z = (
+        _cell_at(source[x], ray[x], counts[x], t),
+        _cell_at(source[y], ray[y], counts[y], t),
+        _cell_at(source[z], ray[z], counts[z], t),
+    )
+    next_y, step_y, left_y = _first_face(source[y], ray[y], inverse_y, counts[y], cell_y)
+    next_z, step_z, left_z = _first_face(source[z], ray[z], inverse_z, counts[z], cell_z)
+    step_x, per_face = 1 if ray[x] > 0.0 else -1, abs(inverse_x)
+    layers = abs(_cell_at(source[x], ray[x], counts[x], t_out) - cell_x) + 1
+    face = (cell_x + 0.5 * step_x - source[x]) * inverse_x
+    at = cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
+    on_x, on_y, on_z = step_x * strides[x], step_y * strides[y], step_z * strides[z]
+    apart_y, apart_z = abs(inverse_y), abs(inverse_z)
+    for _ in range(layers):
+        leaving = min(face, t_out)
+        face += per_face
+        y_first = next_y <= next_z
+        first, second = (next_y, next_z) if y_first else (next_z, next_y)
         value = float(flat[np.uint64(at)])
-        path = (leaving - t if leaving > t else 0.0) * length_mm * value
-        depth += path
-        added[np.uint64(cells)], here[np.uint64(cells)] = path, value
-        cells += value >= air
-        t = leaving if leaving > t else t
-        if not t < t_out:
-            return depth, cells
-        if next_y == leaving:
-            cell_y += step_y
-            at += step_y * strides[y]
-            next_y = (cell_y + 0.5 * step_y - source[y]) * inverse_y
-        else:
-            cell_z += step_z
-            at += step_z * strides[z]
-            next_z = (cell_z + 0.5 * step_z - source[z]) * inverse_z
-        if not (0 <= cell_y < counts[y] and 0 <= cell_z < counts[z]):
-            return depth, cells
+        path_mm = (min(first, leaving) - t) * length_mm
+        depth, met, cells = _pass(value, path_mm, air, depth, met, cells, end, here)
+        if first < leaving:
+            at += on_y if y_first else on_z
+            value = float(flat[np.uint64(at)])
+            path_mm = (min(second, leaving) - first) * length_mm
+            depth, met, cells = _pass(value, path_mm, air, depth, met, cells, end, here)
+            both = second < leaving
+            if both:
+                at += on_z if y_first else on_y
+                value = float(flat[np.uint64(at)])
+                path_mm = (leaving - second) * length_mm
+                depth, met, cells = _pass(value, path_mm, air, depth, met, cells, end, here)
+            if y_first or both:
+                left_y -= 1
+                next_y = next_y + apart_y if left_y > 0 else math.inf
+            if both or not y_first:
+                left_z -= 1
+                next_z = next_z + apart_z if left_z > 0 else math.inf
+        t, at = leaving, at + on_x
+    return depth, cells
+
+
+@njit(cache=True)
+def _fill_up(cells: int, end: Array, here: Array) -> int:
+    """Repeat the last cell, without length, up to a multiple of `TOGETHER` and one more; how many but for that one."""
+    filled = (cells + TOGETHER - 1) // TOGETHER * TOGETHER
+    for i in range(np.uint64(cells), np.uint64(filled + 1)):
+        end[i], here[i] = end[np.uint64(cells - 1)], here[np.uint64(cells - 1)]
+    return filled
 
 
 @njit(cache=True, fastmath=_LANES)
-def _fade(
-    cells: int,
-    added: Array,
-    here: Array,
-    per_mm: tuple[float, float],
-    fade: Array,
-    share: Array,
-    other: Array,
-    other_share: Array,
-) -> None:
-    """What each cell leaves of the averages before it, and what it adds: a loop of its own runs in vector lanes."""
-    for i in range(cells):
-        left, left_too = decay(added[i] * per_mm[0]), decay(added[i] * per_mm[1])
-        fade[i], share[i] = left, here[i] * (1.0 - left)
-        other[i], other_share[i] = left_too, here[i] * (1.0 - left_too)
+def _upstream_averages(cells: int, end: Array, here: Array, per_mm: tuple[float, float]) -> tuple[float, float]:
+    """Average densities upstream of the last cell's end for two ranges.
 
-
-@njit(cache=True, fastmath=_LANES)
-def _upstream_averages(
-    cells: int, added: Array, per_mm: tuple[float, float], fade: Array, share: Array, other: Array, other_share: Array
-) -> tuple[float, float]:
-    """Average densities over the cells of one ray for two ranges.
-
-    The recursions of two ranges side by side wait for each other's results, not each for its own.
+    The recursion of the twin, solved: a sum over the faces between cells of what the density drops by, faded. Of two
+    ranges the first is often an eighth of the second; its exponential is then the eighth power of the other's.
     """
-    depth = first = second = 0.0
-    for i in range(cells):
-        depth += added[i]
-        first = first * fade[i] + share[i]
-        second = second * other[i] + other_share[i]
+    depth, last, eighth = end[cells], here[cells], per_mm[0] == 8.0 * per_mm[1]
+    first = second = 0.0
+    for i in range(np.uint64(cells)):
+        beyond, drop = depth - end[i], here[i] - here[i + np.uint64(1)]
+        slow = decay(beyond * per_mm[1])
+        if eighth:
+            fast = slow * slow
+            fast *= fast
+            fast *= fast
+        else:
+            fast = decay(beyond * per_mm[0])
+        first += drop * fast
+        second += drop * slow
     unseen, unseen_too = decay(depth * per_mm[0]), decay(depth * per_mm[1])
-    return (first / (1.0 - unseen) if unseen < 1.0 else 1.0, second / (1.0 - unseen_too) if unseen_too < 1.0 else 1.0)
+    first, second = first + last - here[0] * unseen, second + last - here[0] * unseen_too
+    return first / (1.0 - unseen) if unseen < 1.0 else 1.0, second / (1.0 - unseen_too) if unseen_too < 1.0 else 1.0
 
 
 @njit(parallel=True, cache=True)
