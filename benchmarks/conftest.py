@@ -8,7 +8,9 @@ default of this project): then sizes are the smallest, and tests check counts an
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,13 +24,14 @@ from threadpoolctl import threadpool_limits
 # Last, so that an installed package goes before the checkout: `benchmarks` itself is not installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import tables
+from benchmarks import gpu_table, tables
 from benchmarks.cases import inhomogeneous_block
 from benchmarks.records import Other, command_line, slim
 from dosecalc import Volume
 
 ROUNDS = 5
 MEASURED = pytest.StashKey[list[dict[str, Any]]]()
+GPU = pytest.StashKey[dict[str, str]]()
 LOAD_AT_START = pytest.StashKey[tuple[float, float, float]]()
 
 
@@ -40,12 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--abdomen-seed", type=int, help="of random abdomens (default: drawn)")
     group.addoption("--search-s", type=float, default=1800.0, help="seconds of the search for the best known plan")
     group.addoption("--limit-s", type=float, default=600.0, help="seconds of the solver of a baseline")
+    group.addoption("--gpu-peers", type=Path, help="Python of an environment with pyRadPlan and CuPy")
     group.addoption("--peers", type=Path, help="Python of an environment with pyRadPlan (extra `peers`)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A fresh list of what is measured."""
     config.stash[MEASURED] = []
+    config.stash[GPU] = {}
     config.stash[LOAD_AT_START] = os.getloadavg()
 
 
@@ -135,6 +140,36 @@ def state(request: pytest.FixtureRequest, benchmark: Any, size: str) -> Callable
     return keep
 
 
+@pytest.fixture
+def gpu_row(request: pytest.FixtureRequest, benchmark: Any, size: str) -> Callable[..., None]:
+    """``gpu_row(key, value)``: keep a row of `benchmarks.gpu_table`, which only the sizes it names are measured for."""
+
+    def keep(key: str, value: float) -> None:
+        asked = gpu_table.ROWS[key]
+        if size == "full":
+            benchmark.extra_info.setdefault("gpu_rows", []).append([key, value])
+            request.config.stash[GPU].update(gpu())
+        assert value > 0, asked.text
+
+    return keep
+
+
+def gpu() -> dict[str, str]:
+    """What the times on a GPU depend on."""
+    import cupy
+
+    facts = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    driver, runtime = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
+    said = {"driver": f"for CUDA {driver // 1000}.{driver % 1000 // 10}"}
+    if shutil.which("nvidia-smi"):
+        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        said["driver"] = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()[0]
+    return {
+        "name": facts["name"].decode(), "cupy": cupy.__version__, **said,
+        "cuda": f"{runtime // 1000}.{runtime % 1000 // 10}",
+    }  # fmt: skip
+
+
 def _keep(config: pytest.Config, benchmark: Any) -> None:
     median = benchmark.stats.stats.median
     config.stash[MEASURED].append(
@@ -171,7 +206,9 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """The command goes in; what nobody reads again stays out."""
+    """The command goes in, and the GPU that was measured; what nobody reads again stays out."""
+    if found := config.stash[GPU]:
+        output_json["machine_info"]["gpu"] = found
     slim(output_json, command=command_line(config.invocation_params.args))
 
 

@@ -1,27 +1,35 @@
 """What an H200 could reach at best, from bytes and operations counted on the "full" problem: no measurement.
 
-Print the table of docs/gpu.md with ``python -m benchmarks.roofline``.
+Print the tables of docs/gpu.md with ``python -m benchmarks.roofline``.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from dosecalc import DoseInfluence
+from dosecalc.heterogeneity import RANGE_MM
 
-from .cases import sized_problem
+from .cases import inhomogeneous_block, sized_problem
 
-# NVIDIA H200 datasheet, SXM: memory bandwidth, FP32, FP64, and PCIe Gen5 (128 GB/s, half of it each way).
-MEMORY_BYTES_PER_S, FP32_PER_S, FP64_PER_S, BUS_BYTES_PER_S = 4.8e12, 67e12, 34e12, 64e9
-REAL, INDEX, WIDE = 4, 4, 8
-"""Bytes of float32, int32 and float64."""
+# NVIDIA H200 datasheet, SXM: memory bandwidth, FP32 and FP64.
+MEMORY_BYTES_PER_S, FP32_PER_S, FP64_PER_S = 4.8e12, 67e12, 34e12
+SHARED_BYTES_PER_S = FP32_PER_S / 2
+"""A multiprocessor has 128 lanes of two operations, and shared memory moves 128 bytes, per clock."""
+REAL, INDEX, WIDE, LONG = 4, 4, 8, 8
+"""Bytes of float32, int32, float64 and int64."""
 ROWS = 4000
+EXPONENTIAL, TRACE_CELL, WEIGHT, NEAR = 40, 30, 17, 5
+"""In float64: of an exponential, of a step of a ray without them, per component of a look-up, of a distance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One operation for all beams.
+    """One kernel, or some in turn, for all beams.
 
     Attributes
     ----------
@@ -30,10 +38,9 @@ class Work:
         Operations; a multiply-add counts as two.
     once, loads : float
         Bytes if every array moves once between memory and GPU, and if every load and store of every thread does.
-    bus : float
-        Bytes from and to the host when called from NumPy.
+    shared : float
+        Bytes of shared memory, 128 for each access of a warp to different banks or of all its lanes to one place.
     launches : int
-        Of kernels; of the stored matrix per block of pairs.
     """
 
     name: str
@@ -41,95 +48,184 @@ class Work:
     fp64: float
     once: float
     loads: float
-    bus: float
+    shared: float
     launches: int
 
+    def __add__(self, other: Work) -> Work:
+        """Both in turn."""
+        sums = (getattr(self, key) + getattr(other, key) for key in ("fp32", "fp64", "once", "loads", "shared"))
+        return Work(self.name, *sums, self.launches + other.launches)
+
     @property
-    def arithmetic_s(self) -> float:
-        """At the rates of the datasheet."""
-        return self.fp32 / FP32_PER_S + self.fp64 / FP64_PER_S
+    def busy_s(self) -> float:
+        """What arithmetic and shared memory take at the rates of the datasheet."""
+        return max(self.fp32 / FP32_PER_S + self.fp64 / FP64_PER_S, self.shared / SHARED_BYTES_PER_S)
 
     @property
     def best_s(self) -> float:
-        """The roofline: what memory or arithmetic allows, every array moved once."""
-        return max(self.once / MEMORY_BYTES_PER_S, self.arithmetic_s)
+        """The roofline, every array moved once."""
+        return max(self.once / MEMORY_BYTES_PER_S, self.busy_s)
 
     @property
     def uncached_s(self) -> float:
         """The same if no load were served by a cache."""
-        return max(self.loads / MEMORY_BYTES_PER_S, self.arithmetic_s)
+        return max(self.loads / MEMORY_BYTES_PER_S, self.busy_s)
 
 
-def dose_and_adjoint(operator: DoseInfluence) -> list[Work]:
-    """`field_maps`, `gather`, `scatter` and `collect_field` of every beam."""
-    voxels, beamlets = operator.shape
-    dose, adjoint = [0.0] * 4, [0.0] * 4  # fp32, fp64, once, loads
-    for beam in operator._prepared:
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of one beam: voxels, beamlets, components, and nodes and beamlets of the tables along v and u."""
+
+    voxels: int
+    beamlets: int
+    components: int
+    nodes_v: int
+    rows: int
+    nodes_u: int
+    columns: int
+
+    @property
+    def tables(self) -> float:
+        """Bytes of both spline tables."""
+        return REAL * self.components * (self.nodes_v * self.rows + self.nodes_u * self.columns)
+
+    @property
+    def half(self) -> int:
+        """Numbers between the two steps of the maps."""
+        return self.nodes_v * self.components * self.columns
+
+    @property
+    def maps(self) -> int:
+        """Numbers of the maps."""
+        return self.nodes_v * self.nodes_u * self.components
+
+    @property
+    def taps(self) -> float:
+        """Bytes of a voxel's nodes, offsets and weights."""
+        return 2 * INDEX + 2 * REAL + self.components * REAL
+
+
+def sizes_of(operator: DoseInfluence) -> Iterator[Sizes]:
+    """Every beam's."""
+    for b, beam in enumerate(operator._prepared):
         (nodes_v, components, rows), (nodes_u, _, columns) = (
             t.coefficients.shape for t in (beam.table_v, beam.table_u)
         )
-        half, maps = nodes_v * components * columns, nodes_v * nodes_u * components
-        tables = REAL * components * (nodes_v * rows + nodes_u * columns)
-        weights, offsets = voxels * components * REAL, voxels * 2 * REAL
-        products = 2.0 * (half * rows + maps * columns)
-        dose[0] += products + voxels * 18.0 * components
-        dose[2] += tables + 2 * REAL * (half + maps) + weights + offsets + voxels * (2 * INDEX + 2 * REAL + 2 * WIDE)
-        dose[3] += weights + offsets + voxels * (2 * INDEX + 9 * components * REAL + 2 * REAL + 2 * WIDE)
-        dose[3] += REAL * (half + maps) + REAL * maps * columns / 8  # tiles of 16: two loads per 16 products
-        adjoint[0] += voxels * 9.0 * 3.0 * components
-        adjoint[1] += 2.0 * (half * nodes_u + half * rows)
-        adjoint[2] += weights + offsets + voxels * (REAL + INDEX) + 2 * REAL * maps + 2 * WIDE * half + tables
-        adjoint[3] += 9 * (weights + offsets + voxels * (REAL + INDEX)) + 2 * REAL * maps
-        adjoint[3] += half * (nodes_u * REAL * (1 + 1 / 32) + WIDE + rows * (WIDE + REAL / 32))
-    beams = len(operator._prepared)
-    return [
-        Work("dose", *dose, bus=REAL * beamlets + WIDE * voxels, launches=4 * beams),
-        Work("adjoint", *adjoint, bus=REAL * (voxels + beamlets), launches=3 * beams),
-    ]
+        own = operator.beamlets.of_beam(b)
+        yield Sizes(operator.shape[0], own.stop - own.start, components, nodes_v, rows, nodes_u, columns)
 
 
-def rows(operator: DoseInfluence, count: int, name: str, stored: int) -> Work:
-    """`spline_rows` of some voxels; `stored` more bytes per pair are moved when they become a stored matrix."""
-    fp32 = loads = once = 0.0
-    beamlets = operator.shape[1]
-    for beam in operator._prepared:
-        (_, components, lines), (_, _, columns) = (t.coefficients.shape for t in (beam.table_v, beam.table_u))
-        fp32 += count * components * (2.0 * lines * columns + 6.0 * (lines + columns))
-        once += count * (components * REAL + 2 * REAL + 2 * INDEX)
-        loads += count * components * REAL * (1 + 3 * (lines + columns))
-    pairs = float(count * beamlets)
-    launches = len(operator._prepared) * (2 if stored else 1)
-    moved = pairs * (REAL + stored)
-    return Work(name, fp32, 0.0, once + moved, loads + moved, pairs * WIDE, launches)
+def cells_crossed(operator: DoseInfluence) -> float:
+    """Cells of the density that the rays of all beams cross: the faces of cells that each passes, and one more."""
+    density, total = inhomogeneous_block(), 0.0
+    points = density.grid.index_coordinates(operator.grid.centres_mm(operator.voxels))
+    last = np.array(density.grid.shape[::-1]) - 0.5
+    for beam in operator.beamlets.beams:
+        source = density.grid.index_coordinates(beam.source_mm(operator.machine.sad_mm))[0]
+        ray = points - source
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entered = np.nanmax(np.minimum((-0.5 - source) / ray, (last - source) / ray), axis=1, keepdims=True)
+        total += float((np.abs(ray) * (1 - np.clip(entered, 0, 1))).sum()) + len(points)
+    return total
 
 
-def table(works: list[Work]) -> str:
+def trace(operator: DoseInfluence) -> Work:
+    """`trace`: per cell a load, an exponential per range, and the step to the next."""
+    cells, rays = cells_crossed(operator), float(operator.shape[0] * len(operator._prepared))
+    ends = rays * WIDE * (3 + 1 + len(RANGE_MM))
+    fp64 = cells * (TRACE_CELL + EXPONENTIAL * len(RANGE_MM))
+    density = REAL * inhomogeneous_block().values.size * len(operator._prepared)
+    return Work("trace", 0, fp64, density + ends, REAL * cells + ends, 0, len(operator._prepared))
+
+
+def of_beam(s: Sizes) -> dict[str, Work]:
+    """The kernels that one beam takes, by name."""
+    n, c, pairs = float(s.voxels), s.components, float(s.voxels * s.beamlets)
+    profiles = c * (s.rows + s.columns)
+    given, line = n * (3 * WIDE + REAL), REAL * (s.half * s.rows * (1 + 1 / 32))
+    made = [
+        Work("component_weights", 0, n * c * WEIGHT, given + n * c * REAL, given + n * c * (8 * WIDE + REAL), 0, 1),
+        Work("field_lines", 2.0 * s.half * s.rows, 0, REAL * (s.nodes_v * c * s.rows + s.half), line, 0, 1),
+        # Tiles of 16 nodes: each number of half and table is loaded by a sixteenth of the products that need it.
+        Work("field_maps", 2.0 * s.maps * s.columns, 0, REAL * (s.half + s.maps) + s.tables / 2,
+             REAL * s.maps * (1 + s.columns / 8), REAL * s.maps * s.columns * 2, 1),
+        Work("gather", n * 18 * c, 0, n * (s.taps + REAL + 2 * WIDE) + REAL * s.maps,
+             n * (s.taps + REAL + 2 * WIDE + 9 * c * REAL), 0, 2),
+        Work("scatter", n * 27 * c, n * 9 * c, n * (s.taps - 2 * INDEX + REAL + INDEX) + REAL * s.maps,
+             9 * n * (c * REAL + 3 * REAL + INDEX) + REAL * s.maps, 0, 1),
+        Work("collect_lines", 0, 2.0 * s.half * s.nodes_u, REAL * s.maps + s.tables / 2 + WIDE * s.half,
+             s.half * (s.nodes_u * REAL * (1 + 1 / 32) + WIDE), 0, 1),
+        Work("collect_field", 0, 2.0 * s.half * s.rows, s.tables / 2 + WIDE * s.half,
+             s.half * s.rows * (WIDE + REAL / 32), 0, 1),
+        # From a float64 distance to a ballot: a lane has one pair.
+        Work("count_kept", 0, pairs * NEAR, n * (2 * WIDE + LONG), n * (2 * WIDE + LONG) + pairs * 2 * WIDE, 0, 1),
+        # Twelve numbers across of its own, and those along 16 bytes at a time with all lanes of its row.
+        Work("fill_near", 2.0 * pairs * c + n * 6 * profiles, pairs * NEAR,
+             n * (s.taps + 2 * WIDE + 2 * LONG) + s.tables + pairs * (REAL + INDEX),
+             n * (s.taps + 3 * REAL * profiles) + pairs * (2 * WIDE + 2 * INDEX + REAL + REAL + INDEX),
+             pairs * c * 4 * 1.25 + n * profiles * REAL * 4, 1),
+    ]  # fmt: skip
+    return {work.name: work for work in made}
+
+
+def rows(operator: DoseInfluence, count: int) -> Work:
+    """`spline_rows` of some voxels: a thread has four cells of a column, for which it reads twice per component."""
+    total = Work(f"spline_rows of {count} voxels", 0, 0, 0, 0, 0, 0)
+    for s in sizes_of(operator):
+        profiles, pairs = s.components * (s.rows + s.columns), float(count * s.beamlets)
+        fp32 = count * s.components * 2.0 * s.rows * s.columns + count * 6.0 * profiles
+        loads = count * (s.taps + 3 * REAL * profiles) + pairs * REAL
+        once, shared = count * s.taps + s.tables + pairs * REAL, 2.0 * s.components * pairs + count * profiles * REAL
+        total = total + Work("", fp32, 0, once, loads, shared, 1)
+    return total
+
+
+TOGETHER = {
+    "dose": ("field_lines", "field_maps", "gather"),
+    "adjoint": ("scatter", "collect_lines", "collect_field"),
+    "stored matrix, from density": ("trace", "component_weights", "count_kept", "fill_near"),
+    "stored matrix, operator ready": ("count_kept", "fill_near"),
+}
+"""Operations, and the kernels that run for them in turn."""
+
+
+def works(operator: DoseInfluence) -> dict[str, Work]:
+    """All kernels by name."""
+    found: dict[str, Work] = {"trace": trace(operator)}
+    for sizes in sizes_of(operator):
+        for name, work in of_beam(sizes).items():
+            found[name] = found[name] + work if name in found else work
+    some = rows(operator, ROWS)
+    return {**found, some.name: some}
+
+
+def figures(work: Work) -> tuple[float, ...]:
+    """Columns of the table; those of kernels in turn add up."""
+    counted = work.fp32 / 1e9, work.fp64 / 1e9, work.shared / 1e9, work.once / 1e6, 1e3 * work.best_s
+    return *counted, work.loads / 1e6, 1e3 * work.uncached_s, work.launches
+
+
+def table(found: dict[str, Work]) -> str:
     """As in docs/gpu.md."""
     lines = [
-        "| operation | operations, G | once, MB | best, ms | no caches, MB | ms | launches | bus, ms |",
-        "|---|---|---|---|---|---|---|---|",
+        "| kernel | FP32, G | FP64, G | shared, GB | once, MB | best, ms | no caches, MB | ms | launches |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for w in works:
-        figures = ((w.fp32 + w.fp64) / 1e9, w.once / 1e6, 1e3 * w.best_s, w.loads / 1e6, 1e3 * w.uncached_s)
-        told = " | ".join(map(_short, figures))
-        lines.append(f"| {w.name} | {told} | {w.launches} | {_short(1e3 * w.bus / BUS_BYTES_PER_S)} |")
-    return "\n".join(lines)
+    told = {name: figures(work) for name, work in found.items()}
+    for name, kernels in TOGETHER.items():
+        told[f"**{name}**"] = tuple(map(sum, zip(*(told[kernel] for kernel in kernels), strict=True)))
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(map(_short, row))} |" for name, row in told.items())])
 
 
 def _short(figure: float) -> str:
-    return f"{figure:.2g}" if figure < 100 else f"{figure:.0f}"
+    return f"{figure:.2g}" if figure < 99.5 else f"{figure:.0f}"
 
 
 def main() -> None:
     """Print the problems and their tables."""
     for beamlet_mm in (5.0, 2.5):
         problem = sized_problem("full", beamlet_mm=beamlet_mm)
-        operator = problem.operator
-        works = dose_and_adjoint(operator)
-        works.append(rows(operator, ROWS, f"rows of {ROWS} voxels", 0))
-        # Rows are written and read again in float32, then stored as float32 with an int32 column.
-        works.append(rows(operator, operator.shape[0], "stored matrix, nothing cut", REAL + REAL + INDEX))
-        sys.stdout.write(f"\n{problem.text}:\n\n{table(works)}\n")
+        sys.stdout.write(f"\n{problem.text}:\n\n{table(works(problem.operator))}\n")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def section(record: dict[str, Any], name: str) -> str:
     )
 
 
-def spliced(document: str, text: str) -> str:
+def spliced(document: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """The document with `text` between its markers.
 
     Raises
@@ -71,10 +71,10 @@ def spliced(document: str, text: str) -> str:
     ValueError
         The markers are not there exactly once, in order.
     """
-    if document.count(BEGIN) != 1 or document.count(END) != 1 or document.index(BEGIN) > document.index(END):
-        raise ValueError(f"expected each of the lines {BEGIN!r} and {END!r} once, in this order.")
-    before, rest = document.split(BEGIN)
-    return f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+    if document.count(begin) != 1 or document.count(end) != 1 or document.index(begin) > document.index(end):
+        raise ValueError(f"expected each of the lines {begin!r} and {end!r} once, in this order.")
+    before, rest = document.split(begin)
+    return f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}"
 
 
 def sections(benches: Sequence[Bench], *, points: bool = False) -> list[str]:

@@ -1,10 +1,13 @@
 """Speed of the CUDA kernels by the GPU's own clock; skipped where no GPU can be used.
 
-Measure with (`--full-size` holds more weights than a GPU's caches)::
+Measure with (`--full-size` is what `benchmarks.gpu_table` names, and holds more weights than a GPU's caches)::
 
-    pytest benchmarks/test_bench_cuda.py -m cuda --benchmark-enable --full-size --benchmark-json=RECORD.json
+    pytest benchmarks/test_bench_cuda.py benchmarks/test_bench_cuda_plan.py -m cuda --benchmark-enable --full-size \\
+        --benchmark-json=RECORD.json --gpu-peers PYTHON
+    python -m benchmarks.gpu_table RECORD.json --write README.md
 
-"On the device" is from arrays on the GPU to arrays on the GPU, launches included: the time between two CUDA events. The
+"On the device" is from arrays on the GPU to arrays on the GPU, launches included: the time between two CUDA events.
+What begins with the density is measured by two events too, which then count the work of the host between them. The
 warm-up, which compiles the kernels or reads them from disk, is reported for itself and in no other figure. Whole verbs
 (`dose`, `adjoint`, `rows`, `tocsr`) are wall times from NumPy to NumPy, the bus included.
 """
@@ -15,48 +18,69 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.cases import CUTOFF_MM, Problem, inhomogeneous_block, sized_problem
+from benchmarks.accuracy import peers
+from benchmarks.cases import CUTOFF_MM, SIZES, Problem, centred_grid, inhomogeneous_block, sized_problem
+from benchmarks.cases import problem as problem_of
 from dosecalc import DoseInfluence, Volume, dose_influence, gamma_index, select_backend
 from dosecalc.errors import DeviceError
 
 pytestmark = pytest.mark.cuda
 ROUNDS = 20
+MATRIX_ROUNDS = 5
 ROWS = 4000
+ROWS_DIAMETER_MM = {"tiny": 20.0, "small": 48.0, "full": 48.0}
+"""Of the target that gives about 1200 beamlets to nine beams."""
+PEER_ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
-def problem(size: str) -> Problem:
-    """All beams, prepared on the GPU."""
+def problem_with(size: str) -> Callable[[float], Problem]:
+    """``problem_with(beamlet_mm)``: all beams, prepared on the GPU."""
     try:
         select_backend("cupy")
     except DeviceError as error:
         pytest.skip(str(error))
-    return sized_problem(size, backend="cupy")
+    made: dict[float, Problem] = {}
+
+    def get(beamlet_mm: float) -> Problem:
+        if beamlet_mm not in made:
+            made[beamlet_mm] = sized_problem(size, beamlet_mm=beamlet_mm, backend="cupy")
+        return made[beamlet_mm]
+
+    return get
 
 
 @pytest.fixture
-def on_device(benchmark: Any, state: Callable[..., None], problem: Problem) -> Callable[..., float]:
-    """``on_device(function, figure)``: median seconds between two events around it; the first call apart."""
-    cupy = pytest.importorskip("cupy")
+def problem(problem_with: Callable[[float], Problem]) -> Problem:
+    """With beamlets of 5 mm."""
+    return problem_with(5.0)
 
-    def run(function: Callable[[], Any], figure: str) -> float:
+
+@pytest.fixture
+def on_device(benchmark: Any, size: str, state: Callable[..., None]) -> Callable[..., float]:
+    """``on_device(function, figure, problem)``: median seconds between two events around it; the first call apart."""
+    cupy, kept = pytest.importorskip("cupy"), []
+
+    def run(function: Callable[[], Any], figure: str, problem: Problem, rounds: int = ROUNDS) -> float:
         begin = time.perf_counter()
         function()
         cupy.cuda.Device().synchronize()
         warm_up_s, seconds = time.perf_counter() - begin, []
-        for _ in range(ROUNDS):
+        for _ in range(1 if size == "tiny" else rounds):
             start, end = cupy.cuda.Event(), cupy.cuda.Event()
             start.record()
             function()
             end.record()
             end.synchronize()
             seconds.append(1e-3 * cupy.cuda.get_elapsed_time(start, end))
-        benchmark.pedantic(lambda: (function(), cupy.cuda.Device().synchronize()), rounds=1)
+        if not kept:
+            kept.append(benchmark.pedantic(lambda: (function(), cupy.cuda.Device().synchronize()), rounds=1))
         text = f"{problem.text}; {problem.operator.backend.reason}"
         state(f"{figure}, on the device", statistics.median(seconds), "s", text)
         state(f"{figure}, first call", warm_up_s, "s", text)
@@ -92,34 +116,84 @@ def device_fields(problem: Problem) -> list[Any]:
     return [operator.backend.kernels.to_device(beam.lattice.spread(part)) for beam, part in pairs]
 
 
-def test_dose_and_adjoint(problem: Problem, on_device: Callable[..., float]) -> None:
-    """All beams; the adjoint of random weights."""
-    operator, fields = problem.operator, device_fields(problem)
-    values = operator.backend.kernels.to_device(problem.weights.astype(np.float32))
-    on_device(lambda: (device_dose(operator, fields), device_adjoint(operator, values)), "dose + adjoint")
-    dose = operator.backend.kernels.to_host(device_dose(operator, fields))
-    assert np.abs(dose - operator.dose(problem.fluence)).max() <= 2e-6 * dose.max()
-
-
-def test_rows(problem: Problem, on_device: Callable[..., float]) -> None:
-    """Rows of random voxels for all beamlets, in float32."""
+@pytest.mark.parametrize("beamlet_mm", [5.0, 2.5])
+def test_stored_matrix(
+    problem_with: Callable[[float], Problem],
+    on_device: Callable[..., float],
+    gpu_row: Callable[..., None],
+    beamlet_mm: float,
+) -> None:
+    """From density and beamlets to a matrix that stays on the GPU, nothing cut; then from an operator that is there."""
+    problem, density = problem_with(beamlet_mm), inhomogeneous_block()
     operator = problem.operator
-    kernels, (voxels, beamlets) = operator.backend.kernels, operator.shape
-    chosen = np.sort(np.random.default_rng(1).permutation(voxels)[:ROWS])
-    made = kernels.zeros((chosen.size, beamlets), np.float32)
-    on_device(lambda: operator._fill_rows(chosen, made), f"rows of {chosen.size} voxels")
-    assert np.abs(kernels.to_host(made) - operator.rows(chosen)).max() == 0.0
+    given = density, operator.grid, operator.beamlets, operator.machine
+
+    def whole() -> Any:
+        return dose_influence(*given, backend=operator.backend).device_csr()
+
+    seconds = on_device(whole, f"stored matrix, {beamlet_mm:g} mm, from density", problem, MATRIX_ROUNDS)
+    gpu_row(f"matrix {beamlet_mm:g}", problem.pairs / seconds / 1e9)
+    on_device(operator.device_csr, f"stored matrix, {beamlet_mm:g} mm, operator ready", problem, MATRIX_ROUNDS)
+    cut = operator.device_csr(cutoff_mm=CUTOFF_MM)
+    assert 0 < cut.nnz <= problem.pairs
 
 
-def test_against_the_stored_matrix(problem: Problem, on_device: Callable[..., float]) -> None:
-    """cuSPARSE on the truncated matrix, dose and adjoint: what the operator is to be faster than."""
-    sparse = pytest.importorskip("cupyx.scipy.sparse")
-    kernels = problem.operator.backend.kernels
-    matrix = sparse.csr_matrix(problem.operator.tocsr(cutoff_mm=CUTOFF_MM))
-    back = matrix.T.tocsr()
+def test_dose_and_adjoint(
+    problem_with: Callable[[float], Problem], on_device: Callable[..., float], gpu_row: Callable[..., None]
+) -> None:
+    """All beams, 2.5 mm; the adjoint of random weights; beside cuSPARSE on the truncated matrix."""
+    problem = problem_with(2.5)
+    operator, fields = problem.operator, device_fields(problem)
+    kernels = operator.backend.kernels
     x, w = (kernels.to_device(a.astype(np.float32)) for a in (problem.fluence, problem.weights))
-    on_device(lambda: (matrix @ x, back @ w), f"dose + adjoint by cuSPARSE, cut at {CUTOFF_MM:g} mm")
-    assert matrix.nnz > 0
+    ours = on_device(
+        lambda: (device_dose(operator, fields), device_adjoint(operator, w)), "dose + adjoint, 2.5 mm", problem
+    )
+    gpu_row("dose + adjoint", 1e3 * ours)
+    matrix = operator.device_csr(cutoff_mm=CUTOFF_MM)
+    back = matrix.T.tocsr()
+    text = f"dose + adjoint by cuSPARSE, 2.5 mm, cut at {CUTOFF_MM:g} mm, {matrix.nnz / 1e6:.3g} million entries"
+    gpu_row("cuSPARSE", on_device(lambda: (matrix @ x, back @ w), text, problem) / ours)
+    dose = kernels.to_host(device_dose(operator, fields))
+    assert np.abs(dose - operator.dose(problem.fluence)).max() <= 2e-6 * dose.max()
+    # What is cut off is missing in the products of the matrix, and nothing else.
+    assert np.all(kernels.to_host(matrix @ x) <= dose + 1e-4 * dose.max())
+
+
+def test_rows(size: str, problem: Problem, on_device: Callable[..., float], gpu_row: Callable[..., None]) -> None:
+    """Rows of random voxels for about 1200 beamlets, in float32."""
+    shape, beams, _ = SIZES[size]
+    grid = centred_grid(shape, 3.0)
+    chosen = np.sort(np.random.default_rng(1).permutation(grid.size)[:ROWS])
+    some = problem_of(grid, beams=beams, diameter_mm=ROWS_DIAMETER_MM[size], voxels=chosen, backend="cupy")
+    operator, every = some.operator, np.arange(chosen.size)
+    kernels = operator.backend.kernels
+    made = kernels.zeros(operator.shape, np.float32)
+    gpu_row("rows", 1e3 * on_device(lambda: operator._fill_rows(every, made), f"rows of {chosen.size} voxels", some))
+    assert np.abs(kernels.to_host(made) - operator.rows(every)).max() <= 1e-7 * operator.rows(every).max()
+
+
+def test_matrix_of_pyradplan(request: pytest.FixtureRequest, problem: Problem, benchmark: Any, state: Any) -> None:
+    """The matrix of TG119 by pyRadPlan's arrays of CuPy, wall time: the same case as in `test_bench_dose_peers`."""
+    peer: Path | None = request.config.getoption("--gpu-peers")
+    if peer is None:
+        pytest.skip("pyRadPlan with CuPy runs in an environment of its own: --gpu-peers PYTHON")
+    found = benchmark.pedantic(lambda: peers.load(peer, str(PEER_ROUNDS), "cupy"), rounds=1)
+    density, beamlets, _ = peers.repeated(
+        {key.removeprefix("matrix_"): value for key, value in found.items()}, float(found["matrix_bixel_mm"])
+    )
+    grid = peers.grid_of(*(found[f"matrix_dose_{name}"] for name in ("origin_mm", "spacing_mm", "shape")))
+    voxels, cutoff_mm, backend = np.unique(found["matrix_rows"]), float(found["matrix_cutoff_mm"]), "cupy"
+    seconds = []
+    for _ in range(PEER_ROUNDS + 1):
+        begin = time.perf_counter()
+        ours = dose_influence(density, grid, beamlets, problem.operator.machine, voxels=voxels, backend=backend)
+        ours.tocsr(cutoff_mm=cutoff_mm)
+        seconds.append(time.perf_counter() - begin)
+    text = f"TG119, {voxels.size} voxels, {beamlets.count} beamlets, cut at {cutoff_mm:g} mm, to the host"
+    state(f"stored matrix by pyRadPlan {found['version']} with CuPy", float(found["matrix_wall_s"].min()), "s", text)
+    state("stored matrix, ours", min(seconds[1:]), "s", text)
+    assert found["matrix_arrays"] == "cupy"
 
 
 def test_gamma(problem: Problem, benchmark: Any, state: Callable[..., None]) -> None:

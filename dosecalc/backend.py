@@ -44,6 +44,11 @@ class Backend:
     kernels: Any
     block_pairs: int = 500_000
 
+    @property
+    def on_device(self) -> bool:
+        """Whether its arrays live in the memory of a GPU."""
+        return hasattr(self.kernels, "device")
+
 
 def select_backend(name: str = "auto") -> Backend:
     """The backend of that name; "auto" takes numba where it works and NumPy elsewhere, and says so.
@@ -96,6 +101,7 @@ def _cupy() -> Backend:
         kernels.to_host(
             kernels.field_maps(*(kernels.zeros(shape, np.float32) for shape in ((1, 12, 1), (1, 1), (1, 12, 1))))
         )
+        device.try_libraries()
         pairs = min(GPU_BLOCK_PAIRS, device.free_bytes() // GPU_BYTES_PER_PAIR)
         return Backend("cupy", f"asked for by name; {device.describe()}", kernels, pairs)
     except Exception as error:
@@ -103,7 +109,8 @@ def _cupy() -> Backend:
         raise DeviceError(
             f"backend 'cupy' cannot be used: CuPy is installed but fails on this GPU ({type(error).__name__}"
             f"{': ' + said[0] if said else ''}).",
-            remedy=f"Does the wheel fit the driver? dosecalc doctor names the right one. Or: {ADVICE}",
+            remedy="Does the wheel fit the driver, and are NVIDIA's libraries there? "
+            f"dosecalc doctor names the extra that installs both. Or: {ADVICE}",
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,16 @@ class Beam:
         return np.asarray(self.isocentre_mm) + sad_mm * self.axes[:, 2]
 
     def project(
-        self, points_mm: npt.NDArray[np.float64], sad_mm: float
+        self, points_mm: npt.NDArray[np.float64], sad_mm: float, *, xp: Any = np
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Project LPS points from the source onto the isocentre plane.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) float64
+        sad_mm : float
+        xp : module
+            NumPy, or the array module of the points.
 
         Returns
         -------
@@ -71,7 +79,7 @@ class Beam:
         InputError
             A point lies at or behind the source.
         """
-        local = (np.atleast_2d(points_mm) - np.asarray(self.isocentre_mm)) @ self.axes
+        local = (xp.atleast_2d(points_mm) - xp.asarray(self.isocentre_mm)) @ xp.asarray(self.axes)
         scale = (sad_mm - local[:, 2]) / sad_mm
         if scale.size and scale.min() <= 0:
             raise InputError(

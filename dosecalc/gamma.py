@@ -119,8 +119,14 @@ def gamma_index(
     kernels = select_backend(backend).kernels
     dose = np.ascontiguousarray(evaluated.values, np.float64)
     values = np.full(expected.size, np.nan)
-    found = kernels.gamma_search(dose, points, expected[compared], criterion, offsets, scale, LATTICE_STEP, most)
-    values[compared] = kernels.to_host(found)
+    searched, offsets = kernels.to_device(dose), kernels.to_device(offsets)
+
+    def search(part: slice) -> None:
+        own = points[part], expected[compared[part]], criterion[part]
+        found = kernels.gamma_search(searched, *own, offsets, scale, LATTICE_STEP, most)
+        values[compared[part]] = kernels.to_host(found)
+
+    kernels.in_parts("gamma", compared.size, compared.size, search)
     kind = "local" if local else f"of {whole:g} Gy"
     criteria = f"{percent:g} % {kind}, {distance_mm:g} mm, from {threshold_percent:g} % of {whole:g} Gy"
     return GammaMap(

@@ -61,6 +61,7 @@ def kernel_arguments(
     magnification: Array,
     heterogeneity: Heterogeneity,
     backend: Backend,
+    sent: Any = None,
 ) -> KernelArguments:
     """Trace the rays of one beam.
 
@@ -75,8 +76,12 @@ def kernel_arguments(
     heterogeneity : str
         "density_scaling" or "depth_scaling".
     backend : Backend
+    sent : (nz, ny, nx) float32, optional
+        As in `dosecalc.raytrace.trace`.
     """
     if heterogeneity == "depth_scaling":
-        return KernelArguments(trace(density, source_mm, points_mm, backend=backend)[0], magnification, magnification)
-    depth_mm, average = trace(density, source_mm, points_mm, RANGE_MM, backend=backend)
+        return KernelArguments(
+            trace(density, source_mm, points_mm, backend=backend, sent=sent)[0], magnification, magnification
+        )
+    depth_mm, average = trace(density, source_mm, points_mm, RANGE_MM, backend=backend, sent=sent)
     return KernelArguments(depth_mm, average[:, 0] * magnification, average[:, 1] * magnification)

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from .backend import Backend, select_backend
 from .beams import Beamlets
+from .device_matrix import DeviceMatrix
 from .errors import DoseError, InputError, UsageError
 from .grid import Grid, Volume
 from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments, kernel_arguments
@@ -164,15 +165,52 @@ class DoseInfluence:
         (V, B) scipy.sparse.csr_array, float32
             See `dosecalc.stored_matrix`.
         """
-        points_mm = self.grid.centres_mm(self.voxels)
-        matrix = stored_matrix(
-            self._fill_beam_rows, lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets,
-            self.backend, np.float32 if self.precision == "float32" else np.float64,
-            tables=None if self.precision == "reference" else self._tables,
-            cutoff_mm=cutoff_mm, threshold=threshold,
-        )  # fmt: skip
+        if self.backend.on_device:
+            matrix = self._device_matrix(cutoff_mm, threshold).on_host()
+        else:
+            points_mm = self.grid.centres_mm(self.voxels)
+            matrix = stored_matrix(
+                self._fill_beam_rows, lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets,
+                self.backend, self._real, tables=None if self.precision == "reference" else self._tables,
+                cutoff_mm=cutoff_mm, threshold=threshold,
+            )  # fmt: skip
         log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
         return matrix
+
+    def device_csr(self, cutoff_mm: float = np.inf, threshold: float = 0.0) -> Any:
+        """The same matrix as `tocsr`, made and left on the GPU: of its entries nothing crosses the bus.
+
+        Returns
+        -------
+        (V, B) cupyx.scipy.sparse.csr_matrix, float32
+
+        Raises
+        ------
+        UsageError
+            The operator is not on a GPU.
+        ResourceError
+            The matrix does not fit into the GPU's memory.
+        """
+        if not self.backend.on_device:
+            raise UsageError(
+                f"device_csr() needs an operator on a GPU; this one runs on {self.backend.name}.",
+                remedy='Make it with backend="cupy", or take tocsr().',
+            )
+        parts = self._device_matrix(cutoff_mm, threshold).on_device()
+        return self.backend.kernels.device.csr_matrix(parts, self.shape)
+
+    def _device_matrix(self, cutoff_mm: float, threshold: float) -> DeviceMatrix:
+        points_mm = self.backend.kernels.to_device(self.grid.centres_mm(self.voxels))
+        tables = None if self.precision == "reference" else self._tables
+        return DeviceMatrix(
+            self._fill_beam_rows, tables, points_mm, self.beamlets, self.machine.sad_mm, self.backend, self._real,
+            cutoff_mm, threshold,
+        )  # fmt: skip
+
+    @property
+    def _real(self) -> npt.DTypeLike:
+        """Type of computed rows."""
+        return np.float32 if self.precision == "float32" else np.float64
 
     def at_reference(self) -> DoseInfluence:
         """The same operator as the direct float64 error-function sum: the oracle, slower."""
@@ -202,18 +240,21 @@ class DoseInfluence:
     def _rows(self, index: Array | slice) -> npt.NDArray[np.float64]:
         result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
         positions = np.arange(self.voxels.size)[index] if isinstance(index, slice) else index
-        for part in _blocks(len(result), self._chunk_rows):
+
+        def make(part: slice) -> None:
             made = kernels.room_for(room := result[part])
             self._fill_rows(positions[part], made)
             if made is not room:
                 room[:] = kernels.to_host(made)
+
+        kernels.in_parts("rows", len(result), self._chunk_rows, make)
         return result
 
     def _fill_rows(self, index: Array, result: Array) -> None:
         for b in range(len(self.beamlets.beams)):
             self._fill_beam_rows(b, index, result[:, self.beamlets.of_beam(b)])
 
-    def _fill_beam_rows(self, b: int, index: Array, result: Array) -> None:
+    def _fill_beam_rows(self, b: int, index: Array | slice, result: Array) -> None:
         kernels = self.backend.kernels
         if self.precision == "reference":
             lattice, columns, lines = self._direct_axes(b)
@@ -223,9 +264,9 @@ class DoseInfluence:
         else:
             kernels.spline_rows(*self._tables(b, index), result)
 
-    def _tables(self, b: int, index: Array) -> tuple[Array, ...]:
+    def _tables(self, b: int, index: Array | slice) -> tuple[Array, ...]:
         """What the kernel `spline_rows` needs for some voxels and one beam, but for its result."""
-        beam = self._prepared[b].at(self.backend.kernels.to_device(index))
+        beam = self._prepared[b].at(index if isinstance(index, slice) else self.backend.kernels.to_device(index))
         output = beam.lattice.output.astype(beam.weights.dtype)
         tables = beam.table_v.coefficients, beam.table_u.coefficients
         return *tables, *beam.taps, beam.lattice.row, beam.lattice.column, output
@@ -244,15 +285,17 @@ class DoseInfluence:
         return self.beamlets.beams[b].project(points_mm, self.machine.sad_mm)
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
-        dose = np.zeros(self.voxels.size)
+        dose, kernels = np.zeros(self.voxels.size), self.backend.kernels
         for b in range(len(self.beamlets.beams)):
             lattice, columns, lines = self._direct_axes(b)
             field = lattice.spread(x[self.beamlets.of_beam(b)])
-            for part in _blocks(self.voxels.size, CHUNK_VOXELS):
+
+            def add(part: slice, b: int = b, given: tuple[Any, ...] = (field, columns, lines)) -> None:
                 u, v, magnification = self._projected(b, part)
                 weights = self._component_weights(b, part, magnification)
-                kernels = self.backend.kernels
-                dose[part] += kernels.to_host(kernels.direct_dose(u, v, weights, field, columns, lines))
+                dose[part] += kernels.to_host(kernels.direct_dose(u, v, weights, *given))
+
+            kernels.in_parts("the reference dose", self.voxels.size, CHUNK_VOXELS, add)
         return dose
 
     def _chunks(self) -> Iterator[slice]:
@@ -329,9 +372,10 @@ def _trace_beams(
 ) -> tuple[tuple[KernelArguments, ...], tuple[ValidityWarning, ...]]:
     """Kernel arguments per beam, and where they or the fields leave the range of validity."""
     traced, told = [], list(field_warnings(beamlets, machine))
+    sent = backend.kernels.to_device(np.ascontiguousarray(density.values, dtype=np.float32))
     for beam in beamlets.beams:
         source, magnification = beam.source_mm(machine.sad_mm), beam.project(points_mm, machine.sad_mm)[2]
-        traced.append(kernel_arguments(density, source, points_mm, magnification, heterogeneity, backend))
+        traced.append(kernel_arguments(density, source, points_mm, magnification, heterogeneity, backend, sent))
         told.extend(ray_warnings(beam, traced[-1], magnification, machine))
     for warning in told:
         log.warning("%s", warning)

@@ -23,6 +23,7 @@ def trace(
     range_mm: npt.ArrayLike = (),
     *,
     backend: Backend | None = None,
+    sent: Any = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Radiological depth and upstream average density along the rays from the source.
 
@@ -47,6 +48,8 @@ def trace(
         The lambdas, mm of water-equivalent, > 0; none by default.
     backend : Backend, optional
         Default: `select_backend("auto")`.
+    sent : (nz, ny, nx) float32, optional
+        The density where the backend's kernels want it, if that was done before: once for all beams.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def trace(
     kernels = (backend or select_backend()).kernels
     grid = density.grid
     made = kernels.trace(
-        np.ascontiguousarray(density.values, dtype=np.float32),
+        np.ascontiguousarray(density.values, dtype=np.float32) if sent is None else sent,
         grid.index_coordinates(source_mm)[0],
         grid.index_coordinates(points_mm),
         np.asarray(grid.spacing_mm),

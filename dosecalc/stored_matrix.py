@@ -17,9 +17,9 @@ from .errors import UsageError
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-Rows = Callable[[int, Array, Array], None]
+Rows = Callable[[int, Any, Array], None]
 Place = Callable[[int], tuple[Array, Array]]
-Tables = Callable[[int, Array], tuple[Array, ...]]
+Tables = Callable[[int, Any], tuple[Array, ...]]
 
 
 def stored_matrix(
@@ -69,8 +69,7 @@ def stored_matrix(
     UsageError
         A cut-off that is not positive, a threshold outside 0..1.
     """
-    if not cutoff_mm > 0 or not 0 <= threshold < 1:
-        raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
+    check_truncation(cutoff_mm, threshold)
     kernels, at_once = backend.kernels, max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
     work = _Work(rows, place, beamlets, kernels, kernels.zeros((at_once, beamlets.count), dtype), cutoff_mm)
     least = threshold * work.largest() if threshold > 0 else kernels.to_device(np.full(beamlets.count, -np.inf))
@@ -87,6 +86,12 @@ def stored_matrix(
     pointers = starts if starts[-1] > np.iinfo(np.int32).max else starts.astype(np.int32)
     filled = kernels.to_host(data), kernels.to_host(indices), pointers
     return sparse.csr_array(filled, shape=(voxels, beamlets.count))
+
+
+def check_truncation(cutoff_mm: float, threshold: float) -> None:
+    """Refuse a cut-off that is not positive and a threshold outside 0..1."""
+    if not cutoff_mm > 0 or not 0 <= threshold < 1:
+        raise UsageError(f"cutoff_mm must be > 0 and threshold in 0..1, got {cutoff_mm} and {threshold}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -186,8 +186,16 @@ def _facts(health: Health) -> list[tuple[str, str]]:
         ("NVIDIA driver", driver),
         ("GPU", gpus or "none found"),
         ("CuPy wheel", _wheel(health)),
-        ("GPU usable", f"no: {gpu.missing}. {gpu.remedy}" if gpu.missing else "yes, by --backend cupy"),
+        ("GPU usable", _usable(health)),
     ]
+
+
+def _usable(health: Health) -> str:
+    """What is missing for the GPU, or what CuPy said when it was tried."""
+    if health.gpu.missing:
+        return f"no: {health.gpu.missing}. {health.gpu.remedy}"
+    refused = [check.note for check in health.checks if check.backend == "cupy" and not check.usable]
+    return f"no: {refused[0]}" if refused else "yes, by --backend cupy"
 
 
 def _wheel(health: Health) -> str:

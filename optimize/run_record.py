@@ -59,7 +59,7 @@ def plan_record(
         peak_rss_mb=peak_rss_mb(),
         overrides=accepted,
         derived=anatomy.derived,
-        warnings=evaluation.warnings,
+        warnings=(*evaluation.warnings, *influence.backend.kernels.take_notices()),
         exit_code=_exit_code(evaluation),
         interrupted=result.interrupted,
         prior_treatment=prior.record if prior else None,

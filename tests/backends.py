@@ -22,6 +22,8 @@ CUDA = ("cuda-shim", "cupy")
 ALL = (*CPU, *CUDA)
 OTHERS = ("cuda-compile",)
 VARIABLE = "DOSECALC_TEST_BACKENDS"
+POOL = "DOSECALC_TEST_CUPY_POOL"
+"""Set to "off", every array of CuPy is an allocation of its own, whose bounds compute-sanitizer knows."""
 
 
 def declared() -> frozenset[str]:
@@ -47,7 +49,12 @@ def backend_named(name: str, request: pytest.FixtureRequest) -> Backend:
             absent(name, reason)
         return _shim(_folder(request))
     try:
-        return select_backend(name)
+        chosen = select_backend(name)
+        if name == "cupy" and os.environ.get(POOL) == "off":
+            import cupy
+
+            cupy.cuda.set_allocator(None)
+        return chosen
     except DosecalcError as error:
         absent(name, str(error))
         raise

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import memory, profile_demo, tables
+from benchmarks import gpu_table, memory, profile_demo, tables
 from benchmarks.growth import Point, exponents
 from benchmarks.records import command_line, read_record, slim
 
@@ -190,3 +190,38 @@ def test_the_profile_adds_up_to_the_wall_time():
         ("anatomy", "1.0", "10"),
         ("all", "10.0", "100"),
     ]
+
+
+def measured_on_a_gpu(rows: list[list[Any]]) -> dict[str, Any]:
+    """A record with rows of the GPU's table."""
+    record = written(0.1)
+    record["machine_info"]["gpu"] = {"name": "NVIDIA H200", "driver": "580.1", "cuda": "12.9", "cupy": "14.2.0"}
+    slim(record, command="pytest benchmarks/test_bench_cuda.py -m cuda")
+    record["benchmarks"][0]["extra_info"]["gpu_rows"] = rows
+    return record
+
+
+def test_the_table_of_a_gpu_says_what_is_met_missed_and_not_measured():
+    record = measured_on_a_gpu([["matrix 5", 120.0], ["dose + adjoint", 1.5], ["rows", 6.0]])
+    text = gpu_table.section([("benchmarks/records/a.json", record)])
+    assert "on NVIDIA H200, driver 580.1, CUDA 12.9, CuPy 14.2.0, 2026-01-02, commit `0123456789`" in " ".join(
+        text.split()
+    )
+    assert "| 50 G pairs/s | 100 G pairs/s | 120 G pairs/s: aim met |" in text
+    assert "| 2 ms | 0.5 ms | 1.5 ms: met |" in text
+    assert "| 5 ms | 1 ms | 6 ms: **missed** |" in text
+    assert text.count("not measured") == len(gpu_table.ROWS) - 3
+    with pytest.raises(KeyError, match="fill"):
+        gpu_table.section([("a", measured_on_a_gpu([["fill", 1.0]]))])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/gpu.md"])
+def test_pages_show_the_table_of_a_gpu_as_its_records_give_it(page):
+    """Or not at all."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if gpu_table.BEGIN not in text:
+        assert page == "README.md"
+        return
+    names = re.findall(r"record\s`([^`]+)`", text.split(gpu_table.BEGIN)[1].split(gpu_table.END)[0])
+    made = gpu_table.section([(name, read_record(ROOT / name)) for name in names])
+    assert tables.spliced(text, made, gpu_table.BEGIN, gpu_table.END) == text

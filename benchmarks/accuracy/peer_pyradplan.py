@@ -1,8 +1,8 @@
 """Run inside an environment with pyRadPlan (BSD-3): dose of open fields in water and in TG119, written as npz.
 
-Usage: PYTHON peer_pyradplan.py OUT.npz [ROUNDS]. With ROUNDS it makes the dose-influence matrix of TG119 alone, as
-often as that, cut off where pyRadPlan does by default, and writes where it has entries and the processor seconds of
-each round. It imports nothing of this project. pyRadPlan 0.5.0 needs pydantic < 2.12.
+Usage: PYTHON peer_pyradplan.py OUT.npz [ROUNDS [cupy]]. With ROUNDS it makes the dose-influence matrix of TG119 alone,
+as often as that, cut off where pyRadPlan does by default, and writes where it has entries and the processor and wall
+seconds of each round; with "cupy" on a GPU. It imports nothing of this project. pyRadPlan 0.5.0 needs pydantic < 2.12.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import SimpleITK
-from pyRadPlan import PhotonPlan, calc_dose_influence, generate_stf, load_tg119
+from pyRadPlan import PhotonPlan, calc_dose_influence, generate_stf, load_tg119, settings
+from pyRadPlan.core.xp_utils import choose_array_api_namespace
 from pyRadPlan.ct import validate_ct
 from pyRadPlan.ct._hlut import default_hlut
 from pyRadPlan.dose.engines import PhotonPencilBeamSVDEngine
@@ -91,17 +92,21 @@ def counted(methods: tuple[str, ...], spent: list[float]) -> Iterator[None]:
 def timed_matrix(ct: Any, cst: Any, rounds: int) -> dict[str, Any]:
     """Where the matrix has entries (by columns), and the processor seconds of each round, set-up of beams apart."""
     plan, stf = planned(ct, cst, GANTRY_DEG, MATRIX_CUTOFF_MM)
-    cpu_s, setup_s = [], []
+    cpu_s, setup_s, wall_s = [], [], []
     for _ in range(rounds):
         spent = [0.0]
         with counted(("_init_dose_calc", "_init_beam"), spent):
-            began = time.process_time()
+            began, wall = time.process_time(), time.perf_counter()
             dij = calc_dose_influence(ct, cst, stf, plan)
             cpu_s.append(time.process_time() - began)
+            wall_s.append(time.perf_counter() - wall)
         setup_s.append(spent[0])
     matrix = dij.physical_dose.flat[0]
+    matrix = matrix.get() if hasattr(matrix, "get") else matrix
     return {
         "cpu_s": np.array(cpu_s),
+        "wall_s": np.array(wall_s),
+        "arrays": np.array("cupy" if "cupy" in choose_array_api_namespace().__name__ else "other"),
         "setup_s": np.array(setup_s),
         "cutoff_mm": MATRIX_CUTOFF_MM,
         "rows": matrix.indices.astype(np.int32),
@@ -131,6 +136,8 @@ def setup(ct: Any, stf: Any, grid: Any, gantry_deg: list[float]) -> dict[str, An
 
 def main() -> None:
     """Both cases, or the matrix."""
+    if sys.argv[3:] == ["cupy"]:
+        settings.xp.prefer_gpu, settings.xp.preferred_gpu_array_backend = True, "cupy"
     ct, cst = load_tg119()
     if len(sys.argv) > 2:
         found = {"matrix": timed_matrix(ct, cst, int(sys.argv[2]))}

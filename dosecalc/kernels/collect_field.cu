@@ -5,7 +5,7 @@
 
 // First step, half[a, c, k] = sum_b planes[c, a, b] table_u[b, c, k]: one thread per result; neighbouring threads take
 // neighbouring k, read table_u side by side and planes as a broadcast.
-extern "C" __global__ void collect_lines(const REAL* planes, const REAL* table_u, int nodes_v, int nodes_u, int columns,
+extern "C" __global__ void __launch_bounds__(THREADS) collect_lines(const REAL* planes, const REAL* table_u, int nodes_v, int nodes_u, int columns,
                                          double* half) {
   const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= (long long)nodes_v * COMPONENTS * columns) return;
@@ -22,7 +22,7 @@ extern "C" __global__ void collect_lines(const REAL* planes, const REAL* table_u
 // Second step, field[j, k] = sum_ac table_v[a, c, j] half[a, c, k]: few results, each a sum over thousands of terms. A
 // block takes one row j and 32 columns; 16 threads share each column's sum and add their parts in shared memory, in a
 // fixed order: the same bits every time.
-extern "C" __global__ void collect_field(const REAL* table_v, const double* half, int lines, int rows, int columns,
+extern "C" __global__ void __launch_bounds__(COLLECT_COLUMNS * COLLECT_PARTS) collect_field(const REAL* table_v, const double* half, int lines, int rows, int columns,
                                          REAL* field) {
   __shared__ double parts[COLLECT_PARTS][COLLECT_COLUMNS];
   const int k = blockIdx.x * COLLECT_COLUMNS + threadIdx.x, j = blockIdx.y;

@@ -17,6 +17,7 @@ extern __shared__ __align__(16) unsigned char dynamic_shared[];
 #define DYNAMIC_SHARED(TYPE, NAME) TYPE* NAME = reinterpret_cast<TYPE*>(dynamic_shared)
 #endif
 
+#define THREADS 128        // of a block at most, where no other number is stated
 #define LINES_PER_THREAD 4 // cells of a lattice column that one thread of `write_rows` holds in registers
 
 // 16 bytes, which one instruction loads or stores.
@@ -113,10 +114,18 @@ __device__ inline double blurred_square(double t_mm, double centre_mm, double wi
 #define WARP 32
 #define EVERY_LANE 0xffffffffu
 
-// Whether the stored matrix keeps an entry: its beamlet lies within the cut-off (squared) and it exceeds the least.
+// Whether a beamlet lies within the cut-off, given squared, of a voxel's place in the isocentre plane. Rounded products and
+// sum, not fused: at the edge of the cut-off all backends then decide alike.
+__device__ inline bool is_near(double u, double v, double centre_u, double centre_v, double square) {
+  const double across = u - centre_u, along = v - centre_v;
+  return __dadd_rn(__dmul_rn(across, across), __dmul_rn(along, along)) <= square;
+}
+
+// Whether the stored matrix keeps an entry: its beamlet is near and it exceeds the least.
 __device__ inline bool is_kept(double value, double u, double v, double centre_u, double centre_v, double square,
                                double least) {
-  // Rounded products and sum, not fused: at the edge of the cut-off all backends then decide alike.
-  const double across = u - centre_u, along = v - centre_v;
-  return __dadd_rn(__dmul_rn(across, across), __dmul_rn(along, along)) <= square && value > least;
+  return value > least && is_near(u, v, centre_u, centre_v, square);
 }
+
+// How many lanes before this one voted yes.
+__device__ inline int before_lane(unsigned votes, int lane) { return __popc(votes & ((1u << lane) - 1u)); }

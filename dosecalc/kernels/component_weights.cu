@@ -17,7 +17,7 @@ __device__ inline int bracket(const double* nodes, int count, double value, doub
   return low;
 }
 
-extern "C" __global__ void component_weights(const double* depth_nodes_mm, const double* log_scale_nodes,
+extern "C" __global__ void __launch_bounds__(THREADS) component_weights(const double* depth_nodes_mm, const double* log_scale_nodes,
                                              const double* primary, const double* scatter, const double* depth_mm,
                                              const double* log_scale_primary, const double* log_scale_scatter,
                                              const REAL* factor, int depths, int scales, int count, REAL* weights) {

@@ -2,7 +2,7 @@
 
 // Twin of numpy_pairs.count_kept. One warp per row; its lanes take neighbouring beamlets.
 
-extern "C" __global__ void count_kept(const REAL* values, const double* position_u, const double* position_v,
+extern "C" __global__ void __launch_bounds__(THREADS) count_kept(const REAL* values, const double* position_u, const double* position_v,
                                       const double* centre_u, const double* centre_v, const int* first,
                                       double cutoff_mm, const double* least, int beams, long long stride, long long step, int count,
                                       long long* counts) {

@@ -6,15 +6,15 @@ Arrays that are given on the device stay there; others are sent. What a kernel r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ResourceError
-from .cuda_device import Derived, Device, Size, blocks_of, memory_of_the_gpu, profile_bytes, stride_of
-from .numpy_pairs import rows_then_kept
+from ..errors import DoseError, ResourceError
+from .cuda_device import Derived, Device, Memory, Size, blocks_of, profile_bytes, stride_of
 
 Array = Any
 Axis = tuple[Array, Array, Array]
@@ -25,10 +25,11 @@ TILE = 16
 """As in field_maps.cu: nodes of a block along each axis."""
 COLLECT = (32, 16)
 """As in collect_field.cu: columns of a block, and parts into which their sums are divided."""
-MOST_RANGES = 4
+MOST_RANGES = 2
 """As in trace.cu: averages of one launch."""
 NODES_PER_BLOCK = 16
 """Map nodes that one block of `scatter` collects; times the components it stays within 1024 threads up to 64."""
+WARP = 32
 ROWS_PER_BLOCK = 4
 """Rows of one block of `count_kept` and `fill_kept`: one warp each."""
 SLAB = 64
@@ -44,29 +45,43 @@ class CudaKernels:
 
     device: Device
     _derived: Derived = field(default_factory=Derived, repr=False)
+    _memory: Memory = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_memory", Memory(self.device, self._derived))
 
     def to_device(self, array: Array) -> Array:
-        with memory_of_the_gpu():
-            return self.device.xp.asarray(array)
+        return self._memory.ask(lambda: self.device.xp.asarray(array))
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         return self.device.to_host(array)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        with memory_of_the_gpu():
-            return self.device.xp.zeros(shape, dtype)
+        return self._memory.ask(lambda: self.device.xp.zeros(shape, dtype))
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
+        """Memory on the device that kernels write before anybody reads it."""
+        return self._memory.ask(lambda: self.device.xp.empty(shape, dtype))
 
     def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         return self.device.xp.broadcast_to(self.zeros(1, dtype), shape)
 
     def room_for(self, array: npt.NDArray[Any]) -> Array:
-        return self._empty(array.shape, array.dtype)
+        return self.empty(array.shape, array.dtype)
+
+    def in_parts(self, what: str, count: int, most: int, run: Callable[[slice], None], *, bytes_each: int = 0) -> None:
+        self._memory.in_parts(what, count, most, run, bytes_each=bytes_each)
+
+    def take_notices(self) -> tuple[str, ...]:
+        told = tuple(self._memory.notices)
+        self._memory.notices.clear()
+        return told
 
     def trace(
         self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
     ) -> tuple[Array, Array]:
         count, ranges = len(targets), len(range_mm)
-        depth, average = self._empty(count), self._empty((count, ranges))
+        depth, average = self.empty(count), self.empty((count, ranges))
         given = self._in(density, np.float32), *(self._in(a) for a in (source, targets, spacing))
         for start in range(0, max(ranges, 1), MOST_RANGES):
             part = self._in(range_mm[start : start + MOST_RANGES])
@@ -86,8 +101,8 @@ class CudaKernels:
         factor: Array,
     ) -> Array:
         count, (depths, scales, components) = len(depth_mm), primary.shape
-        weights = self._empty((count, components), factor.dtype)
-        tables = (self._in(a) for a in (depth_nodes_mm, log_scale_nodes, primary, scatter))
+        weights = self.empty((count, components), factor.dtype)
+        tables = (self._kept(a) for a in (depth_nodes_mm, log_scale_nodes, primary, scatter))
         places = (self._in(a) for a in (depth_mm, *log_scale))
         arguments = (*tables, *places, self._in(factor, factor.dtype), depths, scales, count, weights)
         self._each("component_weights", count, arguments, factor.dtype, components)
@@ -96,8 +111,8 @@ class CudaKernels:
     def field_maps(self, table_v: Array, field: Array, table_u: Array) -> Array:
         (nodes_v, components, rows), (nodes_u, _, columns) = table_v.shape, table_u.shape
         real = table_v.dtype
-        half = self._empty((nodes_v, components, columns), real)
-        maps = self._empty((nodes_v, nodes_u, components), real)
+        half = self.empty((nodes_v, components, columns), real)
+        maps = self.empty((nodes_v, nodes_u, components), real)
         lines = nodes_v * components
         given = self._in(table_v, real), self._in(field, real), lines, rows, columns
         self._each("field_lines", lines * columns, (*given, half), real, components)
@@ -109,7 +124,7 @@ class CudaKernels:
     def collect_field(self, table_v: Array, planes: Array, table_u: Array) -> Array:
         (nodes_v, components, rows), (nodes_u, _, columns) = table_v.shape, table_u.shape
         real, lines = table_v.dtype, nodes_v * components
-        half, result = self._empty((nodes_v, components, columns)), self._empty((rows, columns), real)
+        half, result = self.empty((nodes_v, components, columns)), self.empty((rows, columns), real)
         given = self._in(planes, real), self._in(table_u, real), nodes_v, nodes_u, columns
         self._each("collect_lines", lines * columns, (*given, half), real, components)
         blocks = blocks_of(columns, COLLECT[0]), rows
@@ -119,7 +134,7 @@ class CudaKernels:
 
     def gather(self, maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:
         real, (count, components) = weights.dtype, weights.shape
-        dose = self._empty(count, real)
+        dose = self.empty(count, real)
         taps = self._taps(iv, iu, fv, fu, weights)
         arguments = self._in(maps, real), *taps, maps.shape[1], count, dose
         self._each("gather", count, arguments, real, components)
@@ -129,7 +144,7 @@ class CudaKernels:
         self, values: Array, shape: tuple[int, int], iv: Array, iu: Array, fv: Array, fu: Array, weights: Array
     ) -> Array:
         real, components = weights.dtype, weights.shape[1]
-        planes = self._empty((components, *shape), real)
+        planes = self.empty((components, *shape), real)
         order, starts = self._derived.get((iv, iu), tuple(shape), lambda: self._by_node(iv, iu, shape))
         offsets = (self._in(a, real) for a in (fv, fu, weights))
         arguments = self._in(values, real), order, starts, *offsets, *shape, planes
@@ -179,7 +194,7 @@ class CudaKernels:
 
     def direct_dose(self, u_mm: Array, v_mm: Array, weights: Array, field: Array, columns: Axis, rows: Axis) -> Array:
         (count, components), (lines, width) = weights.shape, field.shape
-        dose = self._empty(count)
+        dose = self.empty(count)
         given = tuple(self._in(a) for a in (u_mm, v_mm, weights, field, *columns, *rows))
         shared = 8 * (components * (width | 1) + components * lines + THREADS)
         arguments = *given, lines, width, PROFILE_VOXELS, count, dose
@@ -197,7 +212,7 @@ class CudaKernels:
         cutoff_mm: float,
         least: Array,
     ) -> Array:
-        counts = self._empty(len(values), np.int64)
+        counts = self.empty(len(values), np.int64)
         # One zero seen as a whole array (`repeated_zero`) has no step from one entry to the next.
         step = np.int64(0), np.int64(0)
         if values.size and values.strides[1]:
@@ -205,7 +220,7 @@ class CudaKernels:
         given = *self._places(values, position, centre, first, cutoff_mm), self._in(least)
         arguments = *given, len(first) - 1, *step, len(values), counts
         blocks = blocks_of(len(values), ROWS_PER_BLOCK)
-        self._launch("count_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+        self._launch("count_kept", blocks, (WARP, ROWS_PER_BLOCK), arguments, values.dtype)
         return counts
 
     def fill_kept(
@@ -223,7 +238,7 @@ class CudaKernels:
         given = *self._places(values, position, centre, first, cutoff_mm), self._in(least), self._in(start, np.int64)
         arguments = *given, len(first) - 1, stride_of(values), len(values), data, indices
         blocks = blocks_of(len(values), ROWS_PER_BLOCK)
-        self._launch("fill_kept", blocks, (32, ROWS_PER_BLOCK), arguments, values.dtype)
+        self._launch("fill_kept", blocks, (WARP, ROWS_PER_BLOCK), arguments, values.dtype)
 
     def fill_near(
         self,
@@ -238,9 +253,24 @@ class CudaKernels:
         data: Array,
         indices: Array,
     ) -> None:
-        least = self.to_device(np.full(values.shape[1], -np.inf))
-        given = rows, values, position, centre, first, cutoff_mm, start, data, indices
-        rows_then_kept(self.spline_rows, self.fill_kept, least, *given)
+        table_v, table_u, iv, iu, fv, fu, weights, row, column, output = rows
+        (voxels, components), real = weights.shape, weights.dtype
+        sizes = table_v.shape[2], table_u.shape[2]
+        given = self._in(table_v, real), self._in(table_u, real), *self._taps(iv, iu, fv, fu, weights)
+        given = *given, *(self._in(a, np.int32) for a in (row, column)), self._in(output, real)
+        begin, end = (int(each) for each in first)
+        places = *(self._in(a) for a in position), *(self._kept(a) for a in centre), begin, float(cutoff_mm)
+        counts, wrong = (self._in(a, np.int64) for a in (count, start)), self.zeros(1, np.int32)
+        size = components * sum(sizes) * real.itemsize
+        group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
+        arguments = *given, *places, *counts, *sizes, end - begin, voxels, data, indices, wrong
+        blocks = blocks_of(voxels, group)
+        self._launch("fill_near", blocks, (WARP, group), arguments, real, components, group * size)
+        if other := int(self.to_host(wrong)[0]):
+            raise DoseError(
+                f"{other} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
+                remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
+            )
 
     def largest_near(
         self,
@@ -268,19 +298,21 @@ class CudaKernels:
         step: float,
         most: float,
     ) -> Array:
-        count, gamma = len(points), self._empty(len(points))
+        count, gamma = len(points), self.empty(len(points))
         given = (self._in(a) for a in (dose, points, expected, criterion, offsets, scale))
         self._each("gamma_search", count, (*given, float(step), float(most), *dose.shape, len(offsets), count, gamma))
         return gamma
 
     def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
         """The array on the device, contiguous: itself if it is so already."""
-        with memory_of_the_gpu():
-            return self.device.xp.ascontiguousarray(self.device.xp.asarray(array, dtype))
+        xp = self.device.xp
+        return self._memory.ask(lambda: xp.ascontiguousarray(xp.asarray(array, dtype)))
 
-    def _empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
-        with memory_of_the_gpu():
-            return self.device.xp.empty(shape, dtype)
+    def _kept(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
+        """The same, sent once for as long as it lives if it is a table on the host that nobody can change."""
+        if type(array) is not np.ndarray or array.flags.writeable:
+            return self._in(array, dtype)
+        return self._derived.get((array,), (np.dtype(dtype).num,), lambda: self._in(array, dtype))
 
     def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:
         nodes = (self._in(a, np.int32) for a in (iv, iu))
@@ -289,11 +321,14 @@ class CudaKernels:
     def _places(
         self, values: Array, position: tuple[Array, Array], centre: tuple[Array, Array], first: Array, cutoff_mm: float
     ) -> tuple[Any, ...]:
-        places = (self._in(a) for a in (*position, *centre))
+        places = *(self._in(a) for a in position), *(self._kept(a) for a in centre)
         return values, *places, self._in(first, np.int32), float(cutoff_mm)
 
     def _by_node(self, iv: Array, iu: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
         """Voxels sorted by nearest node, and where each node's begin: (V,) and (Nv * Nu + 1,) int32."""
+        return self._memory.ask(lambda: self._sorted(iv, iu, shape))
+
+    def _sorted(self, iv: Array, iu: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
         xp = self.device.xp
         node = self._in(iv, np.int32) * np.int32(shape[1]) + self._in(iu, np.int32)
         order = xp.argsort(node, kind="stable")

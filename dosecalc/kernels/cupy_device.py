@@ -42,13 +42,29 @@ class CupyDevice:
         threads = threads if isinstance(threads, tuple) else (threads,)
         function(blocks, threads, arguments, shared_mem=shared)
 
+    def try_libraries(self) -> None:
+        """Call cuBLAS and cuSOLVER once, which CuPy's wheel does not hold: where they are missing it fails here."""
+        matrix = cupy.asarray(np.array([[4.0, 1.0], [1.0, 2.0]]))
+        lower = cupy.linalg.cholesky(matrix @ matrix)
+        self.to_host(self.solve_triangular(lower, matrix, lower=True))
+
     def free_bytes(self) -> int:
-        """Memory of the GPU that nobody uses."""
-        return int(cupy.cuda.Device().mem_info[0])
+        """Memory of the GPU that nobody uses, and what CuPy holds for later."""
+        return int(cupy.cuda.Device().mem_info[0]) + int(cupy.get_default_memory_pool().free_bytes())
+
+    def release(self) -> None:
+        """Return what CuPy holds for later."""
+        cupy.get_default_memory_pool().free_all_blocks()
 
     def to_host(self, array: Any) -> npt.NDArray[Any]:
         """A NumPy array of the same numbers; waits for the kernels that make them."""
         return np.asarray(cupy.asnumpy(array))
+
+    def csr_matrix(self, parts: tuple[Any, Any, Any], shape: tuple[int, int]) -> Any:
+        """`cupyx.scipy.sparse.csr_matrix` of data, columns and row pointers on the device, without copying them."""
+        from cupyx.scipy.sparse import csr_matrix
+
+        return csr_matrix(parts, shape=shape)
 
     @property
     def solve_triangular(self) -> Callable[..., Any]:

@@ -4,7 +4,7 @@
 // memory, then each sums over the columns for some pairs of component and lattice row, and the block adds these up in a
 // fixed order: the same bits every time. All in float64.
 
-extern "C" __global__ void direct_dose(const double* u_mm, const double* v_mm, const double* weights,
+extern "C" __global__ void __launch_bounds__(THREADS) direct_dose(const double* u_mm, const double* v_mm, const double* weights,
                                        const double* field, const double* centre_u, const double* width_u,
                                        const double* sigma_u, const double* centre_v, const double* width_v,
                                        const double* sigma_v, int lines, int columns, int group, int count,

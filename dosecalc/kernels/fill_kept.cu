@@ -3,7 +3,7 @@
 // Twin of numpy_pairs.fill_kept. One warp per row: a ballot tells each lane how many entries lie before its own, so that
 // columns stand in order and neighbouring lanes write side by side.
 
-extern "C" __global__ void fill_kept(const REAL* values, const double* position_u, const double* position_v,
+extern "C" __global__ void __launch_bounds__(THREADS) fill_kept(const REAL* values, const double* position_u, const double* position_v,
                                      const double* centre_u, const double* centre_v, const int* first, double cutoff_mm,
                                      const double* least, const long long* start, int beams, long long stride, int count,
                                      float* data, int* indices) {
@@ -20,7 +20,7 @@ extern "C" __global__ void fill_kept(const REAL* values, const double* position_
           there && is_kept(double(value), u, v, centre_u[b], centre_v[b], cutoff_mm * cutoff_mm, least[b]);
       const unsigned kept = __ballot_sync(EVERY_LANE, keep);
       if (keep) {
-        const long long place = at + __popc(kept & ((1u << lane) - 1u));
+        const long long place = at + before_lane(kept, lane);
         data[place] = float(value);
         indices[place] = b;
       }

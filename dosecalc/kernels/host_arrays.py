@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,14 @@ def repeated_zero(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
 def room_for(array: Array) -> Array:
     """Memory in which kernels may write what is to stand in a NumPy array: the array itself on a CPU."""
     return array
+
+
+def in_parts(what: str, count: int, most: int, run: Callable[[slice], None], *, bytes_each: int = 0) -> None:
+    """Call ``run(part)`` for 0..count in parts of at most `most`; a GPU takes smaller ones where memory runs out."""
+    for start in range(0, count, most):
+        run(slice(start, min(start + most, count)))
+
+
+def take_notices() -> tuple[str, ...]:
+    """What the run record should say of the memory of a GPU; then it is forgotten."""
+    return ()

@@ -2,7 +2,7 @@
 
 from numba import get_num_threads as threads
 
-from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
+from .host_arrays import in_parts, repeated_zero, room_for, take_notices, to_device, to_host, zeros
 from .numba_direct import direct_dose, direct_rows
 from .numba_gamma import gamma_search
 from .numba_kept import count_kept, fill_kept, largest_near
@@ -25,11 +25,13 @@ __all__ = [
     "fill_near",
     "gamma_search",
     "gather",
+    "in_parts",
     "largest_near",
     "repeated_zero",
     "room_for",
     "scatter",
     "spline_rows",
+    "take_notices",
     "threads",
     "to_device",
     "to_host",

@@ -1,6 +1,6 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with."""
 
-from .host_arrays import repeated_zero, room_for, to_device, to_host, zeros
+from .host_arrays import in_parts, repeated_zero, room_for, take_notices, to_device, to_host, zeros
 from .numpy_gamma import gamma_search
 from .numpy_maps import collect_field, field_maps, gather, scatter
 from .numpy_pairs import (
@@ -27,11 +27,13 @@ __all__ = [
     "fill_near",
     "gamma_search",
     "gather",
+    "in_parts",
     "largest_near",
     "repeated_zero",
     "room_for",
     "scatter",
     "spline_rows",
+    "take_notices",
     "to_device",
     "to_host",
     "trace",

@@ -42,7 +42,7 @@ __device__ inline void spline_rows_of(const REAL* table_v, const REAL* table_u, 
 }
 
 // Results in the type of the tables.
-extern "C" __global__ void spline_rows(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
+extern "C" __global__ void __launch_bounds__(THREADS) spline_rows(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
                                        const REAL* fv, const REAL* fu, const REAL* weights, const int* first,
                                        const int* next, const REAL* output, int lines, int columns, int group, int count,
                                        long long stride, REAL* result) {
@@ -51,7 +51,7 @@ extern "C" __global__ void spline_rows(const REAL* table_v, const REAL* table_u,
 }
 
 // Results in float64, whatever the tables are.
-extern "C" __global__ void spline_rows_wide(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
+extern "C" __global__ void __launch_bounds__(THREADS) spline_rows_wide(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
                                             const REAL* fv, const REAL* fu, const REAL* weights, const int* first,
                                             const int* next, const REAL* output, int lines, int columns, int group,
                                             int count, long long stride, double* result) {

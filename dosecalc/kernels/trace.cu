@@ -4,7 +4,8 @@
 // cells. The rays of neighbouring threads end in neighbouring voxels, so that they read the same cells at almost the
 // same time. The averages follow by the same recursion over the cells as in the twin, without a list of them.
 
-#define MOST_RANGES 4  // averages in registers; the caller launches once per four ranges
+#define MOST_RANGES 2  // averages in registers, as many as the dose model asks for; more take another launch
+#define TRACE_BLOCKS 5 // at once on a multiprocessor: a ray waits for memory at every cell, other rays fill the time
 #define FAR_AWAY 1e300 // crossing that a ray never reaches, because it does not move along that axis
 
 struct Axis {
@@ -45,7 +46,7 @@ __device__ inline void step_on(Axis& axis) {
   next_crossing(axis);
 }
 
-extern "C" __global__ void trace(const float* density, const double* source, const double* targets,
+extern "C" __global__ void __launch_bounds__(THREADS, TRACE_BLOCKS) trace(const float* density, const double* source, const double* targets,
                                  const double* spacing, const double* range_mm, double air, int nz, int ny, int nx,
                                  int ranges, int averages, int count, double* depth, double* average) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;

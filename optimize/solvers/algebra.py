@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from dosecalc.backend import Backend
+from dosecalc.kernels.host_arrays import in_parts
 
 FloatArray = NDArray[np.float64]
 
@@ -135,10 +136,13 @@ class DeviceAlgebra:
         `cupy`, or another module with NumPy's functions. An array that has a ``get`` comes back through it.
     solve_triangular : callable
         The function of that name in the module's counterpart of `scipy.linalg`.
+    in_parts : callable
+        `in_parts` of the kernels beside it: takes fewer rows at once where the device's memory runs out.
     """
 
     xp: Any
     solve_triangular: Callable[..., Any]
+    in_parts: Callable[..., None] = in_parts
 
     def hold(self, block: FloatArray) -> Any:
         """A copy on the device."""
@@ -154,9 +158,15 @@ class DeviceAlgebra:
 
     def gram(self, block: Any, weight: FloatArray, onto: FloatArray, *, exact: bool) -> Any:
         """The full product in double precision, in which a device for numerical work is fast."""
-        scaled = block * self.xp.asarray(np.sqrt(weight)[:, None])
         lower = self.xp.tril(self.xp.asarray(onto))
-        return scaled.T @ scaled + lower + self.xp.tril(lower, -1).T
+        whole, root = [lower + self.xp.tril(lower, -1).T], self.xp.asarray(np.sqrt(weight)[:, None])
+
+        def add(part: slice) -> None:
+            scaled = block[part] * root[part]
+            whole[0] = whole[0] + scaled.T @ scaled
+
+        self.in_parts("the solver's normal matrix", len(weight), max(1, len(weight)), add)
+        return whole[0]
 
     def diagonal(self, matrix: Any) -> FloatArray:
         """A copy of the diagonal."""
@@ -187,7 +197,7 @@ def algebra_beside(backend: Backend) -> Algebra:
     if backend.name != "cupy":
         return HOST
     device = backend.kernels.device
-    return DeviceAlgebra(device.xp, device.solve_triangular)
+    return DeviceAlgebra(device.xp, device.solve_triangular, backend.kernels.in_parts)
 
 
 HOST, SINGLE = HostAlgebra(), HostAlgebra(single=True)

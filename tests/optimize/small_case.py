@@ -160,7 +160,11 @@ def write_patient(folder: Path) -> Patient:
 
 
 def make_plan(
-    patient: Patient, protocol: Protocol, machine: object, targets: tuple[Target, ...] = (Target("GTV"),)
+    patient: Patient,
+    protocol: Protocol,
+    machine: object,
+    targets: tuple[Target, ...] = (Target("GTV"),),
+    backend: str = "numba",
 ) -> Plan:
     """Read the phantom and plan it."""
     return plan(
@@ -171,7 +175,7 @@ def make_plan(
         BEAMS,
         targets=targets,
         accept_missing=ACCEPTED,
-        backend="numba",
+        backend=backend,
     )
 
 

@@ -66,6 +66,16 @@ def test_two_wheels_are_a_fault(health):
     assert "uninstall both, install one" in printed(dataclasses.replace(health, packages=both))
 
 
+def test_a_gpu_whose_libraries_fail_is_not_called_usable(health):
+    """Driver, GPU and wheel are there, and yet a kernel or a library did not start: the reason is printed."""
+    there = GpuReport((12, 8), NO_CUPY.gpus, True, "", "")
+    failed = dataclasses.replace(health.checks[1], note="CuPy is installed but fails on this GPU (libcusolver).")
+    ill = dataclasses.replace(health, gpu=there, checks=(health.checks[0], failed))
+    assert "no: CuPy is installed but fails on this GPU (libcusolver)." in " ".join(printed(ill).split())
+    works = dataclasses.replace(failed, usable=True)
+    assert "yes, by --backend cupy" in printed(dataclasses.replace(ill, checks=(health.checks[0], works)))
+
+
 def test_a_wrong_dose_is_told_and_refused(health, monkeypatch):
     wrong = dataclasses.replace(health.checks[0], backend="cupy", difference=0.03, right=False)
     ill = dataclasses.replace(health, checks=(health.checks[0], wrong))

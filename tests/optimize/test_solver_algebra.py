@@ -57,8 +57,16 @@ class OnDevice(NDArrayOperatorsMixin):
     def __len__(self):
         return len(self.data)
 
+    def __getitem__(self, part):
+        return OnDevice(self.data[part])
+
     def get(self):
+        CROSSED["back"].append(self.data.size)
         return self.data.copy()
+
+
+CROSSED: dict[str, list[int]] = {"there": [], "back": []}
+"""How many numbers each crossing of the bus took, in either direction."""
 
 
 class Linalg:
@@ -77,7 +85,10 @@ class StandIn:
 
     @staticmethod
     def asarray(array):
-        return array if isinstance(array, OnDevice) else OnDevice(np.array(array))
+        if isinstance(array, OnDevice):
+            return array
+        CROSSED["there"].append(np.size(array))
+        return OnDevice(np.array(array))
 
     @staticmethod
     def diag(array):
@@ -109,6 +120,38 @@ def test_a_device_is_given_the_dense_work_and_returns_the_same_optimum(equality,
     assert there.status == host.status == "optimal"
     np.testing.assert_allclose(there.x, host.x, atol=1e-5)
     np.testing.assert_allclose(there.dual_inequality, host.dual_inequality, atol=1e-4)
+
+
+def test_what_crosses_the_bus_in_an_iteration_is_listed():
+    """The rows go there once; then vectors, and one thin matrix of the columns per factorisation. Vectors come back."""
+    P, q, G, h, block, limit = dense_problem()
+    for crossed in CROSSED.values():
+        crossed.clear()
+    solve_qp(P, q, G, h, dense=[DenseRows(block, 1.0, 0, None, 0.0, limit)], algebra=device())
+    rows, columns = block.shape
+    assert CROSSED["there"].count(rows * columns) == 1
+    assert set(CROSSED["there"]) <= {rows * columns, columns * columns, rows, columns}
+    assert set(CROSSED["back"]) <= {rows, columns}
+    assert CROSSED["there"].count(columns * columns) < len(CROSSED["back"]) / 5
+
+
+def test_a_full_device_takes_fewer_rows_at_once():
+    """The normal matrix is the same when the memory holds a quarter of the scaled rows."""
+    sizes = []
+
+    def in_parts(what, count, most, run):
+        assert most == count
+        for begin in range(0, count, 80):
+            sizes.append(min(begin + 80, count) - begin)
+            run(slice(begin, begin + sizes[-1]))
+
+    block = dense_problem()[4]
+    rng, onto = np.random.default_rng(RNG_SEED), np.eye(block.shape[1], order="F")
+    weight = rng.random(len(block))
+    whole = device().gram(device().hold(block), weight, onto, exact=True)
+    parted = DeviceAlgebra(StandIn, solve_triangular, in_parts)
+    np.testing.assert_allclose(parted.gram(parted.hold(block), weight, onto, exact=True).data, whole.data, rtol=1e-13)
+    assert sizes == [80] * 4
 
 
 def _watching(held, real):
@@ -167,6 +210,7 @@ def counted(function, asked):
 def test_the_solver_works_beside_the_dose():
     """On the host with every backend of a CPU; with the CUDA kernels on what runs them."""
     assert algebra_beside(select_backend("numpy")) is HOST
-    on_gpu = SimpleNamespace(device=SimpleNamespace(xp=StandIn, solve_triangular=solve_triangular))
+    device_of = SimpleNamespace(xp=StandIn, solve_triangular=solve_triangular)
+    on_gpu = SimpleNamespace(device=device_of, in_parts=lambda *given: None)
     there = algebra_beside(Backend("cupy", "in a test", on_gpu))
-    assert isinstance(there, DeviceAlgebra) and there.xp is StandIn
+    assert isinstance(there, DeviceAlgebra) and (there.xp, there.in_parts) == (StandIn, on_gpu.in_parts)

@@ -20,6 +20,7 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 
 #define __global__
 #define __device__
+#define __launch_bounds__(...)
 // Blocks run one after another: one copy of shared memory serves them all.
 #define __shared__ static
 #define SHIM_MOST_SHARED (227 * 1024) // of one block on an H100 or H200
@@ -124,6 +125,8 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
   return result;
 }
 
+inline void __syncwarp() { shim::wait_for_warp(); }
+
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
@@ -140,6 +143,11 @@ inline double __longlong_as_double(long long bits) {
 inline unsigned long long atomicCAS(unsigned long long* at, unsigned long long expected, unsigned long long value) {
   const unsigned long long seen = *at;
   if (seen == expected) *at = value;
+  return seen;
+}
+inline int atomicAdd(int* at, int more) {
+  const int seen = *at;
+  *at += more;
   return seen;
 }
 

@@ -7,15 +7,20 @@ import hashlib
 import os
 import shutil
 import subprocess
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from dosecalc.kernels.cuda_kernels import CudaKernels
 from dosecalc.kernels.cuda_source import entry_points, options, source
 
 HEADER = Path(__file__).with_name("cuda_shim.h")
 COMPILER = os.environ.get("CXX", "g++")
+MORE_FLAGS = os.environ.get("DOSECALC_SHIM_FLAGS", "").split()
+"""Such as ``-fsanitize=address,undefined``: see `tools/sanitize_cuda.py`."""
 MOST_SHARED = 227 * 1024
 FAULTS = {1: "threads wait at a barrier that others of their block never reach", 2: "the launch is beyond the device"}
 
@@ -28,7 +33,15 @@ def missing() -> str:
 def build(folder: Path, real: str, components: int) -> Path:
     """The compiled kernels; built again only when their source has changed."""
     text = "\n".join(['#include "cuda_shim.h"', source(), *(f"SHIM_ENTRY({name})" for name in entry_points())])
-    flags = [*options(real, components), "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"]
+    flags = [
+        *options(real, components),
+        "-O1",
+        "-Wall",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-U_FORTIFY_SOURCE",
+        *MORE_FLAGS,
+    ]
     key = hashlib.sha256("\n".join([text, HEADER.read_text(encoding="utf-8"), *flags]).encode()).hexdigest()[:16]
     library = folder / f"kernels_{key}.so"
     if not library.exists():
@@ -50,36 +63,90 @@ class DeviceArray(np.ndarray):
         result = getattr(ufunc, method)(*map(_plain, inputs), **plain)
         return kwargs["out"][0] if "out" in kwargs else _on_device(result)
 
+    def __array_function__(self, function, types, args, kwargs):
+        raise TypeError(f"NumPy's {function.__name__} was given an array on the device")
+
+    def get(self):
+        """A copy on the host."""
+        return np.array(_plain(self))
+
 
 def _plain(value):
     return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
 
 
 def _on_device(value):
-    return value.view(DeviceArray) if isinstance(value, np.ndarray) else value
+    return np.asarray(value).view(DeviceArray) if isinstance(value, np.ndarray | np.generic) else value
 
 
-class _Functions:
+class Room:
+    """Bytes of a device that arrays hold; more than there are is a MemoryError, as CuPy's is one."""
+
+    def __init__(self, capacity: int | None = None) -> None:
+        self.capacity, self.held = capacity, 0
+
+    def take(self, array):
+        """The array as one on the device, which holds its bytes as long as anything sees them."""
+        taken, there = array.nbytes, _on_device(array)
+        if self.capacity is not None and self.held + taken > self.capacity:
+            raise MemoryError(f"Out of memory allocating {taken:,} bytes (allocated so far: {self.held:,} bytes).")
+        self.held += taken
+        weakref.finalize(there, self._give, taken)
+        return there
+
+    def _give(self, taken):
+        self.held -= taken
+
+
+class Functions:
     """The functions of `Device.xp`."""
 
-    arange = staticmethod(lambda *args, **kwargs: _on_device(np.arange(*args, **kwargs)))
-    ascontiguousarray = staticmethod(lambda a: _on_device(np.ascontiguousarray(a)))
-    empty = staticmethod(lambda shape, dtype: _full_of_nan(shape, dtype))
-    zeros = staticmethod(lambda shape, dtype: _on_device(np.zeros(shape, dtype)))
-    broadcast_to = staticmethod(lambda a, shape: _on_device(np.broadcast_to(_plain(a), shape)))
-    argsort = staticmethod(lambda a, kind: _on_device(np.argsort(_plain(a), kind=kind)))
-    searchsorted = staticmethod(lambda a, v: _on_device(np.searchsorted(_plain(a), _plain(v))))
+    def __init__(self, room: Room) -> None:
+        self._take = room.take
 
-    @staticmethod
-    def asarray(a, dtype=None):
-        if isinstance(a, DeviceArray):
-            return a if dtype is None or a.dtype == dtype else _on_device(_plain(a).astype(dtype))
-        return _on_device(np.array(a, dtype=dtype))
+    def arange(self, *args, **kwargs):
+        return self._take(np.arange(*args, **kwargs))
+
+    def empty(self, shape, dtype=np.float64):
+        """What was never written is seen."""
+        return self._take(np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else -77, dtype))
+
+    def zeros(self, shape, dtype=np.float64):
+        return self._take(np.zeros(shape, dtype))
+
+    def broadcast_to(self, a, shape):
+        return _on_device(np.broadcast_to(_plain(a), shape))
+
+    def argsort(self, a, kind):
+        return self._take(np.argsort(_device(a), kind=kind))
+
+    def searchsorted(self, a, v):
+        return self._take(np.searchsorted(_device(a), _device(v)))
+
+    def cumsum(self, a):
+        return self._take(np.cumsum(_device(a)))
+
+    def atleast_2d(self, a):
+        return _on_device(np.atleast_2d(_device(a)))
+
+    def diag(self, a):
+        return self._take(np.diag(_device(a)).copy())
+
+    def tril(self, a, k=0):
+        return self._take(np.tril(_device(a), k))
+
+    def ascontiguousarray(self, a):
+        return a if _device(a).flags.c_contiguous else self._take(np.ascontiguousarray(_plain(a)))
+
+    def asarray(self, a, dtype=None):
+        if isinstance(a, DeviceArray) and (dtype is None or a.dtype == dtype):
+            return a
+        return self._take(np.array(_plain(a), dtype=dtype))
 
 
-def _full_of_nan(shape, dtype):
-    """What was never written is seen."""
-    return _on_device(np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else -77, dtype))
+def _device(a):
+    assert isinstance(a, DeviceArray), "an array on the host was given to a function of the device"
+    return _plain(a)
 
 
 class _Launch(ctypes.Structure):
@@ -94,17 +161,19 @@ class _Launch(ctypes.Structure):
 class ShimDevice:
     """A `Device` that runs the kernels in this process; `backwards` runs blocks and threads in the opposite order."""
 
-    xp = _Functions
     most_shared = MOST_SHARED
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.room = Room()
+        self.xp = Functions(self.room)
         self.backwards = False
         self.launched: set[str] = set()
         self._libraries: dict[tuple[str, int], ctypes.CDLL] = {}
 
     def launch(self, kernel, real, components, blocks, threads, arguments, shared):
         threads = threads if isinstance(threads, tuple) else (threads,)
+        assert max((*blocks, 0)[1:]) <= 65_535, "more blocks along y or z than a GPU takes"
         how = _Launch(_three(blocks), _three(threads), shared, self.backwards)
         held = [_address(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(held))(*(ctypes.addressof(value) for value in held))
@@ -116,11 +185,33 @@ class ShimDevice:
         assert isinstance(array, DeviceArray), "not on the device"
         return np.array(_plain(array))
 
+    def free_bytes(self):
+        return 2**40 if self.room.capacity is None else self.room.capacity - self.room.held
+
+    def release(self):
+        """Nothing is held for later."""
+
+    def csr_matrix(self, parts, shape):
+        assert all(isinstance(part, DeviceArray) for part in parts)
+        return StandInCsr(parts, shape)
+
     def _library(self, real: str, components: int) -> ctypes.CDLL:
         key = real, components
         if key not in self._libraries:
             self._libraries[key] = ctypes.CDLL(str(build(self.folder, real, components)))
         return self._libraries[key]
+
+
+@dataclass
+class StandInCsr:
+    """In place of `cupyx.scipy.sparse.csr_matrix`."""
+
+    parts: tuple
+    shape: tuple[int, int]
+
+    def get(self):
+        """As SciPy's."""
+        return sparse.csr_array(tuple(np.array(_plain(part)) for part in self.parts), shape=self.shape)
 
 
 def _three(size):

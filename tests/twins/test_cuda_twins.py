@@ -219,6 +219,9 @@ def test_the_order_of_threads_does_not_matter(shim):
         places = (rng.random((500, 1)),) * 2, (np.zeros(50),) * 2, np.array([0, 50])
         shim.largest_near(rows, *places, np.inf, largest)
         planes = np.ascontiguousarray(maps.transpose(2, 0, 1))
+        near, room = (shim.zeros(25_000, np.float32), shim.zeros(25_000, np.int32)), np.full(500, 50)
+        of_rows = *tables, *taps, np.arange(50) // 14, np.arange(50) % 14, np.ones(50)
+        shim.fill_near(of_rows, None, *places, np.inf, room, 50 * np.arange(500), *near)
         results.append(
             [
                 shim.gather(maps, *taps),
@@ -228,6 +231,7 @@ def test_the_order_of_threads_does_not_matter(shim):
                 shim.direct_dose(taps[2] * 50.0, taps[3] * 50.0, taps[4].astype(np.float64), np.ones((9, 14)), *axes),
                 rows,
                 largest,
+                *near,
             ]
         )
     shim.device.backwards = False

@@ -1,0 +1,166 @@
+"""The stored matrix on the device, what crosses the bus on the way, and memory that runs out: through the shim."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from dosecalc import Beam, Grid, Volume, dose_influence, gamma_index, load_machine, open_field
+from dosecalc.backend import Backend
+from dosecalc.errors import ResourceError, UsageError
+from dosecalc.kernels.cuda_device import FullGpuError
+from dosecalc.kernels.cuda_kernels import CudaKernels
+
+from ..backends import CUDA, backend_named
+from .shim_device import ShimDevice
+
+GRID = Grid((-20.0, -16.0, -12.0), (4.0, 4.0, 6.0), (5, 8, 10))
+CUTS = [{}, {"cutoff_mm": 14.0}, {"cutoff_mm": 14.0, "threshold": 0.02}]
+
+
+def operator(backend, precision="float32"):
+    """Two beams on water with a light corner."""
+    density = np.ones(GRID.shape, np.float32)
+    density[:2, :3] = 0.3
+    field = open_field(Beam(0.0), x_mm=(-12, 13), y_mm=(-10, 10), width_mm=5)
+    field = field + open_field(Beam(70.0, 10.0), x_mm=(-10, 10), y_mm=(-7, 8), width_mm=5)
+    machine = load_machine("generic_6mv")
+    return dose_influence(Volume(GRID, density), GRID, field, machine, backend=backend, precision=precision)
+
+
+@pytest.fixture
+def small(request):
+    """``small(capacity)``: the shim with so many bytes, and kernels of its own."""
+    folder = backend_named("cuda-shim", request).kernels.device.folder
+
+    def made(capacity=None) -> Backend:
+        device = ShimDevice(folder)
+        device.room.capacity = capacity
+        return Backend("cupy", "the CUDA source on a CPU", CudaKernels(device), 4_000)
+
+    return made
+
+
+def leave(backend, free):
+    """Only so many bytes are left beside what must be held."""
+    kernels = backend.kernels
+    kernels._derived.clear()
+    kernels.device.room.capacity = kernels.device.room.held + free
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=["whole", "cut off", "and threshold"])
+@pytest.mark.parametrize("precision", ["float32", "reference"])
+@pytest.mark.parametrize("name", CUDA)
+def test_the_matrix_on_the_device_is_that_of_numpy(request, name, precision, cut):
+    stated = operator("numpy", precision).tocsr(**cut)
+    there = operator(backend_named(name, request), precision)
+    for found in (there.device_csr(**cut).get(), there.tocsr(**cut)):
+        assert found.shape == stated.shape and found.data.dtype == np.float32
+        assert np.array_equal(found.indptr, stated.indptr)
+        assert np.array_equal(found.indices, stated.indices)
+        assert np.abs(found.data - stated.data).max() <= 2e-6 * stated.data.max()
+
+
+def test_nothing_of_a_matrix_left_on_the_device_comes_to_the_host(small, monkeypatch):
+    """One count of entries, and per beam whether all found the room that was counted."""
+    there, sizes = operator(small()), []
+    device = there.backend.kernels.device
+    monkeypatch.setattr(device, "to_host", watched(device.to_host, sizes))
+    there.device_csr(cutoff_mm=14.0)
+    assert sizes == [1, 1, 1]
+    there.device_csr(cutoff_mm=14.0, threshold=0.02)
+    assert sizes[3:] == [1]
+
+
+def watched(function, sizes):
+    def call(array):
+        sizes.append(array.size)
+        return function(array)
+
+    return call
+
+
+def test_verbs_fetch_their_result_alone(small, monkeypatch):
+    there, sizes = operator(small()), []
+    device = there.backend.kernels.device
+    monkeypatch.setattr(device, "to_host", watched(device.to_host, sizes))
+    voxels, beamlets = there.shape
+    there.dose(np.ones(beamlets))
+    assert sizes == [voxels]
+    there.adjoint(np.ones(voxels))
+    assert sizes[1:] == [20, 12]
+    there.rows([3, 4, 5])
+    assert sizes[3:] == [3 * beamlets]
+
+
+def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
+    """The same numbers; the log and the notices for the run record name what was divided."""
+    stated = operator(small())
+    there = operator(small())
+    matrix = stated.tocsr(cutoff_mm=30.0, threshold=0.001)
+    leave(there.backend, 60_000)
+    with caplog.at_level(logging.WARNING):
+        found = there._device_matrix(30.0, 0.001).on_host()
+        rows = there.rows(np.arange(there.shape[0]))
+    assert np.array_equal(found.indptr, matrix.indptr) and np.array_equal(found.data, matrix.data)
+    assert np.array_equal(rows, stated.rows(np.arange(there.shape[0])))
+    told = there.backend.kernels.take_notices()
+    assert "The GPU's memory was full: rows went on in parts of 200." in told
+    assert set(told) <= set(caplog.messages)
+    assert not stated.backend.kernels.take_notices()
+
+
+def test_where_not_even_one_voxel_fits_it_is_refused(small):
+    there = operator(small())
+    leave(there.backend, 100)
+    with pytest.raises(ResourceError, match=r"no room for rows, not even in parts of one: \d+ MiB are free") as caught:
+        there.rows(np.arange(40))
+    assert caught.value.exit_code == 30
+    assert "--backend numba" in str(caught.value)
+
+
+def test_a_matrix_that_does_not_fit_names_its_size(small):
+    there = operator(small())
+    leave(there.backend, 80_000)
+    with pytest.raises(ResourceError, match=r"stored matrix of 9\.\d+e-05 GiB.*tocsr\(\) brings it"):
+        there.device_csr()
+    assert there._device_matrix(np.inf, 0.0).on_host().nnz == there.shape[0] * there.shape[1]
+
+
+def test_what_can_be_made_again_is_given_up_first(small):
+    """Voxels sorted for the adjoint are forgotten when memory runs out, and sorted again."""
+    there = operator(small())
+    kernels, weights = there.backend.kernels, np.ones(there.shape[0])
+    before = there.adjoint(weights)
+    held = len(kernels._derived)
+    assert held > 0
+    kernels.device.room.capacity = kernels.device.room.held
+    with pytest.raises(FullGpuError):
+        kernels.zeros(10**6, np.float64)
+    assert len(kernels._derived) == 0
+    kernels.device.room.capacity = None
+    assert np.array_equal(there.adjoint(weights), before)
+
+
+def test_memory_that_is_free_decides_the_first_part(small):
+    kernels, parts = small(1000).kernels, []
+    kernels.in_parts("a test", 100, 60, parts.append, bytes_each=50)
+    assert [part.stop - part.start for part in parts] == [10] * 10
+
+
+def test_an_operator_on_the_host_has_no_matrix_on_a_device():
+    with pytest.raises(UsageError, match=r"runs on numpy.*tocsr\(\)"):
+        operator("numpy").device_csr()
+
+
+def test_gamma_goes_on_in_parts(small, monkeypatch):
+    backend = small()
+    monkeypatch.setattr("dosecalc.gamma.select_backend", lambda name: backend)
+    rng = np.random.default_rng(3)
+    doses = [Volume(GRID, 50.0 + rng.random(GRID.shape)) for _ in range(2)]
+    whole = gamma_index(*doses)
+    leave(backend, 175_000)
+    assert np.array_equal(gamma_index(*doses).values, whole.values)
+    assert "gamma went on in parts of" in backend.kernels.take_notices()[0]
