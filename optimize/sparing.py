@@ -24,7 +24,7 @@ def kept_below(limit: DoseVolumeLimit, dose_gy: Array) -> npt.NDArray[np.int64]:
     # With one limit for all voxels the order is that of the dose, without a difference that rounds small doses away.
     hot = dose_gy[region.positions] if limit.left_gy is None else limit.excess_gy(dose_gy)
     order = np.argsort(-hot, kind="stable")
-    released = _that_fit(region.cc[order], limit.spare_cc * (1 - VOLUME_ROUNDING), strictly=True)
+    released = np.cumsum(region.cc[order]) < limit.spare_cc * (1 - VOLUME_ROUNDING)
     return np.sort(region.positions[order[~released]])
 
 
@@ -43,20 +43,5 @@ def kept_above(region: Region, share: float, score: Array, protected: Array) -> 
     """
     allowed = share * region.cc.sum() * (1 - VOLUME_ROUNDING)
     order = np.argsort(np.where(protected, np.inf, score), kind="stable")
-    released = _that_fit(np.where(protected, np.inf, region.cc)[order], allowed, strictly=False)
+    released = (np.cumsum(region.cc[order]) <= allowed) & ~protected[order]
     return np.sort(region.positions[order[~released]])
-
-
-def _that_fit(cc: Array, allowed_cc: float, *, strictly: bool) -> npt.NDArray[np.bool_]:
-    """Which voxels are let go, (n,): each in its turn if it still fits, so that no more of the allowance is left unused
-    than the smallest voxel takes. The first ones, until one does not fit, are always among them.
-    """
-    fits = np.less if strictly else np.less_equal
-    released, open_ = np.zeros(cc.size, bool), np.arange(cc.size)
-    left = allowed_cc
-    while (open_ := open_[fits(cc[open_], left)]).size:
-        filled = np.cumsum(cc[open_])
-        taken = np.searchsorted(filled, left, side="left" if strictly else "right")
-        released[open_[:taken]] = True
-        left, open_ = left - float(filled[taken - 1]), open_[taken:]
-    return released

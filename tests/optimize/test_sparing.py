@@ -33,15 +33,13 @@ def spread(values: np.ndarray) -> np.ndarray:
 
 @unhurried
 @given(doses, volumes, st.floats(0.0, 8.0))
-def test_the_hottest_that_fit_the_spare_volume_are_let_go_and_no_other_would_fit(dose, cc, spare) -> None:
+def test_what_is_let_go_is_less_than_the_spare_volume_and_the_hottest(dose, cc, spare) -> None:
     limit = DoseVolumeLimit("x", True, region(cc), 30.0, spare)
     kept = kept_below(limit, spread(dose))
     let_go = ~np.isin(limit.region.positions, kept)
     assert np.isin(kept, limit.region.positions).all()
     assert cc[let_go].sum() < spare or not let_go.any()
-    assert let_go.all() or cc[let_go].sum() + cc[~let_go].min() >= spare * (1 - 1e-6)
-    order = np.argsort(-dose, kind="stable")
-    assert let_go[order[np.cumsum(cc[order]) < spare * (1 - 1e-6)]].all()
+    assert not let_go.any() or let_go.all() or dose[let_go].min() >= dose[~let_go].max()
 
 
 @unhurried
@@ -68,13 +66,11 @@ def test_a_plan_within_the_limit_stays_within_it_when_sorted_again(dose, cc, lev
 
 @unhurried
 @given(doses, volumes, st.floats(0.01, 0.3))
-def test_the_coldest_that_fit_the_share_are_let_go_and_coverage_follows(dose, cc, share) -> None:
+def test_the_coldest_share_is_let_go_and_coverage_follows(dose, cc, share) -> None:
     none = np.zeros(COUNT, bool)
     kept = np.isin(region(cc).positions, kept_above(region(cc), share, dose, none))
     assert cc[~kept].sum() <= share * cc.sum()
-    assert cc[~kept].sum() + cc[kept].min() > share * cc.sum() * (1 - 1e-6)
-    order = np.argsort(dose, kind="stable")
-    assert not kept[order[np.cumsum(cc[order]) <= share * cc.sum() * (1 - 1e-6)]].any()
+    assert kept.all() or dose[~kept].max() <= dose[kept].min()
     covered = np.where(kept, np.maximum(dose, 50.0), 0.0)
     assert measure(parse_metric(f"D{100 * (1 - share):.6f}%"), covered, cc) >= 50.0 - 1e-9
 

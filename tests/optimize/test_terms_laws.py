@@ -113,10 +113,10 @@ def test_a_hot_spot_is_kept_inside_the_gtv() -> None:
     """More than the limit without the aim, within it with it, and the target no colder."""
     case = make_slice(5)
     regions = {"PTV": case.target, "GTV": core(case), "Body": case.body}
-    asked = term_of(goal(parse_metric("V105%(PTV-GTV)"), "<=", 0.5, "PTV", "optimal"), regions, VOXEL_CC, None)
+    asked = term_of(goal(parse_metric("V105%(PTV-GTV)"), "<=", 0.3, "PTV", "optimal"), regions, VOXEL_CC, None)
     plain, served = (escalate(case.influence, case.goals(*terms)) for terms in ((), (asked,)))
-    assert hot_cc(case, plain.fluence, 105.0, True) > 1.0
-    assert hot_cc(case, served.fluence, 105.0, True) <= 0.5
+    assert hot_cc(case, plain.fluence, 105.0, True) > 0.6
+    assert hot_cc(case, served.fluence, 105.0, True) <= 0.3
     assert served.prescription_gy == pytest.approx(plain.prescription_gy, rel=1e-4)
 
 
