@@ -285,17 +285,19 @@ class DoseInfluence:
         return self.beamlets.beams[b].project(points_mm, self.machine.sad_mm)
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
-        dose, kernels = np.zeros(self.voxels.size), self.backend.kernels
-        for b in range(len(self.beamlets.beams)):
-            lattice, columns, lines = self._direct_axes(b)
-            field = lattice.spread(x[self.beamlets.of_beam(b)])
+        dose, kernels = np.empty(self.voxels.size), self.backend.kernels
+        beams = [self._direct_axes(b) for b in range(len(self.beamlets.beams))]
 
-            def add(part: slice, b: int = b, given: tuple[Any, ...] = (field, columns, lines)) -> None:
-                u, v, magnification = self._projected(b, part)
+        def sum_beams(part: slice) -> None:
+            total, points_mm = np.zeros(part.stop - part.start), self.grid.centres_mm(self.voxels[part])
+            for b, (lattice, columns, lines) in enumerate(beams):
+                u, v, magnification = self._project(b, points_mm)
                 weights = self._component_weights(b, part, magnification)
-                dose[part] += kernels.to_host(kernels.direct_dose(u, v, weights, *given))
+                field = lattice.spread(x[self.beamlets.of_beam(b)])
+                total += kernels.to_host(kernels.direct_dose(u, v, weights, field, columns, lines))
+            dose[part] = total
 
-            kernels.in_parts("the reference dose", self.voxels.size, CHUNK_VOXELS, add)
+        kernels.in_parts("the reference dose", self.voxels.size, CHUNK_VOXELS, sum_beams)
         return dose
 
     def _chunks(self) -> Iterator[slice]:

@@ -23,7 +23,7 @@ from .judging import judge_goal, needs
 from .metrics import NEAR_MAXIMUM, measure
 from .prescribed import basis_metric, external, prescription_reached, prescription_rows, risk_warnings
 from .regions import Region, near_names, regions_on
-from .results import Certificate, PlanEvaluation, PrescriptionReached, StructureSummary
+from .results import Certificate, GoalResult, PlanEvaluation, PrescriptionReached, StructureSummary
 from .steepness import steep_goals
 
 ABOVE_CAP = 1e-3
@@ -71,13 +71,7 @@ def evaluate(
         A dose that is negative or not finite, a missing mandatory structure that was not accepted by name, a
         target or lesion that is missing or cut, or a prescription basis that cannot be judged.
     """
-    regions = regions_on(dose, structures, cut_structures)
-    _require(regions, structures, protocol, accepted_missing, lesions)
-    reached = prescription_reached(regions, protocol, lesions)
-    indices = _plan_indices(dose, regions, structures, protocol, reached)
-    goals = prescription_rows(regions, structures, protocol, reached, dose.grid, lesions) + tuple(
-        judge_goal(goal, regions, accepted_missing, indices) for goal in protocol.goals
-    )
+    regions, reached, goals = _judged(dose, structures, protocol, accepted_missing, cut_structures, lesions)
     rejected = any(goal.level == "mandatory" and goal.assessed and not goal.met for goal in goals)
     return PlanEvaluation(
         status="rejected" if rejected else "ok",
@@ -96,6 +90,37 @@ def evaluate(
             *bridging_lines(dose, {name: regions[name].indices for name in lesions}, reached.dose_gy),
         ),
     )
+
+
+def judged_goals(
+    dose: Volume,
+    structures: StructureSet,
+    protocol: Protocol,
+    *,
+    accepted_missing: tuple[str, ...] = (),
+    cut_structures: tuple[str, ...] = (),
+    lesions: tuple[str, ...] = (),
+) -> tuple[GoalResult, ...]:
+    """The goals of `evaluate` alone, of the same arguments: nothing is sought that would only be told beside them."""
+    return _judged(dose, structures, protocol, accepted_missing, cut_structures, lesions)[2]
+
+
+def _judged(
+    dose: Volume,
+    structures: StructureSet,
+    protocol: Protocol,
+    accepted_missing: tuple[str, ...],
+    cut_structures: tuple[str, ...],
+    lesions: tuple[str, ...],
+) -> tuple[dict[str, Region], PrescriptionReached, tuple[GoalResult, ...]]:
+    """The structures on the dose grid, what the prescription reaches, and every goal."""
+    regions = regions_on(dose, structures, cut_structures)
+    _require(regions, structures, protocol, accepted_missing, lesions)
+    reached = prescription_reached(regions, protocol, lesions)
+    indices = _plan_indices(dose, regions, structures, protocol, reached)
+    rows = prescription_rows(regions, structures, protocol, reached, dose.grid, lesions)
+    organs = tuple(judge_goal(goal, regions, accepted_missing, indices) for goal in protocol.goals)
+    return regions, reached, rows + organs
 
 
 def _plan_indices(

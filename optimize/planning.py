@@ -32,7 +32,7 @@ from .delivery import delivery_of
 from .densities import AS_DEFAULT, Densities, with_medium
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
-from .evaluate import evaluate
+from .evaluate import evaluate, judged_goals
 from .findings import with_findings
 from .fine_limits import with_fine_limits
 from .fluence_file import EarlierPlan
@@ -445,7 +445,10 @@ def _doubted(
     judged = with_second_opinion(judged, protocol, anatomy.structures, skipped, dose, finer)
     judged_on = anatomy.structures.without(anatomy.report_only)
     judged = with_findings(judged, dose, judged_on, cut_structures=anatomy.cut, facts=PatientFacts())
-    judge = partial(_judge, anatomy=anatomy, protocol=protocol, accept_missing=accept_missing, result=None)
+    judge = partial(
+        judged_goals, structures=judged_on, protocol=protocol,
+        accepted_missing=(*accept_missing, *anatomy.report_only), cut_structures=anatomy.cut, lesions=anatomy.lesions,
+    )  # fmt: skip
     made_by = (finer.influence, finer.fluence, finer.density)
     return with_uncertainty(judged, protocol, anatomy.structures, made_by, dose, judge)
 

@@ -64,18 +64,23 @@ def fine_parts(structures: StructureSet, protocol: Protocol, grid: Grid) -> Fine
     if max(grid.spacing_mm) <= spacing_mm:
         return None
     fine = grid.resampled(spacing_mm)
-    near = regions.grow(ptv, NEAR_MM, grid, name="near").on(fine).indices
     found = {name: structures[name].on(fine) for name in compared_names(structures, protocol)}
-    everywhere = np.unique(np.concatenate([part.indices for part in found.values()]))
-    is_near = np.isin(everywhere, near)
-    step = -(-np.count_nonzero(~is_near) // FAR_VOXELS) or 1
-    voxels = np.union1d(everywhere[is_near], everywhere[~is_near][::step])
+    # Flags of the whole grid: sorting a million indices of every structure takes ten times as long.
+    near, taken = np.zeros(fine.size, bool), np.zeros(fine.size, bool)
+    near[regions.grow(ptv, NEAR_MM, grid, name="near").on(fine).indices] = True
+    for part in found.values():
+        taken[part.indices] = True
+    further = np.flatnonzero(taken & ~near)
+    step = -(-further.size // FAR_VOXELS) or 1
+    taken[further] = False
+    taken[further[::step]] = True
+    voxels = np.flatnonzero(taken)
     parts = {}
     for name, part in found.items():
-        kept = np.isin(part.indices, voxels)
+        kept = taken[part.indices]
         if kept.any():
             indices = part.indices[kept]
-            cc = part.cc[kept] * np.where(np.isin(indices, near), 1, step)
+            cc = part.cc[kept] * np.where(near[indices], 1, step)
             parts[name] = np.searchsorted(voxels, indices), cc
     return FineParts(fine, voxels, parts)
 

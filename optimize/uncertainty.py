@@ -27,7 +27,7 @@ def with_uncertainty(
     structures: StructureSet,
     plan: tuple[DoseInfluence, Array, Volume],
     dose: Volume,
-    judge: Callable[[Volume], PlanEvaluation],
+    judge: Callable[[Volume], tuple[GoalResult, ...]],
 ) -> PlanEvaluation:
     """The evaluation with the stated uncertainty of every value and structure.
 
@@ -46,7 +46,7 @@ def with_uncertainty(
     dose : Volume
         Gy.
     judge : callable
-        Judges another dose in the same way.
+        Judges the goals on another dose in the same way.
     """
     influence, fluence, density = plan
     doubtful = doubtful_voxels(influence, fluence, density, structures["Body"])
@@ -56,9 +56,7 @@ def with_uncertainty(
     above = off.values.copy()
     above.reshape(-1)[influence.voxels] += through
     values = np.asarray(dose.values, dtype=np.float64)
-    moved = [
-        judge(Volume(dose.grid, changed)).goals for changed in (values + above, np.maximum(values - off.values, 0))
-    ]
+    moved = [judge(Volume(dose.grid, changed)) for changed in (values + above, np.maximum(values - off.values, 0))]
     goals = tuple(_with_range(row, up, down) for row, up, down in zip(judged.goals, *moved, strict=True))
     found = _by_structure(structures, protocol, influence, doubtful, Volume(dose.grid, above))
     figures = tuple(

@@ -150,3 +150,53 @@ def plus(typing: Any, one: Any, other: Any) -> Any:
 def times(typing: Any, one: Any, other: Any) -> Any:
     """one * other, lane by lane."""
     return one(one, one), lambda context, builder, signature, given: builder.fmul(*given)
+
+
+@intrinsic
+def minus(typing: Any, one: Any, other: Any) -> Any:
+    """one - other, lane by lane."""
+    return one(one, one), lambda context, builder, signature, given: builder.fsub(*given)
+
+
+@intrinsic
+def lanes(typing: Any, number: Any) -> Any:
+    """A number in every lane."""
+    return Lanes(number)(number), lambda context, builder, signature, given: _repeated(builder, given[0])
+
+
+@intrinsic
+def times_plus(typing: Any, one: Any, other: Any, number: Any) -> Any:
+    """one * other + number, eight numbers of each but the last, rounded once where the processor can."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        product = builder.fmul(given[0], given[1], flags=_CONTRACT)
+        return builder.fadd(product, _repeated(builder, given[2]), flags=_CONTRACT)
+
+    return one(one, one, one.real), build
+
+
+@intrinsic
+def size_to(typing: Any, value: Any, end: Any) -> Any:
+    """|value|, and `end` where it is larger; NaN stays NaN."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        size, most = builder.call(_of_vector(builder, "fabs", given[0], 1), given[:1]), _repeated(builder, given[1])
+        return builder.select(builder.fcmp_ordered(">", size, most), most, size)
+
+    return value(value, value.real), build
+
+
+@intrinsic
+def with_sign(typing: Any, size: Any, value: Any) -> Any:
+    """`size` with the sign of `value`, lane by lane."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.call(_of_vector(builder, "copysign", given[0], 2), given)
+
+    return size(size, size), build
+
+
+def _of_vector(builder: Any, name: str, like: Any, arguments: int) -> Any:
+    """LLVM's function of that name of eight numbers."""
+    full = f"llvm.{name}.v{LANES}{like.type.element.intrinsic_name}"
+    return builder.module.declare_intrinsic(full, (), ir.FunctionType(like.type, [like.type] * arguments))

@@ -19,7 +19,7 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet
 from optimize.accepted import against_the_protocol
 from optimize.dvh import DVH_COLUMNS, dvh_rows
-from optimize.evaluate import evaluate
+from optimize.evaluate import evaluate, judged_goals
 from optimize.regions import regions_on
 from optimize.results import Certificate, GoalResult, PlanEvaluation, to_json
 from protocols import Protocol, available, load, relaxed
@@ -259,6 +259,11 @@ def test_an_optimal_goal_never_rejects() -> None:
     evaluation = evaluate(dose_of(**GOOD), structure_set(), asked)
     assert rows(evaluation)["duodenum_max"].met is False
     assert evaluation.status == "ok"
+
+
+def test_goals_alone_are_those_of_the_evaluation() -> None:
+    given = dose_of(**GOOD | {"Duodenum": 31.0}), structure_set(), protocol(*CUT_GOALS, DUODENUM, risk_pct=5.0)
+    assert judged_goals(*given, cut_structures=("Duodenum",)) == evaluate(*given, cut_structures=("Duodenum",)).goals
 
 
 def test_below_the_floor_is_rejected() -> None:
