@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 
 from dosecalc.errors import UsageError
-from protocols import Goal, Protocol, relaxations
+from protocols import Protocol, relaxations
+from protocols.goals import StatedLimit
 
 from .judging import judged
 from .results import GoalResult, PlanEvaluation
@@ -76,12 +77,12 @@ def parse_relaxations(given: tuple[str, ...]) -> dict[str, float]:
     return accepted
 
 
-def _as_stated(row: GoalResult, stated: Goal | None) -> GoalResult:
+def _as_stated(row: GoalResult, stated: StatedLimit | None) -> GoalResult:
     """A row judged at the limit of the protocol file."""
     if stated is None:
         return row
     note = f"ACCEPTED RELAXATION: planned at {row.comparator} {row.limit:g} {row.unit}"
-    asked = dataclasses.replace(row, metric=str(stated.metric), limit=stated.limit, accepted_limit=row.limit)
+    asked = dataclasses.replace(row, metric=stated.metric, limit=stated.limit, accepted_limit=row.limit)
     note = f"{note}; {row.note}" if row.note else note
     return dataclasses.replace(asked, note=note) if row.value is None else judged(asked, row.value, note)
 

@@ -92,13 +92,14 @@ def optimal_bounds(run: Run, last: StageResult, kept: Kept) -> tuple[list[Bound]
 
 
 def _relative(run: Run, limit: RelativeLimit, last: StageResult, kept: Kept) -> Bound:
-    """A limit in terms of the D95 that is kept: what the target needs is let go first, then the hottest voxels.
+    """A limit in terms of the D95 that is kept: what the target needs, up to that dose, is let go first, then the
+    hottest voxels.
 
     Less fluence later on lowers both sides alike; more dose in the target only loosens it.
     """
     level = limit.ratio * kept.d95_gy - (STRICTLY_BELOW_GY if limit.spare_cc else 0.0)
     score = last.dose_gy.copy()
-    if limit.spare_cc:
+    if limit.spare_cc and limit.ratio <= 1:
         score[run.goals.target.positions] = np.inf
     voxels = kept_below(DoseVolumeLimit(limit.id, False, limit.region, level, limit.spare_cc), score)
     return Bound(limit.id, voxels, np.full(voxels.size, level), limit.id, level)

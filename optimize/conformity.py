@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
-from dosecalc.grid import Volume
+from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Voxels
 
 from .metrics import dose_at_volume
@@ -67,6 +67,14 @@ def conformity(dose: Volume, body: Voxels | Region, ptv: Voxels | Region, prescr
               "highest dose 2 cm or more from the PTV, percent of the reached dose (RTOG 0813)"),
         Index("Homogeneity", "HI", _over(d2 - d98, d50), "", "(D2% \u2212 D98%) / D50% of the PTV (ICRU 83)"),
     )  # fmt: skip
+
+
+def hot_outside_gtv_cc(ptv: Region, gtv: Region, grid: Grid, level_gy: float) -> float:
+    """Volume of the PTV without the GTV that receives at least a dose, cc; partial volumes are subtracted by voxel."""
+    inner = np.zeros(grid.size)
+    inner[gtv.indices] = gtv.cc
+    rest_cc = np.maximum(ptv.cc - inner[ptv.indices], 0.0)
+    return float(rest_cc[ptv.dose_gy >= level_gy].sum())
 
 
 def _over(part: float, whole: float) -> float | None:

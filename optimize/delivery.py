@@ -63,12 +63,19 @@ def delivery_lines(judged: PlanEvaluation) -> tuple[str, ...]:
         kept.append(f"a variation of at most {made.max_variation:g} ({made.variation or 0.0:.2f} used)")
     if kept:
         told.append(f"Limits on the fluence: {' and '.join(kept)}. {_cost(made.modulation_costs_gy)}")
+    each = f"{made.mu_per_fraction:.0f} in each fraction{_per_dose(made.mu, judged)}"
     told.append(
-        f"Estimated beam-on: {made.mu:.0f} MU, {made.mu_per_fraction:.0f} in each fraction, the least that a sliding "
-        "window of unlimited leaf speed takes for this fluence (the rises along each row of beamlets, added up). An "
-        "estimate of the fluence model, not of a delivered plan, which takes more."
+        f"Estimated beam-on: {made.mu:.0f} MU, {each}, the least that a sliding window of unlimited leaf speed takes "
+        "for this fluence (the rises along each row of beamlets, added up). An estimate of the fluence model, not of a "
+        "delivered plan, which takes more."
     )
     return tuple(told)
+
+
+def _per_dose(mu: float, judged: PlanEvaluation) -> str:
+    """MU per cGy of the reached dose, as plans are compared by; empty for a plan without dose."""
+    reached_cgy = 100.0 * judged.prescription.dose_gy
+    return f" ({mu / reached_cgy:.1f} MU per cGy of the reached dose)" if reached_cgy > 0 else ""
 
 
 def _cost(costs_gy: float | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RISK = "iso_ntcp"
+from protocols.escalation import RISK_ID
+
+RISK = RISK_ID
 """Id of the complication probability that a prescription limits: of its row, its conflict and its price."""
 
 

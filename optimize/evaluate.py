@@ -14,12 +14,12 @@ from dosecalc.grid import Grid, Volume
 from dosecalc.plausibility import dose_doubts
 from dosecalc.structures import StructureSet
 from protocols import Protocol, lq_validity
-from protocols.metrics import DoseAtVolume, MeanDose, Metric, PlanMetric, StructureVolume
+from protocols.metrics import DoseAtVolume, HotOutsideGtv, MeanDose, Metric, PlanMetric, StructureVolume
 from protocols.tissues import alpha_beta_of
 
 from .bridging import bridging_lines
-from .conformity import conformity
-from .judging import judge_goal
+from .conformity import conformity, hot_outside_gtv_cc
+from .judging import judge_goal, needs
 from .metrics import NEAR_MAXIMUM, measure
 from .prescribed import basis_metric, external, prescription_reached, prescription_rows, risk_warnings
 from .regions import Region, near_names, regions_on
@@ -131,10 +131,16 @@ def _plan_indices(
     reached: PrescriptionReached,
 ) -> dict[str, float | None]:
     """What goals on the plan as a whole are judged on, by the text of their metric; empty where none asks."""
-    body, ptv = external(regions, structures), regions.get("PTV")
-    if body is None or ptv is None or not any(isinstance(goal.metric, PlanMetric) for goal in protocol.goals):
+    body, ptv, gtv = external(regions, structures), regions.get("PTV"), regions.get("GTV")
+    asked = [goal.metric for goal in protocol.goals if isinstance(goal.metric, PlanMetric)]
+    if ptv is None or not asked:
         return {}
-    return {index.metric: index.value for index in conformity(dose, body, ptv, reached.dose_gy)}
+    found = {} if body is None else {i.metric: i.value for i in conformity(dose, body, ptv, reached.dose_gy)}
+    for metric in asked:
+        if isinstance(metric, HotOutsideGtv) and gtv is not None and (metric.unit == "Gy" or reached.dose_gy > 0):
+            level_gy = metric.level if metric.unit == "Gy" else metric.level / 100.0 * reached.dose_gy
+            found[str(metric)] = hot_outside_gtv_cc(ptv, gtv, dose.grid, level_gy)
+    return found
 
 
 def _require(
@@ -159,7 +165,8 @@ def _require(
     organs: dict[str, list[str]] = {}
     for goal in (*prescription.target_goals, *protocol.goals):
         if goal.level == "mandatory" and not goal.only_if_contoured:
-            organs.setdefault(goal.structure, []).append(f"{protocol.origin_of(goal.id)}: goals[{goal.id}]")
+            for name in needs(goal):
+                organs.setdefault(name, []).append(f"{protocol.origin_of(goal.id)}: goals[{goal.id}]")
     for name in prescription.risk_structures:
         organs.setdefault(name, []).append(f"{protocol.origin_of('prescription')}: prescription.iso_ntcp")
     missing = [name for name in organs if name not in regions and name not in accepted]

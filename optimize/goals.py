@@ -17,6 +17,7 @@ from protocols.escalation import LadderRung
 from protocols.prescription import Prescription
 from protocols.schema import Goal, Protocol
 
+from .judging import needs
 from .modulation import UNLIMITED, Modulation
 from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
 from .reserve import with_reserve
@@ -211,7 +212,7 @@ def goals_from_regions(
         A mandatory goal that can be judged but not optimised; optimal ones are told in `PlanGoals.judged_only`.
     """
     rx = protocol.prescription
-    usable = [g for g in protocol.goals if g.structure not in skip]
+    usable = [g for g in protocol.goals if not skip.intersection(needs(g))]
     needed = ("PTV", "Body", rx.structure, *lesions, *(g.structure for g in usable))
     needed += rx.risk_structures
     if missing := sorted(set(needed) - set(regions)):

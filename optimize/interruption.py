@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from dosecalc.errors import InterruptionError
+from dosecalc.errors import InterruptionError, OptimisationError
 
 from .levels import Feasible, Run
+from .reference_caps import held_on_reference
 
 INTERRUPTED = (
     "INTERRUPTED: the optimisation was stopped before its end. The plan is the best of the levels that had ended: it "
@@ -18,7 +19,10 @@ INTERRUPTED = (
 
 
 def best_so_far(run: Run) -> Feasible:
-    """The last level whose result keeps every mandatory limit and the floor on every voxel.
+    """The last level whose result keeps every mandatory limit and the floor, its limits held on the reference dose.
+
+    What had ended may not have been looked at with the reference yet. Where a limit is exceeded there, the level is
+    solved again, as at the end of a run; where no solver can, the plan stays as it is and its judgement says so.
 
     Raises
     ------
@@ -31,16 +35,24 @@ def best_so_far(run: Run) -> Feasible:
             "within the mandatory limits.",
             remedy="Let it run longer, or start from an earlier plan.",
         )
+    best = run.best
     run.progress(
-        f"interrupted: the plan is that of level {run.best.level!r}, D95 {run.best.d95_gy:.2f} Gy; it is now judged on "
-        "the reference dose. Interrupt again to end at once, without a plan."
+        f"interrupted: the plan is that of level {best.stage.name!r}, D95 {best.d95_gy:.2f} Gy; its limits are now "
+        "checked on the reference dose. Interrupt again to end at once, without a plan."
     )
-    return run.best
+    try:
+        stage, result = held_on_reference(run, best.stage, best.result)
+    except OptimisationError as error:
+        run.progress(f"its limits could not be held on the reference dose: {error.message}")
+        return best
+    return Feasible(stage, result.scalars.get("D95", best.d95_gy), result)
 
 
 def stopped_at(best: Feasible) -> str:
     """Where the escalation was stopped, in words."""
-    return f"Interrupted: D95 had reached {best.d95_gy:.1f} Gy at level {best.level!r}; what limits it is not known."
+    return (
+        f"Interrupted: D95 had reached {best.d95_gy:.1f} Gy at level {best.stage.name!r}; what limits it is not known."
+    )
 
 
 @contextmanager

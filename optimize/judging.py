@@ -11,6 +11,7 @@ from protocols.metrics import (
     DoseAtVolume,
     GeneralisedEud,
     Homogeneity,
+    HotOutsideGtv,
     MeanDose,
     Metric,
     MinDose,
@@ -43,6 +44,11 @@ def judged(row: GoalResult, value: float, note: str = "") -> GoalResult:
         binding=abs(slack) <= margin,
         note=note,
     )
+
+
+def needs(goal: Goal) -> tuple[str, ...]:
+    """The structures that a goal is judged on."""
+    return (goal.structure, "GTV") if isinstance(goal.metric, HotOutsideGtv) else (goal.structure,)
 
 
 def judge_goal(
@@ -80,7 +86,8 @@ def judge_goal(
         return dataclasses.replace(row, note=_why_missing(goal, accepted))
     if isinstance(goal.metric, PlanMetric):
         value = (indices or {}).get(row.metric)
-        note = "NOT ASSESSED: needs the dose of the body round the PTV, and a dose that the plan reached"
+        gtv = ", a GTV" if isinstance(goal.metric, HotOutsideGtv) else ""
+        note = f"NOT ASSESSED: needs the dose of the body round the PTV{gtv}, and a dose that the plan reached"
         return dataclasses.replace(row, note=note) if value is None else judged(row, value)
     if region.cut_by:
         return _judge_cut(row, goal.metric, region)

@@ -67,7 +67,7 @@ class Raised:
 class Feasible:
     """A finished level whose result keeps every mandatory limit and the floor: what an interruption ends with."""
 
-    level: str
+    stage: Stage
     d95_gy: float
     result: StageResult
 
@@ -141,7 +141,7 @@ def remember(run: Run, stage: Stage, result: StageResult, d95_gy: float) -> None
     """
     least = run.goals.floor_gy if run.best is None else max(run.goals.floor_gy, run.best.d95_gy)
     if result.settled and d95_gy >= least * (1 - LEVEL_TOLERANCE):
-        run.best = Feasible(stage.name, d95_gy, result)
+        run.best = Feasible(stage, d95_gy, result)
 
 
 def mean_row(run: Run, region: Region) -> npt.NDArray[np.float64]:

@@ -34,17 +34,50 @@ def stated(terms: Sequence[OwnTerm], fluence: cp.Expression, rows: Rows) -> tupl
     penalty: Any = 0.0
     constraints: list[cp.Constraint] = []
     for term in terms:
-        name, found = getattr(term, "__name__", repr(term)), term(fluence, rows)
-        if not (isinstance(found, tuple) and len(found) == 2):
+        name = getattr(term, "__name__", repr(term))
+        found = _called(term, name, fluence, rows)
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Sequence)):
             raise InputError(
-                f"the term {name} returned {type(found).__name__}, expected (penalty, constraints).",
+                f"the term {name} returned {_types(found)}, expected (penalty, [constraints]).",
                 where=WHERE,
                 remedy="Return (0, [...]) for constraints alone, (penalty, []) for a penalty alone.",
             )
-        own, kept = cp.Constant(found[0]) if np.isscalar(found[0]) else found[0], list(found[1])
+        own, kept = cp.Constant(found[0]) if isinstance(found[0], int | float) else found[0], list(found[1])
         _check(name, own, kept)
         penalty, constraints = penalty + own, constraints + kept
     return penalty, constraints
+
+
+def _called(term: OwnTerm, name: str, fluence: cp.Expression, rows: Rows) -> Any:
+    """What a term returns; a fault inside it is the term's, not the optimiser's."""
+    try:
+        return term(fluence, rows)
+    except Exception as error:
+        raise InputError(
+            f"the term {name} failed: {type(error).__name__}: {error}"[:400],
+            where=WHERE,
+            remedy="It is called with the CVXPY fluence and a function from a Region to its dose rows in Gy.",
+        ) from error
+
+
+def _types(found: Any) -> str:
+    if isinstance(found, tuple):
+        return f"({', '.join(type(each).__name__ for each in found)})"
+    return type(found).__name__
+
+
+def _check_numbers(what: str, stated: Any) -> None:
+    """Refuse numbers that no solver can take: NaN, infinite, complex or missing, and variables of whole numbers."""
+    numbers = [np.asarray(each.value) for each in stated.constants()]
+    if any(each.value is None for each in stated.parameters()):
+        told = "holds a parameter without a value"
+    elif not all(np.isrealobj(each) and np.isfinite(each).all() for each in numbers if each.dtype != object):
+        told = "holds a number that is NaN, infinite or complex"
+    elif any(each.attributes["boolean"] or each.attributes["integer"] for each in stated.variables()):
+        told = "holds a variable of whole numbers, which makes the problem one that is not convex"
+    else:
+        return
+    raise InputError(f"{what} {told}.", where=WHERE, remedy="Check the arrays that it is built from.")
 
 
 def _check(name: str, penalty: Any, constraints: list[Any]) -> None:
@@ -52,6 +85,7 @@ def _check(name: str, penalty: Any, constraints: list[Any]) -> None:
     if not isinstance(penalty, cp.Expression) or not penalty.is_scalar():
         shape = getattr(penalty, "shape", type(penalty).__name__)
         raise InputError(f"the penalty of the term {name} must be one number, got {shape}.", where=WHERE)
+    _check_numbers(f"the penalty of the term {name}", penalty)
     if not penalty.is_convex():
         raise InputError(
             f"the penalty of the term {name} is not convex by CVXPY's rules, it is {penalty.curvature.lower()}.",
@@ -62,6 +96,7 @@ def _check(name: str, penalty: Any, constraints: list[Any]) -> None:
         if not isinstance(constraint, cp.Constraint):
             got = type(constraint).__name__
             raise InputError(f"constraint {number} of the term {name} is a {got}, expected a CVXPY one.", where=WHERE)
+        _check_numbers(f"constraint {number} of the term {name}", constraint)
         if not constraint.is_dcp():
             raise InputError(
                 f"constraint {number} of the term {name} is not convex by CVXPY's rules: {constraint}"[:400] + ".",

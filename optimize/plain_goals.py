@@ -11,6 +11,7 @@ from dosecalc.errors import InputError
 
 from .goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region, RelativeLimit
 from .modulation import UNLIMITED, Modulation
+from .problem import RESERVE_GY
 
 
 def goals_from_limits(
@@ -50,11 +51,22 @@ def goals_from_limits(
     Raises
     ------
     InputError
-        An empty region, or doses out of order.
+        An empty region, doses out of order, one id for several limits, or a mandatory limit too low for any dose.
     """
     for region in (target, *(limit.region for limit in limits)):
         if not region.cc.sum() > 0:
             raise InputError(f"region {region.name!r} has no volume, so nothing can be asked of its dose.")
+    ids = [limit.id for limit in limits]
+    if twice := sorted({each for each in ids if ids.count(each) > 1}):
+        raise InputError(f"several limits have the id {', '.join(twice)}, each needs its own.", where="limits")
+    hard = [limit for limit in limits if not isinstance(limit, RelativeLimit) and limit.mandatory]
+    if low := [f"{each.id} ({each.limit_gy:.3g} Gy)" for each in hard if each.limit_gy <= RESERVE_GY]:
+        raise InputError(
+            f"the mandatory limits {', '.join(low)} lie within the {RESERVE_GY:g} Gy that the optimiser keeps in "
+            "reserve of each: scatter alone gives more.",
+            where="limits",
+            remedy="Check their unit, or make them optimal.",
+        )
     if not (0 <= floor_gy <= target_gy and 0 < target_gy < np.inf and 1 < hot_spot_ratio < np.inf):
         raise InputError(
             "a floor from 0 to the target dose, a target dose above 0 and a hot-spot ratio above 1 are needed, got "

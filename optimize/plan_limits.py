@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dosecalc.errors import InputError
 from protocols.metrics import Metric
 
+from .curvature import curvature
 from .summed import OfSum
 
 Array = npt.NDArray[Any]
@@ -55,6 +56,14 @@ class Region:
         object.__setattr__(self, "cc", cc)
 
 
+def _check_dose(limit: str, region: Region, dose_gy: float) -> None:
+    """Refuse a limit that is no dose; an infinite one limits nothing."""
+    if not dose_gy >= 0:
+        raise InputError(
+            f"limit {limit!r} on {region.name} must be a dose >= 0 Gy, got {dose_gy:g} Gy.", where="limit_gy"
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseVolumeLimit:
     """At most (less than) `spare_cc` of the region may exceed `limit_gy`: D(Vcc), V(x Gy), CV and maxima alike.
@@ -71,6 +80,12 @@ class DoseVolumeLimit:
     spare_cc: float
     unit_cc: float = 0.0
     left_gy: npt.NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        _check_dose(self.id, self.region, self.limit_gy)
+        if not self.spare_cc >= 0:
+            raise InputError(f"limit {self.id!r} on {self.region.name}: a volume >= 0 cc may exceed it, got "
+                             f"{self.spare_cc:g} cc.", where="spare_cc")  # fmt: skip
 
     def excess_gy(self, dose_gy: Array) -> npt.NDArray[np.float64]:
         """Dose (V,) of the region's voxels less what they may receive, (n,): infinite where that is spent."""
@@ -101,6 +116,9 @@ class MeanLimit:
     region: Region
     limit_gy: float
 
+    def __post_init__(self) -> None:
+        _check_dose(self.id, self.region, self.limit_gy)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvexLimit:
@@ -116,6 +134,17 @@ class ConvexLimit:
     metric: Metric | OfSum
     limit_gy: float
     sense: int = 1
+
+    def __post_init__(self) -> None:
+        _check_dose(self.id, self.region, self.limit_gy)
+        needed = "convex" if self.sense > 0 else "concave"
+        if needed not in curvature(self.metric):
+            raise InputError(
+                f"limit {self.id!r} on {self.region.name}: {self.metric} is not {needed} in the dose, so "
+                f"{'an upper' if self.sense > 0 else 'a lower'} limit on it cannot be held.",
+                where="metric",
+                remedy="Upper limits: Dmean, MOH or a gEUD with a >= 1; lower limits: MOC or a gEUD with a <= 1.",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -40,9 +40,26 @@ class Round:
 
     def __str__(self) -> str:
         target = "" if self.target_gy is None else f", D95 {self.target_gy:.2f} Gy"
-        worst = f"worst voxel beyond its bound by {self.violation_gy:.2f} Gy" if self.violation_gy else "none beyond"
-        left = "time left unknown" if self.seconds_left is None else f"at least {self.seconds_left:.0f} s left"
-        return f"{self.level}, round {self.number}: {self.rows} rows{target}, {worst}; {self.seconds:.0f} s, {left}"
+        others = "the others keep their limits"
+        if self.violation_gy:
+            others = f"the worst of the others is {self.violation_gy:.2f} Gy beyond its limit"
+        return (
+            f"{self.level}, round {self.number}: {self.rows} voxels in the problem, {others}{target}; "
+            f"{_clock(self.seconds)} so far, {_left_words(self.seconds_left)}"
+        )
+
+
+def _left_words(seconds: float | None) -> str:
+    """What is known of the time left; the levels known to come may have taken what such levels take already."""
+    if seconds is None:
+        return "time left unknown"
+    return f"at least {_clock(seconds)} left" if seconds >= 1.0 else "little is left, as far as is known"
+
+
+def _clock(seconds: float) -> str:
+    """Whole seconds, from two minutes on in minutes."""
+    whole = round(seconds)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
 
 
 OnRound = Callable[[Round], None]

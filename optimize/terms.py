@@ -6,7 +6,8 @@
 | Dmean | linear | optimal |
 | gEUD, mean of a hottest or coldest share | a >= 1, hottest: convex | a <= 1, coldest: concave, optimal |
 | Dmean, gEUD (a >= 1), hottest share of biological dose | convex | refused |
-| CI_RTOG, R50, D2cm% | optimal: relative to the D95 that the first levels reached | refused |
+| CI_RTOG, R50, D2cm%, V120%(PTV-GTV) | optimal: relative to the D95 that the first levels reached | refused |
+| V70Gy(PTV-GTV) | sorted and fixed, exact | refused |
 | CI_Paddick, HI, Dmin | refused | refused |
 
 What is refused as a mandatory limit stops the plan; as an optimal one it is judged, and the plan says that it was not
@@ -33,6 +34,7 @@ from protocols.metrics import (
     DoseBeyond2cm,
     HalfDoseSpill,
     Homogeneity,
+    HotOutsideGtv,
     MaxDose,
     MeanDose,
     Metric,
@@ -68,6 +70,8 @@ def term_of(
     region = regions[goal.structure]
     if isinstance(goal.metric, StructureVolume):
         return None
+    if isinstance(goal.metric, HotOutsideGtv):
+        return _hot_outside(goal, goal.metric, regions)
     if isinstance(goal.metric, PlanMetric):
         return _relative(goal, regions, voxel_cc, centres_mm)
     metric, limit = _physical(goal.metric, goal.limit)
@@ -141,6 +145,27 @@ def _relative(
     return RelativeLimit(goal.id, body, ratio, goal.limit * ptv_cc)
 
 
+def _hot_outside(goal: Goal, metric: HotOutsideGtv, regions: Mapping[str, Region]) -> DoseVolumeLimit | RelativeLimit:
+    """A limit on the PTV without the GTV: exact for a dose in Gy, optimal for one relative to what is reached."""
+    if "GTV" not in regions:
+        _refuse(goal, "it needs a GTV, and this plan has none: plan on a GTV, or leave the goal out")
+    if goal.comparator not in ("<", "<=") or (metric.unit == "%" and goal.level == "mandatory"):
+        _refuse(goal, INSTEAD[HotOutsideGtv])
+    rim = _without(regions["PTV"], regions["GTV"])
+    if metric.unit == "%":
+        return RelativeLimit(goal.id, rim, metric.level / 100.0, goal.limit)
+    level_gy = metric.level - STRICTLY_BELOW_GY
+    return DoseVolumeLimit(goal.id, goal.level == "mandatory", rim, level_gy, goal.limit, 1.0)
+
+
+def _without(ptv: Region, gtv: Region) -> Region:
+    """What each voxel holds of the PTV beside the GTV."""
+    _, mine, theirs = np.intersect1d(ptv.positions, gtv.positions, assume_unique=True, return_indices=True)
+    cc = ptv.cc.copy()
+    cc[mine] = np.maximum(cc[mine] - gtv.cc[theirs], 0.0)
+    return Region("PTV-GTV", ptv.positions[cc > 0], cc[cc > 0])
+
+
 def _beyond(body: Region, ptv: Region, voxel_cc: float, centres_mm: npt.NDArray[np.float64]) -> Region:
     """Body voxels whose centre is 2 cm or more from that of every voxel of which the PTV holds half."""
     inside = ptv.positions[ptv.cc >= 0.5 * voxel_cc] if np.any(ptv.cc >= 0.5 * voxel_cc) else ptv.positions
@@ -155,6 +180,8 @@ INSTEAD: dict[type, str] = {
     HalfDoseSpill: "it moves with the dose that the target reaches; state it as optimal, or hold V(x Gy) of the Body",
     DoseBeyond2cm: "it moves with the dose that the target reaches; state it as optimal, or hold Dmax of a ring "
     "(structures: ring(PTV, 20, 100)) in Gy",
+    HotOutsideGtv: "it moves with the dose that the target reaches; state it as optimal, or with a dose in Gy: "
+    "V70Gy(PTV-GTV) can be mandatory; upper limits only",
     Homogeneity: "it is a quotient that is not convex; the hot spot of the prescription bounds the dose over D95",
     MinDose: "one voxel decides it; use MOC2% >= (mean of the coldest 2 %) as an optimal goal",
 }

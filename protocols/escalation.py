@@ -7,10 +7,14 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator
 
 from .fields import Identifier, Note, Status, Strict, Text, fault, must_be_read
-from .goals import SourcedDose
+from .goals import SourcedDose, StatedLimit
 from .outcome_models import Lyman, outcome_models
 
 Escalation: TypeAlias = Literal["continuous", "ladder", "iso_ntcp"]
+
+
+RISK_ID = "iso_ntcp"
+"""Id of the limit on a complication probability, among those of the goals."""
 
 
 class LadderRung(SourcedDose):
@@ -79,6 +83,11 @@ class IsoNtcp(Strict):
     def curve(self) -> Lyman:
         """The model."""
         return next(m for m in outcome_models().models if isinstance(m, Lyman) and m.id == self.model)
+
+    @property
+    def stated(self) -> StatedLimit:
+        """The limit alone."""
+        return StatedLimit(self.curve.structure, "NTCP", "<=", self.max_pct, "%")
 
 
 def check_rungs(

@@ -5,6 +5,7 @@ The validators look at one key at a time with the keys before it, so that one pa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict, StrictBool, ValidationInfo, field_validator, model_validator
@@ -51,6 +52,17 @@ class SourcedDose(Strict):
     status: Status
     weak: StrictBool = False
     note: Note = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLimit:
+    """A mandatory limit as the protocol file states it, kept beside another value that it is planned at."""
+
+    structure: str
+    metric: str
+    comparator: str
+    limit: float
+    unit: str
 
 
 # What every goal states, and what a critical-volume metric states already.
@@ -174,6 +186,11 @@ class Goal(Strict):
         if superseded_by is not None:
             raise fault(f"this limit was superseded by {superseded_by!r}; use that one.")
         return superseded_by
+
+    @property
+    def stated(self) -> StatedLimit:
+        """The limit alone."""
+        return StatedLimit(self.structure, str(self.metric), self.comparator, self.limit, self.unit)
 
     def in_fractions(self, fractions: int) -> Goal:
         """The goal for a dose that is given in so many fractions: what a biological metric needs to know."""

@@ -3,7 +3,8 @@
 The forms are ``D95%``, ``D0.035cc``, ``V15Gy`` (in cc), ``V20Gy%``, ``CV700cc<15Gy`` (critical volume),
 ``Dmean``, ``Dmax``, ``Dmin`` and ``Volume``; ``gEUD(a=8)``, ``MOH2%`` and ``MOC5%`` (mean of the hottest and of the
 coldest share) and ``HI`` (`tail_metrics`); ``EQD2_3(Dmean)`` and ``BED_10(V40Gy)``, a metric of the biological dose
-with its alpha/beta; ``CI_Paddick``, ``CI_RTOG``, ``R50`` and ``D2cm%`` of a plan, stated of the PTV (`plan_metrics`).
+with its alpha/beta; ``CI_Paddick``, ``CI_RTOG``, ``R50``, ``D2cm%``, ``V120%(PTV-GTV)`` and
+``V70Gy(PTV-GTV)`` of a plan, stated of the PTV (`plan_metrics`).
 Doses are total physical doses of the course in Gy. D and V follow ICRU Report 83 (2010), section 3.4; the critical
 volume follows AAPM TG-101 (Benedict et al., Med Phys 37:4078, 2010), Table III.
 """
@@ -19,7 +20,14 @@ from .errors import ProtocolError
 from .metric_numbers import LARGEST, Unit
 from .metric_numbers import checked as _checked
 from .metric_numbers import number as _number
-from .plan_metrics import DoseBeyond2cm, HalfDoseSpill, PaddickConformity, PlanMetric, RtogConformity
+from .plan_metrics import (
+    DoseBeyond2cm,
+    HalfDoseSpill,
+    HotOutsideGtv,
+    PaddickConformity,
+    PlanMetric,
+    RtogConformity,
+)
 from .radiobiology import DoseT, bed, dose_of_bed, dose_of_eqd2, eqd2
 from .tail_metrics import GeneralisedEud, Homogeneity, TailMean
 
@@ -235,6 +243,7 @@ Metric: TypeAlias = DoseMetric | StructureVolume | Homogeneity | Biological | Pl
 FORMS = (
     "D95%", "D0.035cc", "V15Gy", "V20Gy%", "CV700cc<15Gy", "Dmean", "Dmax", "Dmin", "Volume", "gEUD(a=8)", "MOH2%",
     "MOC5%", "HI", "EQD2_3(Dmean)", "BED_10(V40Gy)", "CI_Paddick", "CI_RTOG", "R50", "D2cm%",
+    "V120%(PTV-GTV)", "V70Gy(PTV-GTV)",
 )  # fmt: skip
 
 _NUM = r"([0-9]+(?:\.[0-9]+)?)"
@@ -254,6 +263,10 @@ def _critical_volume(match: re.Match[str]) -> Metric:
 
 def _tail_mean(match: re.Match[str]) -> Metric:
     return TailMean(float(match[2]), "hottest" if match[1] == "H" else "coldest")
+
+
+def _hot_outside_gtv(match: re.Match[str]) -> Metric:
+    return HotOutsideGtv(float(match[1]), "%" if match[2] == "%" else "Gy")
 
 
 def _biological(match: re.Match[str]) -> Metric:
@@ -277,6 +290,7 @@ _GRAMMAR: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Metric]], ...] 
     (re.compile("CI_RTOG"), lambda _: RtogConformity()),
     (re.compile("R50"), lambda _: HalfDoseSpill()),
     (re.compile("D2cm%"), lambda _: DoseBeyond2cm()),
+    (re.compile(rf"V{_NUM}(%|Gy)\(PTV-GTV\)"), _hot_outside_gtv),
 )
 
 _NOT_YET = (("normal tissue complication probability", re.compile(r"NTCP\(.*\)")),)
@@ -321,5 +335,7 @@ def _hint(text: str) -> str:
         return "A generalised equivalent uniform dose states its exponent: gEUD(a=8). "
     if re.fullmatch(r"D2cm", text):
         return "The highest dose beyond 2 cm is D2cm%, in percent of the reached dose; in Gy use Dmax of a ring. "
+    if re.fullmatch(rf"V{_NUM}%", text):
+        return f"A volume at a dose is stated at a dose in Gy, a hot spot outside the GTV as {text}(PTV-GTV). "
     spelled = {form.lower(): form for form in FORMS}.get(text.lower())
     return f"Did you mean {spelled!r}? " if spelled else ""

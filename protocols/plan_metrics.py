@@ -1,14 +1,16 @@
 """Metrics of a whole plan, stated of the PTV: how well the isodoses of the reached dose fit it.
 
-They need the dose of the body around the PTV and the dose that the prescribed structure reached, D95% say.
+They need the dose of the body around the PTV and the dose that the prescribed structure reached, D95% say; where the
+hot spot lies also needs the GTV.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 
-from .metric_numbers import Unit
+from .errors import ProtocolError
+from .metric_numbers import Unit, checked, number
 
 
 @final
@@ -67,4 +69,42 @@ class DoseBeyond2cm:
         return "%"
 
 
-PlanMetric: TypeAlias = PaddickConformity | RtogConformity | HalfDoseSpill | DoseBeyond2cm
+@final
+@dataclass(frozen=True, slots=True)
+class HotOutsideGtv:
+    """Volume in cc of the PTV without the GTV that receives at least a dose: 0 where the hot spot lies in the GTV.
+
+    That the hot spot has to lie inside the target is what reviews of liver SBRT ask; no text that was read states a
+    level of dose for it, so it is the user's.
+
+    Attributes
+    ----------
+    level : float
+        In Gy, or in percent of the reached dose and then above 100: all of the PTV is to receive that dose.
+    unit : "%" or "Gy"
+        Unit of `level`.
+    """
+
+    level: float
+    unit: Literal["%", "Gy"]
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("%", "Gy"):
+            raise ProtocolError(f"the dose of V(PTV-GTV) is in % of the reached dose or in Gy, got {self.unit!r}.")
+        object.__setattr__(self, "level", checked(self.level, f"the dose of V(PTV-GTV) in {self.unit}"))
+        if self.unit == "%" and self.level <= 100.0:
+            raise ProtocolError(
+                f"{self}: all of the PTV is to receive the reached dose, so a hot spot is more than 100 % of it.",
+                remedy="State a level such as V120%(PTV-GTV).",
+            )
+
+    def __str__(self) -> str:
+        return f"V{number(self.level)}{self.unit}(PTV-GTV)"
+
+    @property
+    def value_unit(self) -> Unit:
+        """Unit of the metric's value."""
+        return "cc"
+
+
+PlanMetric: TypeAlias = PaddickConformity | RtogConformity | HalfDoseSpill | DoseBeyond2cm | HotOutsideGtv

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, PrivateAttr, StrictInt, Tag, Validati
 
 from .errors import ProtocolError
 from .fields import UNREAD, ExpressionText, Identifier, LevelBy, Name, Note, Population, Positive, Strict, Text, fault
-from .goals import Goal
+from .goals import Goal, StatedLimit
 from .prescription import Prescription
 from .tissues import AlphaBeta, Tissue
 
@@ -45,7 +45,7 @@ class Provenance:
 
     `sha256` is that of the file's bytes; for a protocol of parts, of its own hash followed by those of the parts.
     `origins` maps goal ids, "prescription", "planning" and "beams" to the part they come from. `alpha_beta` is what
-    the user stated beside the file. `relaxed` holds, by id, the goals as the file states them where the user accepted
+    the user stated beside the file. `relaxed` holds, by id, the limits as the file states them where the user accepted
     another value for planning (`relaxing`).
     """
 
@@ -56,7 +56,7 @@ class Provenance:
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     alpha_beta: tuple[AlphaBeta, ...] = ()
-    relaxed: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
+    relaxed: Mapping[str, StatedLimit] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Choice(Strict):

@@ -15,7 +15,7 @@ from optimize.planning import Plan
 from optimize.provenance import overrides
 from optimize.report import render_report
 from optimize.scorecard import print_scorecard
-from protocols import Goal, Protocol, relaxed
+from protocols import Goal, Protocol, load, relaxations, relaxed
 from protocols.errors import ProtocolError
 
 from .small_case import DUODENUM_GY, load_protocol
@@ -73,6 +73,20 @@ def test_a_critical_volume_is_relaxed_by_its_volume(planned: Plan) -> None:
     for value in (300.0, 400.0):
         with pytest.raises(ProtocolError, match="expected a smaller value"):
             relaxed(protocol, {"spared": value})
+
+
+def test_a_complication_probability_is_relaxed_in_percent() -> None:
+    """Planned and judged at 8 %, shown against the 5 % that the protocol states."""
+    stated = load("crlm_60_6fx")
+    risk = stated.prescription.iso_ntcp
+    eased = relaxed(stated, {"iso_ntcp": risk.max_pct + 3.0})
+    assert eased.prescription.iso_ntcp.max_pct == risk.max_pct + 3.0
+    assert stated.prescription.iso_ntcp.max_pct == risk.max_pct
+    (says,) = relaxations(eased)
+    assert "Liver-GTV NTCP is planned at <= 8 % instead of the protocol's 5 %" in says
+    for value in (risk.max_pct, 1.0, 100.0, 250.0):
+        with pytest.raises(ProtocolError, match=r"prescription\.iso_ntcp\.max_pct.*relaxes nothing"):
+            relaxed(stated, {"iso_ntcp": value})
 
 
 def test_only_looser_values_of_mandatory_goals_are_relaxations(planned: Plan) -> None:

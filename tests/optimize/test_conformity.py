@@ -7,7 +7,8 @@ import pytest
 
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Voxels
-from optimize.conformity import conformity
+from optimize.conformity import conformity, hot_outside_gtv_cc
+from optimize.regions import Region
 
 GRID = Grid((-44.5, -44.5, -44.5), (1.0, 1.0, 1.0), (90, 90, 90))
 distance_mm = np.linalg.norm(GRID.centres_mm(), axis=1)
@@ -43,6 +44,20 @@ def test_isodose_smaller_than_the_target() -> None:
     assert values["RTOG conformity"] == pytest.approx((14 / 17) ** 3, rel=0.03)
     # Half of the reached dose at 24 mm: cold target voxels carry 25 Gy, half of 50.
     assert values["Homogeneity"] == pytest.approx((50 - 25) / 50)
+
+
+def test_a_hot_spot_counts_outside_the_gtv_alone() -> None:
+    """The dose falls by 1 Gy per mm from 70 Gy: 60 Gy at 10 mm, where the GTV ends at 6 mm and the PTV at 14 mm."""
+
+    def region(radius_mm: float) -> Region:
+        at = ball(radius_mm)
+        return Region("it", at.indices, 70.0 - distance_mm[at.indices], at.cc, "")
+
+    ptv, gtv = region(14.0), region(6.0)
+    shell_cc = 4 / 3 * np.pi * (1.0**3 - 0.6**3)
+    assert hot_outside_gtv_cc(ptv, gtv, GRID, 60.0) == pytest.approx(shell_cc, rel=0.02)
+    assert hot_outside_gtv_cc(ptv, gtv, GRID, 64.0) == 0.0
+    assert hot_outside_gtv_cc(ptv, ptv, GRID, 0.0) == 0.0
 
 
 def test_no_dose_no_index() -> None:

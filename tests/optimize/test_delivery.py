@@ -29,6 +29,7 @@ def test_a_plan_estimates_its_monitor_units(planned: Plan) -> None:
     assert planned.provenance.planning_limits == {}
     (line,) = delivery_lines(planned.evaluation)
     assert f"{made.mu:.0f} MU" in line
+    assert f"({made.mu / (100 * planned.evaluation.prescription.dose_gy):.1f} MU per cGy of the reached dose)" in line
     assert "not of a delivered plan" in line
 
 

@@ -17,11 +17,12 @@ import optimize
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet
+from optimize.accepted import against_the_protocol
 from optimize.dvh import DVH_COLUMNS, dvh_rows
 from optimize.evaluate import evaluate, judged_goals
 from optimize.regions import regions_on
 from optimize.results import Certificate, GoalResult, PlanEvaluation, to_json
-from protocols import Protocol, available, load
+from protocols import Protocol, available, load, relaxed
 
 STDLIB = sys.stdlib_module_names
 # Unequal counts and spacings, so that a swapped axis shows. A voxel has 0.024 cc.
@@ -192,6 +193,17 @@ def test_a_stated_risk_is_judged_like_a_limit(risk_pct: float) -> None:
     assert "up to 4.8 Gy per fraction" in line
 
 
+def test_an_accepted_risk_decides_the_status_and_is_shown_against_the_stated_one() -> None:
+    stated = protocol(goal("body", "Body", "Dmax", limit=99.0), risk_pct=5.0)
+    dose = dose_of(LiverGTV=18.0, PTV=60.0)
+    assert evaluate(dose, structure_set(), stated).status == "rejected"
+    eased = relaxed(stated, {"iso_ntcp": 99.0})
+    shown = against_the_protocol(evaluate(dose, structure_set(), eased), eased)
+    row = rows(shown)["iso_ntcp"]
+    assert (shown.status, row.limit, row.accepted_limit, row.met) == ("ok", 5.0, 99.0, False)
+    assert shown.warnings[0].startswith("ACCEPTED RELAXATION of iso_ntcp: Liver-GTV NTCP is planned at <= 99 %")
+
+
 def test_a_risk_of_an_organ_that_is_not_there_is_refused_and_of_a_cut_one_not_assessed() -> None:
     with pytest.raises(InputError, match=r"Liver-GTV.*prescription\.iso_ntcp"):
         evaluate(dose_of(**GOOD), structure_set(without=("Liver-GTV",)), protocol(risk_pct=5.0))
@@ -305,6 +317,30 @@ def test_shipped_protocols_are_judged_in_full(name: str) -> None:
     assert ids[-len(shipped.goals) :] == [goal.id for goal in shipped.goals]
     assert ids[:4] == ["prescription_floor", "prescription_target", "gtv_d98", "hot_spot"]
     json.dumps(to_json(evaluation), allow_nan=False)
+
+
+def test_a_hot_spot_outside_the_gtv_is_judged_in_gy_and_relative_to_the_reached_dose() -> None:
+    """8 of the 96 voxels are GTV; of the others 16 have 66 Gy, 110 % of the reached 60 Gy."""
+    dose = dose_of(**GOOD)
+    values = dose.values.copy()
+    values[4, 5:9, 7:11] = 66.0
+    asked = protocol(
+        goal("spot", "PTV", "V109%(PTV-GTV)", limit=0.3, unit="cc", level="optimal"),
+        goal("spot_gy", "PTV", "V66Gy(PTV-GTV)", limit=0.4, unit="cc"),
+    )
+    evaluation = evaluate(Volume(GRID, values), structure_set(), asked)
+    found = rows(evaluation)
+    assert [found[name].value for name in ("spot", "spot_gy")] == pytest.approx([16 * 0.024] * 2)
+    assert (found["spot"].met, found["spot_gy"].met, evaluation.status) == (False, True, "ok")
+
+
+def test_a_hot_spot_to_be_confined_needs_a_gtv() -> None:
+    confined = goal("spot_gy", "PTV", "V66Gy(PTV-GTV)", limit=0.4, unit="cc")
+    without = structure_set(without=("GTV",))
+    with pytest.raises(InputError, match=r"GTV.*asked for by .*goals\[spot_gy\]"):
+        evaluate(dose_of(**GOOD), without, protocol(confined))
+    judged = evaluate(dose_of(**GOOD), without, protocol(DUODENUM, confined | {"level": "optimal"}))
+    assert rows(judged)["spot_gy"].note.startswith("NOT ASSESSED: needs the dose of the body round the PTV, a GTV")
 
 
 # --- what cannot be judged ---

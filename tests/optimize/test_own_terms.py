@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cvxpy as cp
+import numpy as np
 import pytest
 
 from dosecalc.errors import InputError
@@ -18,11 +19,21 @@ from .terms_case import make_slice
         (lambda x, rows: (-cp.sum_squares(x), []), "penalty of the term <lambda> is not convex"),
         (lambda x, rows: (0, [cp.sum_squares(x) >= 1]), "constraint 0 of the term <lambda> is not convex"),
         (lambda x, rows: (x, []), "must be one number"),
-        (lambda x, rows: cp.sum(x), r"expected \(penalty, constraints\)"),
+        (lambda x, rows: cp.sum(x), r"returned Sum, expected \(penalty, \[constraints\]\)"),
         (lambda x, rows: (0, [True]), "is a bool, expected a CVXPY one"),
+        (lambda x, rows: (0, cp.sum(x) <= 1), r"returned \(int, Inequality\), expected \(penalty, \[constraints\]\)"),
+        (lambda x, rows: (float("nan"), []), "penalty of the term <lambda> holds a number that is NaN"),
+        (lambda x, rows: (cp.sum(cp.multiply(np.full(20, np.nan), x)), []), "holds a number that is NaN"),
+        (lambda x, rows: (0, [cp.sum(x) <= np.nan]), "constraint 0 of the term <lambda> holds a number that is NaN"),
+        (lambda x, rows: (0, [cp.sum(x) >= np.inf]), "infinite"),
+        (lambda x, rows: (1j * cp.sum(x), []), "complex"),
+        (lambda x, rows: (cp.Parameter(nonneg=True) * cp.sum(x), []), "a parameter without a value"),
+        (lambda x, rows: (0, [x[:2] <= cp.Variable(2, boolean=True)]), "a variable of whole numbers"),
+        (lambda x, rows: ("a", []), "must be one number, got str"),
+        (lambda x, rows: (cp.max(rows("organ") @ x), []), "failed: AttributeError"),
     ],
 )
-def test_what_is_not_convex_is_refused(term, says: str) -> None:
+def test_what_is_no_convex_term_is_refused(term, says: str) -> None:
     case = make_slice(0)
     with pytest.raises(InputError, match=says) as refusal:
         escalate(case.influence, case.goals(), extra_terms=[term])

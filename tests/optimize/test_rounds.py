@@ -100,7 +100,15 @@ def test_the_time_left_is_that_of_the_levels_so_far(monkeypatch: pytest.MonkeyPa
     assert [r.seconds_left for r in told[:2]] == [None, None]
     assert [r.seconds_left for r in told[2:]] == pytest.approx([8.0, 11.0])
     assert "time left unknown" in str(told[0])
-    assert str(told[3]) == "c, round 1: 10 rows, worst voxel beyond its bound by 0.50 Gy; 13 s, at least 11 s left"
+    assert str(told[3]) == (
+        "c, round 1: 10 voxels in the problem, the worst of the others is 0.50 Gy beyond its limit; "
+        "13 s so far, at least 11 s left"
+    )
+    # Times as they are read, and no "at least 0 s".
+    late = dataclasses.replace(told[3], violation_gy=0.0, seconds=125.0, seconds_left=0.3, target_gy=50.0)
+    assert str(late).endswith(
+        "the others keep their limits, D95 50.00 Gy; 2 min 5 s so far, little is left, as far as is known"
+    )
 
 
 def interrupting(level: str):
@@ -124,6 +132,30 @@ def test_an_interruption_ends_with_the_best_feasible_fluence(operator: MatrixInf
     assert max(excess_gy(operator, goals, stopped.fluence).values()) <= HELD_GY
     assert (stopped.gap_fixed, stopped.kkt, stopped.stop.binding) == (None, None, ())
     assert "Interrupt again to end at once" in told[-1]
+
+
+def test_an_interrupted_plan_keeps_its_limits_on_the_reference_dose(operator: MatrixInfluence) -> None:
+    """The fast dose reads every other voxel around the target 10 % too low; stopped before any level was checked."""
+    goals, reads, told = slice_case.goals(), np.ones(operator.shape[0]), list[str]()
+    limit = DoseVolumeLimit("ring_max", True, goals.outside, 30.0, 0.0)
+    goals = dataclasses.replace(goals, limits=(*goals.limits, limit), target_gy=34.0, cap_gy=34.0)
+    reads[goals.outside.positions[::2]] = 0.90
+    misread = slice_case.Misread(
+        MatrixInfluence(sparse.diags_array(reads) @ operator.matrix, operator.neighbours), operator
+    )
+
+    begun: list[Round] = []
+
+    def at_the_second_level(done: Round) -> None:
+        if done.level.startswith("PTV_opt") and done.number == 1:
+            begun.append(done)
+            if len(begun) == 2:
+                raise KeyboardInterrupt
+
+    stopped = escalate(misread, goals, progress=told.append, on_round=at_the_second_level)
+    assert stopped.interrupted
+    assert any("worst beyond its limit by" in line for line in told)
+    assert max(excess_gy(operator, goals, stopped.fluence).values()) <= HELD_GY
 
 
 def test_an_interruption_before_the_floor_is_reached_says_so(operator: MatrixInfluence) -> None:

@@ -19,7 +19,7 @@ from protocols import (
     parse_metric,
 )
 from protocols.metrics import Biological, GeneralisedEud, Homogeneity, TailMean
-from protocols.plan_metrics import DoseBeyond2cm, HalfDoseSpill, PaddickConformity, RtogConformity
+from protocols.plan_metrics import DoseBeyond2cm, HalfDoseSpill, HotOutsideGtv, PaddickConformity, RtogConformity
 
 FORMS = [
     ("D95%", DoseAtVolume(95, "%"), "Gy"),
@@ -42,6 +42,8 @@ FORMS = [
     ("CI_RTOG", RtogConformity(), "ratio"),
     ("R50", HalfDoseSpill(), "ratio"),
     ("D2cm%", DoseBeyond2cm(), "%"),
+    ("V120%(PTV-GTV)", HotOutsideGtv(120, "%"), "cc"),
+    ("V70Gy(PTV-GTV)", HotOutsideGtv(70, "Gy"), "cc"),
 ]
 
 sizes = st.floats(1e-6, 1e6)
@@ -52,6 +54,7 @@ metrics = st.one_of(
     st.builds(CriticalVolume, sizes, sizes),
     st.sampled_from([MeanDose(), MaxDose(), MinDose(), StructureVolume()]),
     st.builds(GeneralisedEud, st.floats(1e-3, 1e3) | st.floats(-1e3, -1e-3)),
+    st.builds(HotOutsideGtv, st.floats(100.001, 1e6), st.sampled_from(["%", "Gy"])),
     st.builds(TailMean, st.floats(1e-6, 100), st.sampled_from(["hottest", "coldest"])),
     st.builds(Biological, st.sampled_from(["EQD2", "BED"]), sizes, st.builds(VolumeAtDose, sizes, st.just("%"))),
 )
@@ -102,6 +105,7 @@ def test_unknown_text_is_refused_with_the_forms_that_exist(text: str) -> None:
         ("VBED10_40Gy", "BED_10(V40Gy)"),
         ("gEUD", "gEUD(a=8)"),
         ("D2cm", "D2cm%"),
+        ("V120%", "V120%(PTV-GTV)"),
     ],
 )
 def test_a_likely_slip_is_named(text: str, hint: str) -> None:
@@ -123,6 +127,7 @@ def test_numbers_out_of_range_are_refused(text: str) -> None:
         ("EQD2_0(Dmean)", "alpha/beta in Gy"),
         ("EQD2_3(HI)", "HI is no metric of a biological dose"),
         ("EQD2_3(BED_3(Dmean))", "is no metric of a biological dose"),
+        ("V95%(PTV-GTV)", "a hot spot is more than 100 %"),
     ],
 )
 def test_a_metric_without_meaning_is_refused(text: str, says: str) -> None:
