@@ -174,7 +174,7 @@ class DoseInfluence:
                 self.backend, self._real, tables=None if self.precision == "reference" else self._tables,
                 cutoff_mm=cutoff_mm, threshold=threshold,
             )  # fmt: skip
-        log_truncation(matrix, float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
+        log_truncation(matrix, lambda: float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
         return matrix
 
     def device_csr(self, cutoff_mm: float = np.inf, threshold: float = 0.0) -> Any:

@@ -168,10 +168,15 @@ class _Work:
             self.kernels.fill_kept(values, (u[part], v[part]), *kept, least, start[part], data, indices)
 
 
-def log_truncation(matrix: sparse.csr_array, whole_gy: float, cutoff_mm: float, threshold: float) -> None:
-    """Say what the cut-off and the threshold cost: the share of the dose of uniform fluence, `whole_gy` summed."""
+def log_truncation(matrix: sparse.csr_array, total_gy: Callable[[], float], cutoff_mm: float, threshold: float) -> None:
+    """Say what the cut-off and the threshold cost: the share of the summed dose of uniform fluence, `total_gy()`.
+
+    Nothing is computed where nobody listens.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
     # In float32, but in pairs: rounding stays below the digits that are said.
-    stored = float(matrix.data.sum())
+    stored, whole_gy = float(matrix.data.sum()), total_gy()
     log.info(
         "stored matrix: %d entries; cut-off %g mm and threshold %g drop %.3f %% of the dose of uniform fluence",
         matrix.nnz, cutoff_mm, threshold, 100 * (1 - stored / whole_gy) if whole_gy else 0.0,
