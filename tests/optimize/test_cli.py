@@ -316,7 +316,7 @@ def test_an_interrupted_plan_is_marked_wherever_it_is_read(plan, planned: Plan, 
     ended = plan(warm_start=tmp_path)
     assert ended.code == 23
     assert "error (interrupted_plan): the optimisation was interrupted; out holds the best plan" in ended.err
-    told = "D95, round 2: 40 rows, D95 43.00 Gy, worst voxel beyond its bound by 0.50 Gy; 7 s, at least 12 s left"
+    told = "the worst of the others is 0.50 Gy beyond its limit, D95 43.00 Gy; 7 s so far, at least 12 s left"
     assert told in ended.err
     assert "plan ok, INTERRUPTED" in " ".join(ended.out.split())
     np.testing.assert_array_equal(asked[0]["warm_start"].start_for(planned.beamlets).fluence, planned.fluence)

@@ -40,16 +40,16 @@ def test_the_variation_is_held_and_its_cost_told(case, plain) -> None:
     goals = case.goals(*limits(case), modulation=asked)
     found = escalate(case.influence, goals)
     assert variation(found.fluence, PAIRS) == pytest.approx(0.5 * before, rel=1e-4)
-    # Both ways of finding the cost: the level solved once more, and the whole escalation without the limit.
+    # The cost is that with the same voxels released; the whole escalation without the limit may also release others.
     assert found.modulation_costs_gy > 1.0
-    assert plain.prescription_gy - found.prescription_gy == pytest.approx(found.modulation_costs_gy, rel=0.3)
+    assert plain.prescription_gy - found.prescription_gy > 0.9 * found.modulation_costs_gy
     assert plain.modulation_costs_gy is None
     # The certificate knows the limit: without its multipliers the gap would be the cost.
     assert found.gap_fixed < 1e-4
 
 
 def test_no_beamlet_passes_the_highest_fluence(case, plain) -> None:
-    highest = 0.7 * plain.fluence.max()
+    highest = 0.5 * plain.fluence.max()
     found = escalate(case.influence, case.goals(*limits(case), modulation=Modulation(max_fluence=highest)))
     assert found.fluence.max() == pytest.approx(highest, rel=1e-4)
     # With the same voxels released: another choice of them may gain more than the limit costs.
