@@ -19,9 +19,10 @@ from scipy.ndimage import gaussian_filter
 from benchmarks.abdomen import AbdomenCase
 from benchmarks.abdomen_baselines import open_field_unit
 from dosecalc import OptimisationError
-from optimize import escalate as own  # the optimiser's own search, and no copy of it
+from optimize.escalate import _never_cold
 from optimize.levels import Run
 from optimize.problem import Master, StageResult
+from optimize.raising import raise_from, raised, repriced, resorted  # the optimiser's own search, and no copy of it
 from optimize.smoothness import roughness
 
 Array = npt.NDArray[np.float64]
@@ -82,18 +83,18 @@ def _d95(result: StageResult) -> float:
 
 
 def _start(run: Run, asked_gy: float, open_gy: Array) -> StageResult:
-    return own._resorted(run, own._raise_from(run, asked_gy, open_gy))
+    return resorted(run, repriced(run, raise_from(run, asked_gy, open_gy)))
 
 
 def _sorted_by(run: Run, last: StageResult) -> StageResult:
-    return own._resorted(run, own._raised(run, last))
+    return resorted(run, repriced(run, raised(run, last)))
 
 
 def _run(case: AbdomenCase) -> Run:
     """A run of the optimiser that has no rows yet, and goes up to the cap at once."""
     operator, goals = case.influence, replace(case.goals, target_gy=case.goals.cap_gy)
     master = Master(operator, open_field_unit(case), roughness(operator.neighbours, operator.shape[1]))
-    return Run(master, goals, lambda text: None, own._never_cold(goals), {}, [], [])
+    return Run(master, goals, lambda text: None, _never_cold(goals), {}, [], [])
 
 
 def _tried(local_search: Callable[[], StageResult]) -> StageResult | None:

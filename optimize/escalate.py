@@ -20,8 +20,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from dosecalc.errors import InfeasibleError, OptimisationError
-
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .escalation_results import LadderEnd, RiskEnd
@@ -48,6 +46,7 @@ from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop
 from .problem import RESERVE_GY, Master, StageResult
+from .raising import RESORT_GAIN, raise_prescription
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
@@ -55,21 +54,15 @@ from .risk import Tangents
 from .rounds import OnRound, Rounds
 from .smoothness import roughness
 from .solvers import HOST, Algebra
-from .sorting import sorting_dose
 from .stages import gtv_stage, lesser_stage, prescription_stage
-from .swapping import dear_first
-from .warm_start import WarmStart, seed_rows, warm_result
+from .warm_start import WarmStart
 
 Array = npt.NDArray[Any]
 
 SORTING_ROUNDS = 2
 """Rounds of row generation for a dose that only serves to sort voxels by."""
-RESORT_GAIN, MAX_RESORTS = 5e-3, 20
-"""Re-sorting stops when neither order gains this share, or after so many passes."""
 FEWEST_LEVELS, FEWEST_LESSER = 4, 2
 """Levels that are sure to come at the start (a dose to sort by, D95, fall-off, optimal limits), and for level 4."""
-MAX_STARTS, NEARLY_REACHED = 3, 0.05
-"""Doses to sort by, at most; one that asks for less than this share more than was reached is not worth a start."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +164,7 @@ def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> E
     """All levels in their order."""
     rounds = run.master.rounds
     rounds.expect(FEWEST_LEVELS)
-    raised = _raised_on_reference(run, _raise_prescription(run, open_dose_gy, warm_start))
+    raised = _raised_on_reference(run, raise_prescription(run, open_dose_gy, warm_start))
     if raised.scalars["D95"] < run.goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raised = _raised_on_reference(run, reach_or_explain(run, raised))
     climbed = take_rung(run, raised)
@@ -226,84 +219,6 @@ def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
     result = solve_level(dataclasses.replace(run, master=free), stage, raised.result)
     # More freedom cannot cost dose: less than nothing is the solver's rounding.
     return max(result.scalars["D95"] - raised.reached_gy, 0.0)
-
-
-def _raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
-    """Level 1: sort and fix from the dose of an earlier plan, or from others that ask for what is in reach.
-
-    Where an earlier plan was not finished, or what it reached is out of reach now, both are tried; the best is kept.
-    """
-    tried, enough = list[StageResult](), False
-    if warm_start is not None:
-        before = warm_result(run, warm_start)
-        seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
-        tried.append(_resorted(run, _raised(run, before), before.scalars["D95"]))
-        kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
-        enough = warm_start.finished and kept
-    if not enough:
-        tried.append(_raise_cold(run, open_dose_gy))
-    best = max(tried, key=lambda result: result.scalars["D95"])
-    # The certificate and the prices are of the last level that was raised.
-    run.raised.append(next(level for level in run.raised if level.result is best))
-    return best
-
-
-def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
-    """The best of a start that asks for the target's dose and, if that is out of reach, of some that ask for less.
-
-    What is asked for halves the distance to the best that was reached, but not below the floor. The best is re-sorted.
-    """
-    asked = run.goals.target_gy
-    best = _raise_from(run, asked, open_dose_gy)
-    for _ in range(MAX_STARTS - 1):
-        reached = best.scalars["D95"]
-        if asked == run.goals.floor_gy or asked - reached < NEARLY_REACHED * asked:
-            break
-        asked = (asked + reached) / 2 if reached >= run.goals.floor_gy else run.goals.floor_gy
-        again = _raise_from(run, asked, open_dose_gy)
-        if again.scalars["D95"] > reached:
-            best = again
-    return _resorted(run, best)
-
-
-def _raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
-    """D95 from the dose that asks for so much."""
-    sorted_by = sorting_dose(run, asked_gy, open_dose_gy)
-    last = StageResult.start(open_dose_gy, {"D95": asked_gy})
-    if sorted_by is not None:
-        last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
-    return _raised(run, last)
-
-
-def _raised(run: Run, last: StageResult) -> StageResult:
-    """D95 raised with voxels released by the last dose."""
-    target_gy = run.goals.target_gy
-    return raise_dose(run, prescription_stage(run, last, (0.0, target_gy), None), last, Kept(0.0, None), target_gy)
-
-
-def _resorted(run: Run, best: StageResult, before_gy: float = 0.0) -> StageResult:
-    """D95 raised on, voxels released by price and, where that gains nothing, by dose alone, until neither does.
-
-    Where the result itself gained nothing on what was there before, neither is tried.
-    """
-    by_price, gained = True, best.scalars["D95"] - before_gy
-    for _ in range(MAX_RESORTS):
-        reached = best.scalars["D95"]
-        if reached >= run.goals.target_gy * (1 - 1e-6) or (gained < RESORT_GAIN * reached and by_price):
-            break
-        found = _swapped(run, best) if by_price else _raised(run, best)
-        gained = found.scalars["D95"] - reached
-        best = found if gained > 0 else best
-        by_price = gained >= RESORT_GAIN * reached or not by_price
-    return best
-
-
-def _swapped(run: Run, best: StageResult) -> StageResult:
-    """D95 raised with voxels released by price; what was there before where no plan keeps the limits so."""
-    try:
-        return _raised(run, dear_first(run, best))
-    except (InfeasibleError, OptimisationError):
-        return best
 
 
 def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:

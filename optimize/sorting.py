@@ -68,11 +68,11 @@ def sorting_dose(run: Run, asked_gy: float, start_dose_gy: Array) -> npt.NDArray
         ).dose_gy
     except OptimisationError:
         return None
-    _take_over(run, organs, dose)
+    take_over(run, organs, dose)
     return dose
 
 
-def _take_over(run: Run, organs: list[Bound], dose_gy: Array) -> None:
+def take_over(run: Run, organs: list[Bound], dose_gy: Array) -> None:
     """Let the next stage start from the rows of organs that matter here."""
     active = run.master.active
     near = [bound.positions[bound.excess_gy(dose_gy, {}) > -TAKEN_OVER_GY] for bound in organs]

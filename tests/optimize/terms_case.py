@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimize import Region
-from optimize.escalate import RESORT_GAIN
 from optimize.goals import PlanGoals
 from optimize.levels import Kept, Run, raise_dose
 from optimize.matrix import MatrixInfluence
 from optimize.plain_goals import goals_from_limits
 from optimize.plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit
 from optimize.problem import Master, StageResult
+from optimize.raising import RESORT_GAIN
 from optimize.smoothness import roughness
 from optimize.stages import prescription_stage
 

@@ -10,7 +10,6 @@ import pytest
 from scipy.optimize import linprog
 
 from optimize.certificate import gap_fixed, kkt_residual, lagrangian, target_ceiling
-from optimize.escalate import RESORT_GAIN
 from optimize.goals import DoseVolumeLimit, PlanGoals, Region
 from optimize.levels import Kept, Raised, Run, raise_dose
 from optimize.limiting import limiting, price_text
@@ -18,6 +17,7 @@ from optimize.operator import Operator
 from optimize.planning import Plan
 from optimize.prices import price_per_cc, shadow_prices, what_stopped, with_limit
 from optimize.problem import MODULATION_WEIGHT, RESERVE_GY, Master, StageResult, solve_stage
+from optimize.raising import RESORT_GAIN
 from optimize.relaxation import d95_bound
 from optimize.smoothness import roughness
 from optimize.stages import prescription_stage

@@ -140,7 +140,7 @@ def test_asking_for_the_whole_target_sorts_better_than_the_room_beside_organs(pr
     """Sort and fix is only as good as its start: from the room beside the duodenum it ends below the floor."""
     influence, goals = problem
     result, _ = escalated
-    monkeypatch.setattr("optimize.escalate.sorting_dose", lambda run, asked_gy, start: None)
+    monkeypatch.setattr("optimize.raising.sorting_dose", lambda run, asked_gy, start: None)
     with pytest.raises(InfeasibleError) as refusal:
         escalate(influence, goals)
     assert refusal.value.reached_gy < d95_gy(influence, goals, result.fluence) - 5.0
