@@ -35,9 +35,11 @@ LEAST_CC = 1e-9
 """Stands for no volume where worth is counted per volume: such a voxel has no multiplier."""
 ACTIVE = 1e-6
 """Multipliers above this, objective per Gy, are those of bounds that cost dose."""
-RISE, STEPS = 30.0, 8
+FIRST = 0.25
+"""The first price over what bounds that are forbidden are worth: twice as much loses up to 2 Gy in tight cases."""
+RISE, STEPS = 60.0, 10
 """The last price over the first, and the steps between: twice as many gain up to 2 Gy of D95 in tight cases."""
-AGAIN, STEPS_AGAIN = 1.5, 6
+AGAIN, STEPS_AGAIN = 3.0, 6
 """Where an earlier pass is gone on from, the first price over that of the first pass: what it found is kept in part."""
 ROUNDS, EARLY, TOLERANCE = 2, 1e-3, 1e-4
 """Rounds of row generation of a step, and tolerances of the solver in them: a dose to sort by need not be exact."""
@@ -58,7 +60,7 @@ class Prices:
 
 
 def first_prices(run: Run, raised: StageResult) -> Prices:
-    """Prices at which part of what now costs dose is let go: half of what bounds that are forbidden are worth.
+    """Prices at which part of what now costs dose is let go: a part of what forbidden bounds are worth.
 
     Of the limits the median, of the target the highest tenth: its worth is that of few voxels.
     """
@@ -73,7 +75,7 @@ def first_prices(run: Run, raised: StageResult) -> Prices:
     shortfall = [
         of_target[each.positions] * COLD_SHARE * each.cc.sum() / np.maximum(each.cc, LEAST_CC) for each in goals.lesions
     ]
-    return Prices(0.5 * _quantile(excess, 0.5), 0.5 * _quantile(shortfall, 0.9))
+    return Prices(FIRST * _quantile(excess, 0.5), FIRST * _quantile(shortfall, 0.9))
 
 
 def dose_by_price(run: Run, last: StageResult, *, first: Prices, again: bool) -> StageResult:
