@@ -59,7 +59,7 @@ class Scaling:
 
 
 def equilibrate(problem: ConvexQp, algebra: Algebra = HOST) -> tuple[ConvexQp, Scaling]:
-    """The problem in scaled units, its dense rows where the algebra wants them, and the way back.
+    """The problem in scaled units, where the algebra wants it, and the way back.
 
     The dense rows of ``problem`` are scaled in place: a second copy would be most of the solver's memory.
     """
@@ -73,7 +73,7 @@ def equilibrate(problem: ConvexQp, algebra: Algebra = HOST) -> tuple[ConvexQp, S
     cost = 1.0 / largest if largest > 0 else 1.0
     A = sp.csr_array(sp.diags_array(equality) @ problem.A @ sp.diags_array(column))
     scaled = ConvexQp(sp.csr_array(P * cost), q * cost, rows, h / level, A, b / level)
-    return scaled, Scaling(column, row, equality, level, cost)
+    return algebra.place(scaled), Scaling(column, row, equality, level, cost)
 
 
 def _typical(values: FloatArray) -> float:

@@ -42,7 +42,9 @@ class Rows:
     bound_column, bound_value : numpy.ndarray, shape (bound_rows,)
         The only nonzero of each bound row.
     algebra : Algebra
-        What multiplies and factors ``dense``.
+        What multiplies and factors ``dense``; says where all the arrays are.
+    bound_layers : tuple of (columns, bound rows)
+        On a device: groups of bound rows that meet every column once at most.
     """
 
     dense: Any
@@ -52,6 +54,7 @@ class Rows:
     bound_column: IndexArray
     bound_value: FloatArray
     algebra: Algebra = HOST
+    bound_layers: tuple[tuple[IndexArray, IndexArray], ...] = ()
 
     @property
     def core(self) -> int:
@@ -258,9 +261,7 @@ def completed(rows: Rows, of_core: FloatArray, x: FloatArray) -> FloatArray:
 def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
     """``G' z``, shape (columns,)."""
     dense_rows, general = rows.dense.shape[0], rows.general
-    result = np.bincount(rows.bound_column, weights=rows.bound_value * z[general:], minlength=rows.columns).astype(
-        float
-    )
+    result = rows.algebra.on_columns(rows, rows.bound_value * z[general:])
     result[: rows.core] += rows.algebra.transpose_times(rows.dense, z[:dense_rows])
     result[: rows.core] += rows.sparse.T @ z[dense_rows:general]
     result[rows.core :] += rows.hinge_value * z[rows.hinge_row]
@@ -269,6 +270,4 @@ def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
 
 def bound_diagonal(rows: Rows, weight: FloatArray) -> FloatArray:
     """Diagonal of the bound rows' part of ``G' diag(weight) G``, shape (columns,)."""
-    return np.bincount(
-        rows.bound_column, weights=weight[rows.general :] * rows.bound_value**2, minlength=rows.columns
-    ).astype(float)
+    return rows.algebra.on_columns(rows, weight[rows.general :] * rows.bound_value**2)
