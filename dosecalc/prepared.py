@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .backend import Backend
@@ -13,8 +12,9 @@ from .beams import Beamlets
 from .heterogeneity import KernelArguments
 from .machine import BeamModel
 from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, component_weights, lattice_of, spline_table
+from .surveyed import Survey
 
-Array = npt.NDArray[Any]
+Array = Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +63,7 @@ def prepare_beam(
     beam: int,
     machine: BeamModel,
     arguments: KernelArguments,
+    found: Survey | None,
     backend: Backend,
     dtype: npt.DTypeLike,
 ) -> PreparedBeam:
@@ -71,28 +72,26 @@ def prepare_beam(
     Parameters
     ----------
     points_mm : (V, 3) float64
-        LPS.
+        LPS, where the kernels run.
     beamlets : Beamlets
     beam : int
         Which of its beams.
     machine : BeamModel
     arguments : KernelArguments
         Of the same voxels.
+    found : Survey or None
+        What the tables must cover; None without voxels.
     backend : Backend
     dtype : float32 or float64
         Of tables and weights.
     """
-    u, v, magnification = beamlets.beams[beam].project(points_mm, machine.sad_mm)
+    kernels, (span_u, span_v) = backend.kernels, (found.u_mm, found.v_mm) if found else ((0.0, 0.0), (0.0, 0.0))
+    u, v, magnification = beamlets.beams[beam].place(points_mm, machine.sad_mm, kernels)
     lattice = lattice_of(beamlets, beam, machine)
     sigma_u, sigma_v = component_sigmas_mm(machine)
-    table_u = spline_table(*_span(u), lattice.u_mm, lattice.width_u_mm, sigma_u, np.dtype(dtype))
-    table_v = spline_table(*_span(v), lattice.v_mm, lattice.width_v_mm, sigma_v, np.dtype(dtype))
-    send = backend.kernels.to_device
-    (iu, fu), (iv, fv) = (tuple(map(send, found)) for found in (table_u.locate(u), table_v.locate(v)))
+    table_u = spline_table(span_u, lattice.u_mm, lattice.width_u_mm, sigma_u, dtype, kernels)
+    table_v = spline_table(span_v, lattice.v_mm, lattice.width_v_mm, sigma_v, dtype, kernels)
+    iu, fu = kernels.locate(u, table_u.start_mm, table_u.step_mm, dtype)
+    iv, fv = kernels.locate(v, table_v.start_mm, table_v.step_mm, dtype)
     weights = component_weights(machine, arguments, magnification, backend, dtype)
-    table_u, table_v = (replace(t, coefficients=send(t.coefficients)) for t in (table_u, table_v))
     return PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
-
-
-def _span(t_mm: Array) -> tuple[float, float]:
-    return (float(t_mm.min()), float(t_mm.max())) if t_mm.size else (0.0, 0.0)

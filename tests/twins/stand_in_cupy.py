@@ -21,7 +21,8 @@ from dosecalc import backend
 from dosecalc.gpu import Gpu, GpuReport
 from dosecalc.kernels.cuda_source import source
 
-from .shim_device import MOST_SHARED, DeviceArray, ShimDevice, _on_device, _plain
+from .device_array import DeviceArray, numbers, on_device
+from .shim_device import MOST_SHARED, ShimDevice
 
 PLAIN_SHARED = 48 * 1024
 REPORT = GpuReport((12, 9), (Gpu("a stand-in", 1.0, (9, 0)),), True, "", "")
@@ -73,13 +74,12 @@ class CsrMatrix:
         if not sparse.issparse(given):
             assert all(type(part) is DeviceArray for part in given), "not on the device"
             assert given[1].dtype == given[2].dtype == np.int32
-            given = sparse.csr_array(tuple(map(_plain, given)), shape=shape)
+            given = sparse.csr_array(tuple(map(numbers, given)), shape=shape)
         self.held, self.shape, self.nnz = sparse.csr_array(given), given.shape, given.nnz
-        self.data, self.T = _on_device(self.held.data), SimpleNamespace(tocsr=lambda: CsrMatrix(self.held.T.tocsr()))
+        self.data, self.T = on_device(self.held.data), SimpleNamespace(tocsr=lambda: CsrMatrix(self.held.T.tocsr()))
 
     def __matmul__(self, x):
-        assert isinstance(x, DeviceArray)
-        return _on_device(self.held @ _plain(x))
+        return on_device(self.held @ numbers(x))
 
     def get(self):
         return self.held
@@ -88,9 +88,8 @@ class CsrMatrix:
 def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
     """The modules by name."""
     xp = device.xp
-    names = ("arange", "empty", "zeros", "broadcast_to", "argsort", "searchsorted", "cumsum", "atleast_2d")
     cupy = ModuleType("cupy")
-    for name in (*names, "ascontiguousarray", "asarray", "diag", "tril"):
+    for name in (name for name in dir(xp) if not name.startswith("_")):
         setattr(cupy, name, getattr(xp, name))
     cupy.asnumpy, cupy.__version__ = device.to_host, "0 (a stand-in)"
     cupy.linalg = SimpleNamespace(cholesky=_cholesky)
@@ -114,14 +113,13 @@ def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
 
 def _cholesky(matrix):
     try:
-        return _on_device(np.linalg.cholesky(_plain(matrix)))
+        return on_device(np.linalg.cholesky(numbers(matrix)))
     except np.linalg.LinAlgError:
-        return _on_device(np.full(matrix.shape, np.nan))
+        return on_device(np.full(matrix.shape, np.nan))
 
 
 def _solve_triangular(factor, right, *, lower, trans=0):
-    assert isinstance(factor, DeviceArray) and isinstance(right, DeviceArray)
-    return _on_device(scipy.linalg.solve_triangular(_plain(factor), _plain(right), lower=lower, trans=trans))
+    return on_device(scipy.linalg.solve_triangular(numbers(factor), numbers(right), lower=lower, trans=trans))
 
 
 def install(patch: pytest.MonkeyPatch, folder: Path) -> ShimDevice:

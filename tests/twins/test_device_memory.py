@@ -12,8 +12,10 @@ from dosecalc.backend import Backend
 from dosecalc.errors import ResourceError, UsageError
 from dosecalc.kernels.cuda_device import FullGpuError
 from dosecalc.kernels.cuda_kernels import CudaKernels
+from dosecalc.kernels.numpy_places import SURVEYED
 
 from ..backends import CUDA, backend_named
+from .device_array import BUS
 from .shim_device import ShimDevice
 
 GRID = Grid((-20.0, -16.0, -12.0), (4.0, 4.0, 6.0), (5, 8, 10))
@@ -80,6 +82,19 @@ def watched(function, sizes):
         return function(array)
 
     return call
+
+
+@pytest.mark.parametrize("precision", ["float32", "reference"])
+def test_of_the_set_up_only_density_and_voxel_numbers_cross(small, precision):
+    """And the machine's two tables, once; back come two looks at the density, and eleven numbers per beam together."""
+    BUS.clear()
+    there = operator(small(), precision)
+    table = there.machine.mixture.primary.size
+    sent = sorted(size for size in BUS.there if size > 250)
+    assert sent == [GRID.size, GRID.size] + [table, table] * (precision == "float32")
+    assert [size for size in BUS.back if size > 1] == [2 * SURVEYED] and len(BUS.back) <= 5
+    BUS.clear()
+    assert [each.size for each in there.depth_mm] == [GRID.size] * 2 == BUS.back
 
 
 def test_verbs_fetch_their_result_alone(small, monkeypatch):
