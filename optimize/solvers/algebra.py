@@ -6,12 +6,14 @@ Everything that grows as rows x columns or columns^3 goes through an `Algebra`. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy.sparse as sp
+from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import blas, lapack
 
 FloatArray = NDArray[np.float64]
@@ -21,15 +23,30 @@ ROW_BLOCK, COPIED_ROWS = 1024, 64
 # Rows are summed in double precision from the largest weight down to this share of them, the others in single: their
 # rounding is relative to a weight that is small beside the first ones'.
 DOUBLE_SHARE = 1 / 8
+# Rows that are squared at a time.
+SQUARED_ROWS = 256
 # Below so many rows there is nothing to gain.
 FEWEST_SINGLE_ROWS = 256
 
 
 class Algebra(Protocol):
-    """Operations on arrays that `hold` has placed; ``None`` from `cholesky` says that there is no factor."""
+    """Operations on a `block` and what goes with it; ``None`` from `cholesky` says that there is no factor."""
 
-    def hold(self, block: FloatArray) -> Any:
-        """The block where the other operations want it."""
+    @property
+    def real(self) -> DTypeLike:
+        """Type of the block."""
+
+    def block(self, first: sp.csr_array, rows: int) -> Any:
+        """A dense block whose first rows are those of a sparse array, in its type; the others are zeros."""
+
+    def write(self, rows: Sequence[FloatArray], block: Any, columns: Any) -> None:
+        """Write rows into some columns, a slice or an index, of as many rows of a block."""
+
+    def squared(self, block: Any, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Products of the squared entries with a factor per column and with one per row, all on the host."""
+
+    def scale(self, block: Any, row: FloatArray, column: FloatArray) -> None:
+        """Multiply each row and column of a block by a factor, in place."""
 
     def place(self, problem: Any) -> Any:
         """A `scaling.ConvexQp` whose dense rows are held, with all its other parts where they are."""
@@ -71,9 +88,37 @@ class HostAlgebra:
 
     single: bool = False
 
-    def hold(self, block: NDArray[Any]) -> NDArray[Any]:
-        """The block itself."""
+    @property
+    def real(self) -> DTypeLike:
+        """Type of the block."""
+        return np.float32 if self.single else np.float64
+
+    def block(self, first: sp.csr_array, rows: int) -> NDArray[Any]:
+        """In C order."""
+        block = np.zeros((rows, first.shape[1]), first.dtype)
+        first.toarray(out=block[: first.shape[0]])
         return block
+
+    def write(self, rows: Sequence[FloatArray], block: NDArray[Any], columns: Any) -> None:
+        """Each once, in the type of the block."""
+        for target, row in zip(block, rows, strict=True):
+            target[columns] = row
+
+    def squared(self, block: NDArray[Any], factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Without a squared copy."""
+        of_columns, of_rows = factors
+        row_sum, column_sum = np.empty(len(block)), np.zeros(block.shape[1])
+        for first in range(0, len(block), SQUARED_ROWS):
+            part = slice(first, first + SQUARED_ROWS)
+            squared = np.square(block[part])
+            row_sum[part] = squared @ of_columns
+            column_sum += squared.T @ of_rows[part]
+        return row_sum, column_sum
+
+    def scale(self, block: NDArray[Any], row: FloatArray, column: FloatArray) -> None:
+        """In the type of the block."""
+        block *= column
+        block *= row[:, None]
 
     def place(self, problem: Any) -> Any:
         """The problem itself."""

@@ -6,11 +6,14 @@ depends on the order in which threads arrive.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
+from numpy.typing import DTypeLike
 
 from dosecalc.backend import Backend
 from dosecalc.kernels.host_arrays import in_parts
@@ -42,6 +45,41 @@ class Curvature:
         return np.concatenate([self.core.diagonal(), self.hinges])
 
 
+class SentRows:
+    """Rows of dose that are on the device: row generation offers most of them again and again, and none is sent twice.
+
+    They lie in the stacks in which they were sent; a stack goes when none of its rows lives on the host any longer.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[weakref.ref[FloatArray], Array, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def rows(self, rows: list[FloatArray], xp: Any) -> Iterator[tuple[Array, Array]]:
+        """Where rows stand in the list, and the rows themselves on the device: stack by stack."""
+        new = [row for row in rows if id(row) not in self._held]
+        if new:
+            stack = xp.asarray(np.array(new))
+            self._held.update((id(row), (self._watched(row), stack, place)) for place, row in enumerate(new))
+        groups: dict[int, tuple[Array, list[tuple[int, int]]]] = {}
+        for at, row in enumerate(rows):
+            _, stack, place = self._held[id(row)]
+            groups.setdefault(id(stack), (stack, []))[1].append((at, place))
+        for stack, pairs in groups.values():
+            there = xp.asarray(np.array(pairs))
+            yield there[:, 0], stack[there[:, 1]]
+
+    def _watched(self, row: FloatArray) -> weakref.ref[FloatArray]:
+        """A row that is forgotten when it dies: another may then have its identity."""
+        key = id(row)
+        return weakref.ref(row, lambda _: self._forget(key))
+
+    def _forget(self, key: int) -> None:
+        self._held.pop(key, None)
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceAlgebra:
     """Arrays of another array module, vectors and matrices alike.
@@ -54,15 +92,49 @@ class DeviceAlgebra:
         The function of that name in the module's counterpart of `scipy.linalg`.
     in_parts : callable
         `in_parts` of the kernels beside it: takes fewer rows at once where the device's memory runs out.
+    sent : SentRows
     """
 
     xp: Any
     solve_triangular: Callable[..., Any]
     in_parts: Callable[..., None] = in_parts
+    sent: SentRows = field(default_factory=SentRows, repr=False, compare=False)
 
-    def hold(self, block: FloatArray) -> Array:
-        """A copy on the device."""
-        return self.xp.asarray(block)
+    @property
+    def real(self) -> DTypeLike:
+        """Double precision, in which a device for numerical work is fast."""
+        return np.float64
+
+    def block(self, first: sp.csr_array, rows: int) -> Array:
+        """On the device."""
+        block = self.xp.zeros((rows, first.shape[1]))
+        if first.shape[0]:
+            block[: first.shape[0]] = self.xp.asarray(first.toarray())
+        return block
+
+    def write(self, rows: Sequence[FloatArray], block: Array, columns: Any) -> None:
+        """Rows that were written before are on the device already."""
+        where = columns if isinstance(columns, slice) else self.xp.asarray(columns)
+        for place, sent in self.sent.rows(list(rows), self.xp):
+            block[place if isinstance(columns, slice) else place[:, None], where] = sent
+
+    def squared(self, block: Array, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Two vectors go there and two come back."""
+        of_columns, of_rows = map(self.xp.asarray, factors)
+        row_sum, column_sum = self.xp.zeros(len(block)), [self.xp.zeros(block.shape[1])]
+
+        def add(part: slice) -> None:
+            squared = block[part] * block[part]
+            row_sum[part] = squared @ of_columns
+            column_sum[0] = column_sum[0] + squared.T @ of_rows[part]
+
+        self.in_parts("the solver's scaling", len(block), max(1, len(block)), add)
+        return self.fetch(row_sum), self.fetch(column_sum[0])
+
+    def scale(self, block: Array, row: FloatArray, column: FloatArray) -> None:
+        """In place."""
+        block *= self.xp.asarray(column)
+        block *= self.xp.asarray(row)[:, None]
 
     def place(self, problem: Any) -> Any:
         """A copy on the device, but for the dense rows, which are there."""
@@ -106,7 +178,7 @@ class DeviceAlgebra:
         return block.T @ z
 
     def gram(self, block: Array, weight: Array, onto: Array, *, exact: bool) -> Array:
-        """The full product in double precision, in which a device for numerical work is fast."""
+        """The full product."""
         whole, root = [onto], np.sqrt(weight)[:, None]
 
         def add(part: slice) -> None:

@@ -110,15 +110,17 @@ def solve_qp(
         The data have inconsistent shapes or contain NaN.
     """
     single = algebra is HOST and tol >= SINGLE_TOLERANCE
-    reduced = reduce_problem(P, q, G, h, A, b, dense, np.float32 if single else np.float64)
+    algebra = SINGLE if single else algebra
+    reduced = reduce_problem(P, q, G, h, A, b, dense, algebra)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
         return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
-    problem, scaling = equilibrate(reduced.problem, SINGLE if single else algebra)
+    scaled, scaling = equilibrate(reduced.problem)
+    problem = algebra.place(scaled)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
         end = _iterate(problem, tol, max_iterations, time.monotonic() + time_limit_s)
-    return _finish(reduced, scaling, end, problem.rows.algebra)
+    return _finish(reduced, scaling, end, algebra)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from .algebra import HOST, Algebra
 
@@ -106,15 +106,13 @@ class DenseRows:
     h: FloatArray
     price: FloatArray | None = None
 
-    def write(self, block: NDArray[Any], position: IndexArray) -> None:
+    def write(self, block: Any, position: IndexArray, algebra: Algebra) -> None:
         """Write the rows into a block of zeros; ``position`` is where each column of the caller stands in it."""
         if not len(self.rows):
             return
         at = position[self.first : self.first + len(self.rows[0])]
         # A plain copy where the columns stand side by side, as they do unless some of them left the problem.
-        columns = slice(at[0], at[-1] + 1) if np.all(np.diff(at) == 1) else at
-        for target, row in zip(block, self.rows, strict=True):
-            target[columns] = row
+        algebra.write(self.rows, block, slice(at[0], at[-1] + 1) if np.all(np.diff(at) == 1) else at)
         if self.sign != 1.0:
             block *= self.sign
         if self.column is not None:
@@ -146,7 +144,7 @@ def sort_rows(
     A: sp.csr_array,
     dense: Sequence[DenseRows],
     caller_column: IndexArray,
-    dtype: DTypeLike = np.float64,
+    algebra: Algebra = HOST,
 ) -> tuple[Rows, Order]:
     """Sort the rows of ``G`` by shape and its columns into core and hinges.
 
@@ -163,8 +161,8 @@ def sort_rows(
         columns of ``G``, which holds nothing of them but their bounds.
     caller_column : numpy.ndarray, shape (columns,)
         The numbers by which they know the columns, ascending.
-    dtype : dtype
-        Of the dense block.
+    algebra : Algebra
+        Where the dense block is to be.
 
     Returns
     -------
@@ -195,12 +193,13 @@ def sort_rows(
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
     rows = Rows(
-        _dense_block(by_core[dense_row].astype(dtype), dense, position),
+        _dense_block(by_core[dense_row].astype(algebra.real), dense, position, algebra),
         sp.csr_array(by_core[sparse_row]),
         new_row[hinge_row],
         hinge_value,
         new_column[G.indices[start]],
         G.data[start].astype(float),
+        algebra,
     )
     return rows, order
 
@@ -211,14 +210,13 @@ def _soft_rows(dense: Sequence[DenseRows]) -> IndexArray:
     return np.flatnonzero(np.concatenate(has_price)) if has_price else np.zeros(0, np.intp)
 
 
-def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> NDArray[Any]:
+def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray, algebra: Algebra) -> Any:
     """The dense rows of ``G`` over the core columns, and below them the added ones; each written once, in its type."""
     first = of_G.shape[0]
-    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]), of_G.dtype)
-    of_G.toarray(out=block[:first])
+    block = algebra.block(of_G, first + sum(len(part.rows) for part in dense))
     for part in dense:
         last = first + len(part.rows)
-        part.write(block[first:last], position)
+        part.write(block[first:last], position, algebra)
         first = last
     return block
 

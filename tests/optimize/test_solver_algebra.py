@@ -94,15 +94,37 @@ def test_nothing_but_a_few_numbers_crosses_the_bus_in_an_iteration(monkeypatch):
 
 
 def test_every_number_of_a_solve_goes_there_once():
-    """Dense rows and vectors; then the measures of every iterate come back together, and the vectors at the end."""
+    """Dense rows, and vectors; the norms of rows and columns come back for the scaling, then the measures of every
+    iterate, together, and the solution."""
     P, q, G, h, block, limit = dense_problem()
     BUS.clear()
     found = solve_qp(P, q, G, h, dense=[DenseRows(block, 1.0, 0, None, 0.0, limit)], algebra=device())
     rows, columns = block.shape
-    assert BUS.there.count(rows * columns) == 1 and sum(BUS.there) < 2 * rows * columns
+    assert BUS.there.count(rows * columns) == 1 and sum(BUS.there) < 3 * rows * columns
     large = [size for size in BUS.back if size > FEW]
-    assert large == [len(found.x), len(found.dual_inequality)]
+    scaling, solution = large[:-2], large[-2:]
+    assert scaling == [rows, columns] * 7 and solution == [len(found.x), len(found.dual_inequality)]
     assert sum(size >= FEW - 2 for size in BUS.back) == found.iterations + 1 + len(large)
+
+
+def test_rows_that_were_sent_are_not_sent_again():
+    """Row generation: the second problem has 40 rows more and 10 fewer, in another order; then all die on the host."""
+    P, q, G, h, block, limit = dense_problem()
+    rows, there = [row.astype(np.float32) for row in block], device()
+
+    def solved(chosen, algebra):
+        part = DenseRows([rows[i] for i in chosen], 1.0, 0, None, 0.0, limit[chosen])
+        return solve_qp(P, q, G, h, dense=[part], algebra=algebra)
+
+    solved(np.arange(200), there)
+    BUS.clear()
+    again = np.random.default_rng(RNG_SEED).permutation(np.arange(10, 240))
+    found = solved(again, there)
+    assert [size for size in BUS.there if size > 600] == [40 * len(q)]
+    np.testing.assert_allclose(found.x, solved(again, HOST).x, atol=1e-5)
+    assert len(there.sent) == 240
+    rows.clear()
+    assert len(there.sent) == 0
 
 
 def test_bounds_of_one_column_are_added_in_layers():
@@ -128,9 +150,9 @@ def test_a_full_device_takes_fewer_rows_at_once():
 
     block = dense_problem()[4]
     weight, onto = (on_device(a) for a in (np.random.default_rng(RNG_SEED).random(len(block)), np.eye(block.shape[1])))
-    whole = device().gram(device().hold(block), weight, onto, exact=True)
+    whole = device().gram(on_device(block), weight, onto, exact=True)
     parted = DeviceAlgebra(Functions(Room()), solve_triangular, in_parts)
-    found = parted.gram(parted.hold(block), weight, onto, exact=True)
+    found = parted.gram(on_device(block), weight, onto, exact=True)
     np.testing.assert_allclose(found.get(), whole.get(), rtol=1e-13)
     assert sizes == [80] * 4
 
