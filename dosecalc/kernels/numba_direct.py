@@ -23,6 +23,26 @@ POINT_SOURCE = 1e300
 """1 / (sqrt(2) sigma) of a point source: any offset but zero lies beyond `END`, and zero stays zero."""
 
 
+def blurred_squares(t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Array) -> Array:
+    axis, place = _axis(centre_mm, width_mm, sigma_mm)
+    return _blurred_squares(np.asarray(t_mm, np.float64), axis, place)
+
+
+@njit(parallel=True, cache=True)
+def _blurred_squares(t_mm: Array, axis: Axis, place: Array) -> Array:
+    components, edges = len(axis[2]), _edges(axis)
+    result = np.empty((len(t_mm), components, len(place)))
+    for block in prange((len(t_mm) + BLOCK - 1) // BLOCK):
+        steps = np.empty(len(axis[0]))
+        for n in range(block * BLOCK, min((block + 1) * BLOCK, len(t_mm))):
+            _steps(t_mm[n], axis, 0, components * edges, steps)
+            for c in range(components):
+                for j in range(len(place)):
+                    low = np.uint64(c * edges + place[j])
+                    result[n, c, j] = 0.5 * (steps[low] - steps[low + _1])
+    return result
+
+
 def direct_dose(
     u_mm: Array,
     v_mm: Array,

@@ -26,7 +26,7 @@ _0, _1, _2, _3, _FOUR = (np.uint64(number) for number in (0, 1, 2, 3, FOUR))
 
 
 class Runs(NamedTuple):
-    """Beamlets of one beam that follow each other in one row of its lattice; three empty runs stand at the end.
+    """Beamlets of one beam that follow each other in one row of its lattice; to whole fours, at least four empty ones stand at the end.
 
     Attributes
     ----------
@@ -89,8 +89,9 @@ def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:
         if np.abs((own - own[0]) * per_mm[r] - np.arange(count)).max() > EVEN:
             close[r] = np.inf
     whole = (row[begin], column[begin], length, beamlet)
-    found = [np.append(each, np.zeros(FOUR - 1)).astype(np.int64) for each in whole]
-    placed = [np.append(each, np.zeros(FOUR - 1)) for each in (u[beamlet], v[beamlet], per_mm, close)]
+    none = np.zeros(FOUR + -len(begin) % FOUR)
+    found = [np.append(each, none).astype(np.int64) for each in whole]
+    placed = [np.append(each, none) for each in (u[beamlet], v[beamlet], per_mm, close)]
     return Runs(*found, *placed)
 
 

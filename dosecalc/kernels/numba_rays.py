@@ -204,18 +204,23 @@ def component_weights(
     factor: Array,
 ) -> Array:
     weights = np.empty((len(depth_mm), primary.shape[2]), factor.dtype)
+    components, scales = np.uint64(primary.shape[2]), np.uint64(primary.shape[1])
+    of_primary, of_scatter, deeper = primary.reshape(primary.size), scatter.reshape(scatter.size), scales * components
     for block in prange((len(depth_mm) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK):
         k = p = s = 0
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(depth_mm))):
             k, t = _bracket(depth_nodes_mm, depth_mm[n], k)
             p, x = _bracket(log_scale_nodes, log_scale[0][n], p)
             s, y = _bracket(log_scale_nodes, log_scale[1][n], s)
-            for c in range(primary.shape[2]):
-                above = (1 - x) * primary[k, p, c] + x * primary[k, p + 1, c]
-                above += (1 - y) * scatter[k, s, c] + y * scatter[k, s + 1, c]
-                below = (1 - x) * primary[k + 1, p, c] + x * primary[k + 1, p + 1, c]
-                below += (1 - y) * scatter[k + 1, s, c] + y * scatter[k + 1, s + 1, c]
-                weights[n, c] = ((1 - t) * above + t * below) * factor[n]
+            above, below = (1.0 - t) * factor[n], t * factor[n]
+            a = (np.uint64(k) * scales + np.uint64(p)) * components
+            b = (np.uint64(k) * scales + np.uint64(s)) * components
+            for c in range(components):
+                upper = (1.0 - x) * of_primary[a + c] + x * of_primary[a + c + components]
+                upper += (1.0 - y) * of_scatter[b + c] + y * of_scatter[b + c + components]
+                lower = (1.0 - x) * of_primary[a + c + deeper] + x * of_primary[a + c + deeper + components]
+                lower += (1.0 - y) * of_scatter[b + c + deeper] + y * of_scatter[b + c + deeper + components]
+                weights[n, c] = above * upper + below * lower
     return weights
 
 
