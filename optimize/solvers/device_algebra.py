@@ -116,7 +116,7 @@ class DeviceAlgebra:
         """Rows that were written before are on the device already."""
         where = columns if isinstance(columns, slice) else self.xp.asarray(columns)
         for place, sent in self.sent.rows(list(rows), self.xp):
-            block[place if isinstance(columns, slice) else place[:, None], where] = sent
+            block[place if isinstance(columns, slice) else place[:, None], where] = sent.astype(block.dtype)
 
     def squared(self, block: Array, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Two vectors go there and two come back."""
