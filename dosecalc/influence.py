@@ -106,8 +106,7 @@ class DoseInfluence:
         dose = kernels.zeros(self.voxels.size, np.float64)
         for index, beam in enumerate(self._prepared):
             field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
-            maps = kernels.field_maps(beam.table_v.coefficients, field, beam.table_u.coefficients)
-            dose += kernels.gather(maps, *beam.taps)
+            beam.add_dose(field, dose, kernels)
         return kernels.to_host(dose)
 
     def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -128,9 +127,7 @@ class DoseInfluence:
         kernels, result, fields = self.backend.kernels, np.empty(self.beamlets.count), []
         values = kernels.to_device(w.astype(self.precision))
         for beam in self._prepared:
-            shape = (len(beam.table_v.coefficients), len(beam.table_u.coefficients))
-            planes = kernels.scatter(values, shape, *beam.taps)
-            fields.append(kernels.collect_field(beam.table_v.coefficients, planes, beam.table_u.coefficients))
+            fields.append(beam.collect(values, kernels))
         # Fetched when all are under way: a GPU does not wait between beams.
         for index, (beam, field) in enumerate(zip(self._prepared, fields, strict=True)):
             result[self.beamlets.of_beam(index)] = beam.lattice.collect(kernels.to_host(field))

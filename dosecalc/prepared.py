@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .backend import Backend
@@ -55,6 +56,43 @@ class PreparedBeam:
             self.lattice, self.table_u, self.table_v,
             self.iu[index], self.iv[index], self.fu[index], self.fv[index], self.weights[index],
         )  # fmt: skip
+
+    def add_dose(self, field: Array, dose: Array, kernels: Any) -> None:
+        """Add the dose of a fluence (Jv, Ju) to that of all voxels (V,), of some of the map's lines after the others
+        where a GPU's memory holds no more."""
+
+        def add(part: slice) -> None:
+            index, band = self._band(part, kernels)
+            maps = kernels.field_maps(band.table_v.coefficients, field, band.table_u.coefficients)
+            more = kernels.gather(maps, *band.taps)
+            dose[index] += more
+
+        lines = len(self.table_v.coefficients)
+        kernels.in_parts("the lines of a beam's dose map", lines, lines, add)
+
+    def collect(self, values: Array, kernels: Any) -> Array:
+        """The transpose: a field (Jv, Ju) from the weights (V,) of the voxels, where the kernels run."""
+        fields: list[Array] = []
+
+        def collect(part: slice) -> None:
+            index, band = self._band(part, kernels)
+            shape = len(band.table_v.coefficients), len(band.table_u.coefficients)
+            planes = kernels.scatter(values[index], shape, *band.taps)
+            fields.append(kernels.collect_field(band.table_v.coefficients, planes, band.table_u.coefficients))
+
+        lines = len(self.table_v.coefficients)
+        kernels.in_parts("the lines of a beam's adjoint map", lines, lines, collect)
+        return sum(fields[1:], start=fields[0])
+
+    def _band(self, part: slice, kernels: Any) -> tuple[Array | slice, PreparedBeam]:
+        """Voxels nearest to some lines of the map, and the beam as they see it, with a line more on either side."""
+        lines = len(self.table_v.coefficients)
+        if part.stop - part.start == lines:
+            return slice(None), self
+        low, high = max(part.start - 1, 0), min(part.stop + 1, lines)
+        index = kernels.array_module().flatnonzero((self.iv >= part.start) & (self.iv < part.stop))
+        near, table = self.at(index), replace(self.table_v, coefficients=self.table_v.coefficients[low:high])
+        return index, replace(near, table_v=table, iv=near.iv - np.int32(low))
 
 
 def prepare_beam(

@@ -30,15 +30,19 @@ class Launcher:
         object.__setattr__(self, "_memory", Memory(self.device, self._derived))
 
     def array_module(self) -> Any:
+        """CuPy, or what stands in its place."""
         return self.device.xp
 
     def to_device(self, array: Array) -> Array:
+        """A copy on the device, of what is not there yet."""
         return self._memory.ask(lambda: self.device.xp.asarray(array))
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """A copy on the host."""
         return self.device.to_host(array)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """Zeros on the device."""
         return self._memory.ask(lambda: self.device.xp.zeros(shape, dtype))
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
@@ -46,15 +50,19 @@ class Launcher:
         return self._memory.ask(lambda: self.device.xp.empty(shape, dtype))
 
     def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """One zero seen as a whole array."""
         return self.device.xp.broadcast_to(self.zeros(1, dtype), shape)
 
     def room_for(self, array: npt.NDArray[Any]) -> Array:
+        """Memory on the device for what is to stand in a NumPy array."""
         return self.empty(array.shape, array.dtype)
 
     def in_parts(self, what: str, count: int, most: int, run: Callable[[slice], None], *, bytes_each: int = 0) -> None:
+        """See `Memory.in_parts`."""
         self._memory.in_parts(what, count, most, run, bytes_each=bytes_each)
 
     def take_notices(self) -> tuple[str, ...]:
+        """What the run record should say of the GPU's memory; then it is forgotten."""
         told = tuple(self._memory.notices)
         self._memory.notices.clear()
         return told

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
+import scipy.linalg
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-FUNCTIONS = {"concatenate", "isfinite", "where", "clip", "ones_like", "zeros_like", "full_like"}
+FUNCTIONS = {"clip", "concatenate", "full_like", "ones_like", "stack", "where", "zeros_like"}
 """Functions of NumPy that are handed on to CuPy's of the same name, with the same arguments, by ``__array_function__``.
 """
 
@@ -167,6 +169,7 @@ class Functions:
 
     def __init__(self, room: Room) -> None:
         self._take = room.take
+        self.linalg = SimpleNamespace(cholesky=_cholesky)
 
     def arange(self, *args, **kwargs):
         return self._take(np.arange(*args, **kwargs))
@@ -221,3 +224,15 @@ class Functions:
             return a if dtype is None or a.dtype == dtype else self._take(a.held.astype(dtype))
         BUS.there.append(np.size(a))
         return self._take(np.array(a, dtype=dtype))
+
+
+def _cholesky(matrix):
+    try:
+        return on_device(np.linalg.cholesky(numbers(matrix)))
+    except np.linalg.LinAlgError:
+        return on_device(np.full(matrix.shape, np.nan))  # as CuPy says it
+
+
+def solve_triangular(factor, right, *, lower, trans=0):
+    """`cupyx.scipy.linalg.solve_triangular`."""
+    return on_device(scipy.linalg.solve_triangular(numbers(factor), numbers(right), lower=lower, trans=trans))

@@ -14,14 +14,13 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-import scipy.linalg
 from scipy import sparse
 
 from dosecalc import backend
 from dosecalc.gpu import Gpu, GpuReport
 from dosecalc.kernels.cuda_source import source
 
-from .device_array import DeviceArray, numbers, on_device
+from .device_array import DeviceArray, numbers, on_device, solve_triangular
 from .shim_device import MOST_SHARED, ShimDevice
 
 PLAIN_SHARED = 48 * 1024
@@ -92,7 +91,6 @@ def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
     for name in (name for name in dir(xp) if not name.startswith("_")):
         setattr(cupy, name, getattr(xp, name))
     cupy.asnumpy, cupy.__version__ = device.to_host, "0 (a stand-in)"
-    cupy.linalg = SimpleNamespace(cholesky=_cholesky)
     cupy.RawModule = type("RawModule", (RawModule,), {"device": device})
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=device.release)
     facts = {"name": b"a stand-in", "totalGlobalMem": 2**30, "major": 9, "minor": 0}
@@ -106,20 +104,9 @@ def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
     elapsed_ms = staticmethod(lambda begin, end: 1e3 * (end.at - begin.at))
     cupy.cuda = SimpleNamespace(Device=lambda: this, Event=Event, get_elapsed_time=elapsed_ms, runtime=runtime)
     csr, linalg = ModuleType("cupyx.scipy.sparse"), ModuleType("cupyx.scipy.linalg")
-    csr.csr_matrix, linalg.solve_triangular = CsrMatrix, _solve_triangular
+    csr.csr_matrix, linalg.solve_triangular = CsrMatrix, solve_triangular
     folders = {name: ModuleType(name) for name in ("cupyx", "cupyx.scipy")}
     return {"cupy": cupy, **folders, csr.__name__: csr, linalg.__name__: linalg}
-
-
-def _cholesky(matrix):
-    try:
-        return on_device(np.linalg.cholesky(numbers(matrix)))
-    except np.linalg.LinAlgError:
-        return on_device(np.full(matrix.shape, np.nan))
-
-
-def _solve_triangular(factor, right, *, lower, trans=0):
-    return on_device(scipy.linalg.solve_triangular(numbers(factor), numbers(right), lower=lower, trans=trans))
 
 
 def install(patch: pytest.MonkeyPatch, folder: Path) -> ShimDevice:

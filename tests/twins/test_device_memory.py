@@ -127,6 +127,24 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
     assert not stated.backend.kernels.take_notices()
 
 
+def test_dose_and_adjoint_go_on_band_after_band(small):
+    """Maps of a quarter of the lines fit; float32 sums in another order, so that the last bits may differ."""
+    stated, there = operator(small()), operator(small())
+    x, w = np.random.default_rng(5).random(there.shape[1]), np.random.default_rng(6).random(there.shape[0])
+    dose, adjoint = stated.dose(x), stated.adjoint(w)
+    maps = max(12 * 4 * len(b.table_v.coefficients) * len(b.table_u.coefficients) for b in there._prepared)
+    leave(there.backend, maps // 2)
+    found = there.dose(x), there.adjoint(w)
+    for made, whole in zip(found, (dose, adjoint), strict=True):
+        assert np.abs(made - whole).max() <= 2e-6 * whole.max()
+    told = "".join(there.backend.kernels.take_notices())
+    for verb in ("dose", "adjoint"):
+        assert f"The GPU's memory was full: the lines of a beam's {verb} map went on in parts of " in told
+    leave(there.backend, 6000)
+    with pytest.raises(ResourceError, match="no room for the lines of a beam's dose map, not even in parts of one"):
+        there.dose(x)
+
+
 def test_where_not_even_one_voxel_fits_it_is_refused(small):
     there = operator(small())
     leave(there.backend, 100)
