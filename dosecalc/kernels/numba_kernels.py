@@ -8,13 +8,13 @@ from .numba_gamma import gamma_search
 from .numba_kept import count_kept, fill_kept, largest_near
 from .numba_maps import gather, scatter
 from .numba_near import fill_near
-from .numba_places import project
+from .numba_places import project, spline_coefficients
 from .numba_rays import component_weights, trace
 from .numba_rows import spline_rows
 
 # Small products of matrices, for which NumPy calls BLAS, and one pass or two over arrays: compiled loops are no faster.
 from .numpy_maps import collect_field, field_maps
-from .numpy_places import locate, spline_coefficients, survey
+from .numpy_places import locate, survey
 
 __all__ = [
     "array_module",

@@ -15,18 +15,21 @@ from .numba_profiles import BLOCK, FOUR, buffers, in_four_rows, read, with_spare
 
 Array = npt.NDArray[Any]
 Part = tuple[Any, Any, Any, Any, Any, Any]
+Some = tuple[Any, Any]
 
 EVEN = 1e-9
 """Centres of a run count as evenly spaced if they lie within this share of their spacing of where they should."""
 CLOSE = 1e-6
 """Where the cut-off falls this close to a centre, in spacings, the distance itself decides."""
+SLACK_MM = 1e-6
+"""Rows so little beyond the cut-off are looked at too: roundings are smaller."""
 NONE = 1 << 20
 """Of a run without a beamlet in reach the first column, and its negative the end: beyond any lattice."""
 _0, _1, _2, _3, _FOUR = (np.uint64(number) for number in (0, 1, 2, 3, FOUR))
 
 
 class Runs(NamedTuple):
-    """Beamlets of one beam that follow each other in one row of its lattice; to whole fours, at least four empty ones stand at the end.
+    """Beamlets of one beam that follow each other in one row of its lattice, v ascending; four empty ones at the end.
 
     Attributes
     ----------
@@ -89,7 +92,7 @@ def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:
         if np.abs((own - own[0]) * per_mm[r] - np.arange(count)).max() > EVEN:
             close[r] = np.inf
     whole = (row[begin], column[begin], length, beamlet)
-    none = np.zeros(FOUR + -len(begin) % FOUR)
+    none = np.zeros(FOUR)
     found = [np.append(each, none).astype(np.int64) for each in whole]
     placed = [np.append(each, none) for each in (u[beamlet], v[beamlet], per_mm, close)]
     return Runs(*found, *placed)
@@ -119,27 +122,48 @@ def _fill_near(
     for block in prange((len(u_mm) + BLOCK - 1) // BLOCK):
         across, along, _ = buffers(weights.shape[1], table_v.shape[2], table_u.shape[2], weights)
         low, high = np.empty(len(runs.row), np.int32), np.empty(len(runs.row), np.int32)
+        some = np.uint64(0), np.uint64(0)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(u_mm))):
-            if _near(u_mm[n], v_mm[n], runs, square, low, high):
-                _look_closer(u_mm[n], v_mm[n], centre_u, runs, square, low, high)
-            count, first = _in_reach(low, high)
+            some = _rows_near(v_mm[n], math.sqrt(square), runs.v_mm, some)
+            if _near(u_mm[n], v_mm[n], runs, square, some, low, high):
+                _look_closer(u_mm[n], v_mm[n], centre_u, runs, square, some, low, high)
+            count = _in_reach(some, low, high)
             if count != counted[n]:
                 wrong += 1
             elif count:
                 read(table_u, node[1][n], offset[1][n], across)
                 read(table_v, node[0][n], offset[0][n], along)
-                _write(weights[n], along, across, size, runs, low, high, first, output, start[n], data, indices)
+                _write(weights[n], along, across, size, runs, some, low, high, output, start[n], data, indices)
     return wrong
 
 
 @njit(cache=True)
-def _near(u: float, v: float, runs: Runs, square: float, low: Array, high: Array) -> bool:
-    """From and to which column of each run beamlets lie within the cut-off, and whether any is too close to say.
+def _rows_near(v: float, reach: float, v_mm: Array, some: Some) -> Some:
+    """From and to which run rows lie within reach, in whole fours.
+
+    They are looked for from those of the voxel before: neighbours lie close.
+    """
+    low, high, most = v - reach - SLACK_MM, v + reach + SLACK_MM, np.uint64(len(v_mm) - FOUR)
+    first, end = some[0], min(some[1], most)
+    while first > _0 and v_mm[first - _1] >= low:
+        first -= _1
+    while first < most and v_mm[first] < low:
+        first += _1
+    while end > _0 and v_mm[end - _1] > high:
+        end -= _1
+    while end < most and v_mm[end] <= high:
+        end += _1
+    return first, first + (max(first, end) - first + _3) // _FOUR * _FOUR
+
+
+@njit(cache=True)
+def _near(u: float, v: float, runs: Runs, square: float, some: Some, low: Array, high: Array) -> bool:
+    """From and to which column of some runs beamlets lie within the cut-off, and whether any is too close to say.
 
     Without branches, so that it runs in vector lanes.
     """
     closer = False
-    for r in range(np.uint64(len(low))):
+    for r in range(some[0], some[1]):
         along = v - runs.v_mm[r]
         room, from_first, last = square - along * along, u - runs.u_mm[r], runs.length[r] - 1.0
         half = math.sqrt(max(room, 0.0))
@@ -147,16 +171,18 @@ def _near(u: float, v: float, runs: Runs, square: float, low: Array, high: Array
         begin, end = np.floor(min(max(x, -1.0), last)) + 1.0, np.floor(min(max(y, -1.0), last)) + 1.0
         # Written so that an infinite cut-off, where the difference is no number, needs no look either.
         closer |= (abs(x - np.rint(x)) < runs.close[r]) | (abs(y - np.rint(y)) < runs.close[r])
-        some = (room >= 0.0) & (begin < end)
-        low[r] = runs.column[r] + np.int64(begin) if some else NONE
-        high[r] = runs.column[r] + np.int64(end) if some else -NONE
+        any_here = (room >= 0.0) & (begin < end)
+        low[r] = runs.column[r] + np.int64(begin) if any_here else NONE
+        high[r] = runs.column[r] + np.int64(end) if any_here else -NONE
     return closer
 
 
 @njit(cache=True)
-def _look_closer(u: float, v: float, centre_u: Array, runs: Runs, square: float, low: Array, high: Array) -> None:
+def _look_closer(
+    u: float, v: float, centre_u: Array, runs: Runs, square: float, some: Some, low: Array, high: Array
+) -> None:
     """The same by the distances themselves; beamlets within the cut-off follow each other."""
-    for r in range(len(low)):
+    for r in range(some[0], some[1]):
         along, begin, end = (v - runs.v_mm[r]) ** 2, 0, 0
         for k in range(runs.length[r]):
             if (u - centre_u[runs.beamlet[r] + k]) ** 2 + along <= square:
@@ -165,14 +191,12 @@ def _look_closer(u: float, v: float, centre_u: Array, runs: Runs, square: float,
 
 
 @njit(cache=True)
-def _in_reach(low: Array, high: Array) -> tuple[int, int]:
-    """How many beamlets the runs have within reach, and the first run that has any."""
-    count, first = 0, len(low)
-    for r in range(np.uint64(len(low))):
-        some = high[r] > low[r]
-        count += high[r] - low[r] if some else 0
-        first = min(first, r if some else len(low))
-    return count, first
+def _in_reach(some: Some, low: Array, high: Array) -> int:
+    """How many beamlets the runs have within reach."""
+    count = 0
+    for r in range(some[0], some[1]):
+        count += max(high[r] - low[r], 0)
+    return count
 
 
 @njit(cache=True)
@@ -182,9 +206,9 @@ def _write(
     across: Array,
     size: tuple[int, int],
     runs: Runs,
+    some: Some,
     low: Array,
     high: Array,
-    first: int,
     output: Array,
     place: int,
     data: Array,
@@ -192,7 +216,7 @@ def _write(
 ) -> None:
     """Entries of one voxel from `place` on, of four runs and eight columns at a time."""
     flat, wide = output.reshape(output.size), np.uint64(output.shape[1])
-    for r in range(np.uint64(first), np.uint64(len(low) - FOUR + 1), _FOUR):
+    for r in range(some[0], some[1], _FOUR):
         begin = np.int64(min(min(low[r], low[r + _1]), min(low[r + _2], low[r + _3])))
         end = np.int64(max(max(high[r], high[r + _1]), max(high[r + _2], high[r + _3])))
         one = _part(runs, r, low, high, begin, place)

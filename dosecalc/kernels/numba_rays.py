@@ -32,6 +32,7 @@ def trace(
     average = np.ones((len(targets), len(range_mm)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
     counts, flat = (density.shape[2], density.shape[1], density.shape[0]), density.reshape(density.size)
+    eighth = len(range_mm) == 2 and range_mm[1] == 8.0 * range_mm[0]
     # No ray crosses more cells; one of air is written too, and written over.
     most_cells = counts[0] + counts[1] + counts[2] + 1 + TOGETHER
     for block in prange(blocks):
@@ -41,10 +42,11 @@ def trace(
             if cells == 0:
                 continue
             filled = _fill_up(cells, end, here)
-            for q in range(0, len(range_mm), 2):
-                p = min(q + 1, len(range_mm) - 1)
-                per_mm = 1.0 / range_mm[q], 1.0 / range_mm[p]
-                average[n, q], average[n, p] = _upstream_averages(filled, end, here, per_mm)
+            if eighth:
+                average[n, 0], average[n, 1] = _averages_of_an_eighth_and_one(filled, end, here, 1.0 / range_mm[1])
+                continue
+            for q in range(len(range_mm)):
+                average[n, q] = _upstream_average(filled, end, here, 1.0 / range_mm[q])
     return depth, average
 
 
@@ -169,28 +171,38 @@ def _fill_up(cells: int, end: Array, here: Array) -> int:
 
 
 @njit(cache=True, fastmath=_LANES)
-def _upstream_averages(cells: int, end: Array, here: Array, per_mm: tuple[float, float]) -> tuple[float, float]:
-    """Average densities upstream of the last cell's end for two ranges.
+def _upstream_average(cells: int, end: Array, here: Array, per_mm: float) -> float:
+    """Average density upstream of the last cell's end.
 
-    The recursion of the twin, solved: a sum over the faces between cells of what the density drops by, faded. Of two
-    ranges the first is often an eighth of the second; its exponential is then the eighth power of the other's.
+    The recursion of the twin, solved: a sum over the faces between cells of what the density drops by, faded.
     """
-    depth, last, eighth = end[cells], here[cells], per_mm[0] == 8.0 * per_mm[1]
-    first = second = 0.0
+    depth, total = end[cells], 0.0
     for i in range(np.uint64(cells)):
-        beyond, drop = depth - end[i], here[i] - here[i + np.uint64(1)]
-        slow = decay(beyond * per_mm[1])
-        if eighth:
-            fast = slow * slow
-            fast *= fast
-            fast *= fast
-        else:
-            fast = decay(beyond * per_mm[0])
-        first += drop * fast
+        total += (here[i] - here[i + np.uint64(1)]) * decay((depth - end[i]) * per_mm)
+    unseen = decay(depth * per_mm)
+    total += here[cells] - here[0] * unseen
+    return total / (1.0 - unseen) if unseen < 1.0 else 1.0
+
+
+@njit(cache=True, fastmath=_LANES)
+def _averages_of_an_eighth_and_one(cells: int, end: Array, here: Array, per_mm: float) -> tuple[float, float]:
+    """The same for an eighth of a range and for the range: one exponential is the eighth power of the other."""
+    depth, first, second = end[cells], 0.0, 0.0
+    for i in range(np.uint64(cells)):
+        drop, slow = here[i] - here[i + np.uint64(1)], decay((depth - end[i]) * per_mm)
         second += drop * slow
-    unseen, unseen_too = decay(depth * per_mm[0]), decay(depth * per_mm[1])
-    first, second = first + last - here[0] * unseen, second + last - here[0] * unseen_too
-    return first / (1.0 - unseen) if unseen < 1.0 else 1.0, second / (1.0 - unseen_too) if unseen_too < 1.0 else 1.0
+        first += drop * _eighth_power(slow)
+    unseen = decay(depth * per_mm)
+    sooner = _eighth_power(unseen)
+    first, second = first + here[cells] - here[0] * sooner, second + here[cells] - here[0] * unseen
+    return first / (1.0 - sooner) if sooner < 1.0 else 1.0, second / (1.0 - unseen) if unseen < 1.0 else 1.0
+
+
+@njit(cache=True, inline="always")
+def _eighth_power(x: float) -> float:
+    x *= x
+    x *= x
+    return x * x
 
 
 @njit(parallel=True, cache=True)
