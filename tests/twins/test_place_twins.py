@@ -9,7 +9,13 @@ from dosecalc import Beam
 from dosecalc.kernels import numpy_kernels
 from dosecalc.kernels.numpy_places import SURVEYED
 
+from ..backends import ALL, backend_named
 from .test_cuda_twins import REALS, close
+
+
+@pytest.fixture(params=[name for name in ALL if name != "numpy"])
+def kernels(request):
+    return backend_named(request.param, request).kernels
 
 
 def voxels(count, seed=31):
