@@ -12,6 +12,7 @@ from numba import njit, prange
 from .exponential import decay
 
 Array = npt.NDArray[Any]
+Faces = tuple[float, float, int, int]
 
 # Sums may be re-associated into vector lanes; nothing else is relaxed (NaN stays NaN).
 _LANES = {"reassoc", "contract"}
@@ -67,13 +68,14 @@ def _cell_at(source: float, ray: float, count: int, t: float) -> int:
 
 
 @njit(cache=True)
-def _first_face(source: float, ray: float, inverse: float, count: int, cell: int) -> tuple[float, int, int]:
-    """Where the ray leaves its first cell along one axis, the step to the next and how many steps stay in the grid."""
+def _first_face(source: float, ray: float, inverse: float, count: int, cell: int, stride: int) -> Faces:
+    """The faces across one axis: where the ray meets the first and how far apart they are, how many of them lie within
+    the grid, and what the flat index changes by at each."""
     step = 1 if ray > 0.0 else -1
     left = count - 1 - cell if step > 0 else cell
     if ray == 0.0 or left == 0:
-        return math.inf, step, 0
-    return (cell + 0.5 * step - source) * inverse, step, left
+        return math.inf, abs(inverse), 0, step * stride
+    return (cell + 0.5 * step - source) * inverse, abs(inverse), left, step * stride
 
 
 @njit(cache=True)
@@ -95,6 +97,35 @@ def _pass(
 
 
 @njit(cache=True, fastmath=_ORDERED)
+def _entered(
+    counts: tuple[int, int, int], source: Array, target: Array, spacing: Array
+) -> tuple[int, float, float, float, int, tuple[float, float, int], Faces, Faces]:
+    """Where a ray enters the grid, and what it meets there.
+
+    How many layers of cells it crosses along the axis on which it moves fastest, none if it misses the grid; its
+    length in mm; from and to which share of it the grid lies; its first cell; the first face across that axis, how far
+    apart they are and the step of the flat index; and the faces across the two other axes.
+    """
+    ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
+    length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
+    x, y, z = _fastest_first(ray)
+    strides = 1, counts[0], counts[0] * counts[1]
+    inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
+    inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)
+    inverse_z, t, t_out = _inside_grid(source[z], ray[z], counts[z], t, t_out)
+    cell_x = _cell_at(source[x], ray[x], counts[x], t)
+    cell_y = _cell_at(source[y], ray[y], counts[y], t)
+    cell_z = _cell_at(source[z], ray[z], counts[z], t)
+    step = 1 if ray[x] > 0.0 else -1
+    faces_x = (cell_x + 0.5 * step - source[x]) * inverse_x, abs(inverse_x), step * strides[x]
+    faces_y = _first_face(source[y], ray[y], inverse_y, counts[y], cell_y, strides[y])
+    faces_z = _first_face(source[z], ray[z], inverse_z, counts[z], cell_z, strides[z])
+    layers = abs(_cell_at(source[x], ray[x], counts[x], t_out) - cell_x) + 1
+    at = cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
+    return layers if length_mm > 0.0 and t < t_out else 0, length_mm, t, t_out, at, faces_x, faces_y, faces_z
+
+
+@njit(cache=True, fastmath=_ORDERED)
 def _cross_cells(
     flat: Array,
     counts: tuple[int, int, int],
@@ -109,29 +140,11 @@ def _cross_cells(
 
     Between two faces across the axis on which the ray moves fastest it crosses one face of each other axis at most.
     """
-    ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
-    length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
-    x, y, z = _fastest_first(ray)
-    strides = 1, counts[0], counts[0] * counts[1]
-    inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
-    inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)
-    inverse_z, t, t_out = _inside_grid(source[z], ray[z], counts[z], t, t_out)
-    depth, met, cells = 0.0, 0.0, 0
-    if length_mm == 0.0 or not t < t_out:
-        return depth, cells
-    cell_x, cell_y, cell_z = (
-        _cell_at(source[x], ray[x], counts[x], t),
-        _cell_at(source[y], ray[y], counts[y], t),
-        _cell_at(source[z], ray[z], counts[z], t),
+    layers, length_mm, t, t_out, at, (face, per_face, on_x), faces_y, faces_z = _entered(
+        counts, source, target, spacing
     )
-    next_y, step_y, left_y = _first_face(source[y], ray[y], inverse_y, counts[y], cell_y)
-    next_z, step_z, left_z = _first_face(source[z], ray[z], inverse_z, counts[z], cell_z)
-    step_x, per_face = 1 if ray[x] > 0.0 else -1, abs(inverse_x)
-    layers = abs(_cell_at(source[x], ray[x], counts[x], t_out) - cell_x) + 1
-    face = (cell_x + 0.5 * step_x - source[x]) * inverse_x
-    at = cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
-    on_x, on_y, on_z = step_x * strides[x], step_y * strides[y], step_z * strides[z]
-    apart_y, apart_z = abs(inverse_y), abs(inverse_z)
+    (next_y, apart_y, left_y, on_y), (next_z, apart_z, left_z, on_z) = faces_y, faces_z
+    depth, met, cells = 0.0, 0.0, 0
     for _ in range(layers):
         leaving = min(face, t_out)
         face += per_face
