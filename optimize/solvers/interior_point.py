@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from .algebra import HOST, SINGLE, Algebra
+from .algebra import HOST, SINGLE, Algebra, fetched
 from .embedding import Iterate, Residuals, advance, residuals, starting_point, verdict
 from .presolve import Reduced, reduce_problem, restore
 from .scaling import ConvexQp, Scaling, equilibrate
@@ -97,8 +97,8 @@ def solve_qp(
     dense : sequence of DenseRows
         Further rows of ``Gx <= h`` with finite ``h``, given as arrays; their multipliers come last.
     algebra : Algebra
-        Where the dense rows are held, multiplied and factored: by default NumPy with LAPACK, from a tolerance of
-        1e-4 up in single precision.
+        Where the problem is held and solved: by default NumPy with LAPACK, from a tolerance of 1e-4 up in single
+        precision.
 
     Returns
     -------
@@ -110,15 +110,17 @@ def solve_qp(
         The data have inconsistent shapes or contain NaN.
     """
     single = algebra is HOST and tol >= SINGLE_TOLERANCE
-    reduced = reduce_problem(P, q, G, h, A, b, dense, np.float32 if single else np.float64)
+    algebra = SINGLE if single else algebra
+    reduced = reduce_problem(P, q, G, h, A, b, dense, algebra)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
         return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
-    problem, scaling = equilibrate(reduced.problem, SINGLE if single else algebra)
+    scaled, scaling = equilibrate(reduced.problem)
+    problem = algebra.place(scaled)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
         end = _iterate(problem, tol, max_iterations, time.monotonic() + time_limit_s)
-    return _finish(reduced, scaling, end)
+    return _finish(reduced, scaling, end, algebra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float
     return replace(best, iterations=iterations)
 
 
-def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
+def _finish(reduced: Reduced, scaling: Scaling, end: _End, algebra: Algebra) -> QpSolution:
     """The end point in the caller's units and order."""
     at, measure, status = end.at, end.measure, end.status
     if at is None or measure is None:
@@ -168,12 +170,13 @@ def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"
     is_ray = status in ("primal_infeasible", "dual_infeasible")
-    size = 1.0 if is_ray else at.tau
+    (size,) = [1.0] if is_ray else fetched(at.tau)
+    x, y, z = map(algebra.fetch, (at.x, at.y, at.z))
     x, z, y = restore(
         reduced,
-        scaling.level * scaling.column * at.x / size,
-        scaling.equality * at.y / (size * scaling.cost),
-        scaling.row * at.z / (size * scaling.cost),
+        scaling.level * scaling.column * x / size,
+        scaling.equality * y / (size * scaling.cost),
+        scaling.row * z / (size * scaling.cost),
         is_ray=is_ray,
     )
     if status == "primal_infeasible":
