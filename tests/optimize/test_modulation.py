@@ -41,7 +41,7 @@ def test_the_variation_is_held_and_its_cost_told(case, plain) -> None:
     found = escalate(case.influence, goals)
     assert variation(found.fluence, PAIRS) == pytest.approx(0.5 * before, rel=1e-4)
     # The cost is that with the same voxels released; the whole escalation without the limit may also release others.
-    assert found.modulation_costs_gy > 1.0
+    assert found.modulation_costs_gy > 0.5
     assert plain.prescription_gy - found.prescription_gy > 0.9 * found.modulation_costs_gy
     assert plain.modulation_costs_gy is None
     # The certificate knows the limit: without its multipliers the gap would be the cost.
