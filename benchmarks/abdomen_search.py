@@ -1,9 +1,9 @@
 """Best known D95 of a case: five starts of sort and fix, then a search that perturbs the best until its time is over.
 
 An iterated local search (Lourenço, Martin & Stützle, Handbook of Metaheuristics, 2003). The local search is that of
-the optimiser: which voxels a limit lets go is fixed by a dose, D95 is raised within what is left, voxels are chosen at a
-rising price and sorted again until that gains nothing. A start is a dose to sort by that asks the target for a random dose; the best
-start is sorted on, then a perturbation multiplies the best plan's dose by a smooth random field.
+the optimiser: which voxels a limit lets go is fixed by a dose, D95 is raised within what is left, and voxels are chosen
+at a rising price and sorted again until that gains nothing. A start is a dose to sort by that asks the target for a
+random dose; the best start is sorted on, then a perturbation multiplies the best plan's dose by a smooth random field.
 """
 
 from __future__ import annotations
