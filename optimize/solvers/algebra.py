@@ -95,15 +95,16 @@ class HostAlgebra:
     def cholesky(self, matrix: FloatArray, diagonal: FloatArray) -> FloatArray | None:
         """LAPACK's factor; the upper triangle holds what was there."""
         matrix[np.diag_indices(len(diagonal))] = diagonal
-        lower, info = lapack.dpotrf(matrix, lower=1, clean=0)
+        factored = lapack.spotrf if self.single else lapack.dpotrf
+        lower, info = factored(matrix, lower=1, clean=0)
         return None if info else lower
 
     def solve(self, lower: FloatArray, right: FloatArray) -> FloatArray:
         """Two triangular solves."""
         if not right.size:
             return right
-        solved: FloatArray = lapack.dpotrs(lower, right, lower=1)[0]
-        return solved
+        solved = lapack.spotrs if lower.dtype == np.float32 else lapack.dpotrs
+        return solved(lower, right, lower=1)[0].astype(np.float64, copy=False)
 
 
 def _with_single(block: NDArray[Any], root: FloatArray, index: NDArray[np.intp], matrix: FloatArray) -> FloatArray:

@@ -41,6 +41,9 @@ class DoseLimits:
     price : numpy.ndarray or None, shape (rows,)
     dual_value : numpy.ndarray or None, shape (rows,)
         Nonnegative multipliers after a solve; at most the price.
+    inner : numpy.ndarray or None, shape (2, rows)
+        After a solve slack and multiplier of an inner point (`inner_point.InnerPoint`). Given before, for every dose
+        limit of a problem that was solved with others, the structured solver starts from there; NaN in new rows.
     """
 
     variable: cp.Variable
@@ -51,6 +54,7 @@ class DoseLimits:
     sense: int = 1
     price: FloatArray | None = None
     dual_value: FloatArray | None = field(default=None, init=False)
+    inner: FloatArray | None = field(default=None, init=False)
 
     def stated(self) -> tuple[cp.Constraint, cp.Expression | float]:
         """The same in CVXPY, for any solver: a constraint, and what its excess costs."""
