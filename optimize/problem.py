@@ -43,7 +43,7 @@ FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 300, 800, 20
 FEWEST_ROWS = 40
 """Rows at the start of a family that seems far from its bound: without any, the first solution may run away."""
 SPREAD_ROWS = 900
-"""Rows of a family of lower bounds (a target) at the start, evenly spread: nearly all of a target is near its bound."""
+"""Rows of a new family of lower bounds (a target), evenly spread: nearly all of a target is near its bound."""
 NEAR_GY = 0.5
 """When a family has violated voxels, those this close to their bound are added with them."""
 WATCH_GY = 25.0
@@ -351,7 +351,7 @@ def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, 
         excess = bound.excess_gy(dose, filled)
         near = bound.positions[excess > -IDLE_GY]
         active = np.intersect1d(master.active.get(bound.name, np.zeros(0, np.int64)), near)
-        if not active.size and bound.sense < 0:
+        if not active.size and bound.sense < 0 and bound.name not in master.active:
             active = bound.positions[:: max(1, bound.positions.size // SPREAD_ROWS)]
         if not active.size and bound.positions.size:
             active = _worst(bound, excess, min(FIRST_ROWS, max(FEWEST_ROWS, near.size)))
