@@ -80,7 +80,7 @@ class HostAlgebra:
         """Half of the products of `numpy.matmul`, and all but the heaviest rows in single precision."""
         root = np.sqrt(weight)
         if self.single:
-            return _with_single(block, root, np.arange(len(weight)), onto)
+            return _add_rows(block, root, np.arange(len(weight)), onto.astype(np.float32), np.float32)
         if exact or len(weight) < FEWEST_SINGLE_ROWS:
             return _add_rows(block, root, np.arange(len(weight)), onto, np.float64)
         heaviest = int(DOUBLE_SHARE * len(weight))
@@ -90,12 +90,12 @@ class HostAlgebra:
 
     def diagonal(self, matrix: FloatArray) -> FloatArray:
         """A copy of the diagonal."""
-        return np.diagonal(matrix).copy()
+        return np.diagonal(matrix).astype(np.float64)
 
     def cholesky(self, matrix: FloatArray, diagonal: FloatArray) -> FloatArray | None:
-        """LAPACK's factor; the upper triangle holds what was there."""
+        """LAPACK's factor in the precision of the matrix; the upper triangle holds what was there."""
         matrix[np.diag_indices(len(diagonal))] = diagonal
-        factored = lapack.spotrf if self.single else lapack.dpotrf
+        factored = lapack.spotrf if matrix.dtype == np.float32 else lapack.dpotrf
         lower, info = factored(matrix, lower=1, clean=0)
         return None if info else lower
 
