@@ -66,8 +66,8 @@ class Residuals:
 
     @property
     def worst(self) -> float:
-        """The largest of the three optimality measures."""
-        return max(self.primal, self.dual, self.gap)
+        """The largest of the three optimality measures, NaN where one is."""
+        return float(np.max((self.primal, self.dual, self.gap)))
 
 
 def residuals(problem: ConvexQp, at: Iterate) -> Residuals:
@@ -242,4 +242,4 @@ def _interior(values: FloatArray) -> FloatArray:
 
 
 def _size(*arrays: FloatArray) -> float:
-    return max(float(np.abs(a).max(initial=0.0)) for a in arrays)
+    return float(np.max([np.abs(a).max(initial=0.0) for a in arrays]))
