@@ -95,8 +95,8 @@ def _centre_priced(
 ) -> None:
     """Put the rows that have a price, and their slack columns, on the central path; the columns are the last ones.
 
-    With ``t`` the slack column, ``g < 0`` its entry and ``p`` the price over ``-g``: ``s = room - g t``, ``s z = mu`` and
-    ``-g t (p - z) = mu``, a quadratic equation for ``z`` in (0, p), and one for ``p - z`` with the sign of room turned.
+    With ``t`` the slack column, ``g < 0`` its entry and ``p`` the price over ``-g``: ``s = room - g t``, ``s z = mu``
+    and ``-g t (p - z) = mu``, a quadratic equation for ``z`` in (0, p), and one for ``p - z`` with room's sign turned.
     """
     x, s, z = point
     rows = problem.rows
