@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from dosecalc.errors import InfeasibleError, OptimisationError
 
@@ -47,7 +48,7 @@ from .modulation import UNLIMITED
 from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop
-from .problem import RESERVE_GY, Master, StageResult
+from .problem import BLAS_THREADS, RESERVE_GY, Master, StageResult
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
@@ -97,6 +98,8 @@ class Escalation:
     modulation_costs_gy: float | None = None
 
 
+# Between solves too: products of the dose operator are small, and a second BLAS thread only spins beside its kernels.
+@threadpool_limits.wrap(limits=BLAS_THREADS, user_api="blas")
 def escalate(
     influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
     goals: PlanGoals,
