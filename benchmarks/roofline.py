@@ -25,6 +25,9 @@ REAL, INDEX, WIDE, LONG = 4, 4, 8, 8
 ROWS = 4000
 EXPONENTIAL, TRACE_CELL, WEIGHT, NEAR = 40, 30, 17, 5
 """In float64: of an exponential, of a step of a ray without them, per component of a look-up, of a distance."""
+ERROR_FUNCTION, DIVISION = 60, 10
+FILTER_REACH = 22
+"""As in spline_coefficients.cu: nodes on either side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +144,18 @@ def trace(operator: DoseInfluence) -> Work:
 def of_beam(s: Sizes) -> dict[str, Work]:
     """The kernels that one beam takes, by name."""
     n, c, pairs = float(s.voxels), s.components, float(s.voxels * s.beamlets)
-    profiles = c * (s.rows + s.columns)
+    profiles, nodes = c * (s.rows + s.columns), c * float(s.nodes_v * s.rows + s.nodes_u * s.columns)
     given, line = n * (3 * WIDE + REAL), REAL * (s.half * s.rows * (1 + 1 / 32))
     made = [
+        # Once for the rays and once for the tables.
+        Work("project", 0, 2 * n * (21 + 4 * DIVISION), 2 * n * 6 * WIDE, 2 * n * 6 * WIDE, 0, 2),
+        Work("survey", 0, n * (20 + 4 * DIVISION), n * 6 * WIDE, n * 6 * WIDE, 0, 3),
+        Work("blurred_squares", 0, 2 * nodes * ERROR_FUNCTION, nodes * WIDE, nodes * WIDE, 0, 2),
+        Work("spline_coefficients", 0, 4 * nodes * FILTER_REACH, nodes * (WIDE + REAL),
+             nodes * (WIDE * (1 + 2 * FILTER_REACH) + REAL), 0, 2),
+        Work("locate", 0, 2 * n * (4 + DIVISION), 2 * n * (WIDE + INDEX + REAL), 2 * n * (WIDE + INDEX + REAL), 0, 2),
+        # Scales, their lower bound and logarithm, inverse square: expressions of CuPy, two numbers in or out at a time.
+        Work("expressions", 0, n * (2 * EXPONENTIAL + 3 * DIVISION), n * 20 * WIDE, n * 20 * WIDE, 0, 9),
         Work("component_weights", 0, n * c * WEIGHT, given + n * c * REAL, given + n * c * (8 * WIDE + REAL), 0, 1),
         Work("field_lines", 2.0 * s.half * s.rows, 0, REAL * (s.nodes_v * c * s.rows + s.half), line, 0, 1),
         # Tiles of 16 nodes: each number of half and table is loaded by a sixteenth of the products that need it.
@@ -180,11 +192,17 @@ def rows(operator: DoseInfluence, count: int) -> Work:
     return total
 
 
+OPERATOR = (
+    "trace", "project", "survey", "blurred_squares", "spline_coefficients", "locate", "expressions",
+    "component_weights",
+)  # fmt: skip
+MATRIX = ("project", "count_kept", "fill_near")
 TOGETHER = {
     "dose": ("field_lines", "field_maps", "gather"),
     "adjoint": ("scatter", "collect_lines", "collect_field"),
-    "stored matrix, from density": ("trace", "component_weights", "count_kept", "fill_near"),
-    "stored matrix, operator ready": ("count_kept", "fill_near"),
+    "operator": OPERATOR,
+    "stored matrix, operator ready": MATRIX,
+    "stored matrix, from density": (*OPERATOR, *MATRIX),
 }
 """Operations, and the kernels that run for them in turn."""
 

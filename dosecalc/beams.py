@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from .errors import InputError
 from .geometry import beam_to_lps, check_position
 from .grid import Grid, Triple
+from .kernels import numpy_places
 from .structures import Contours, Structure, Voxels
 
 MAX_BEAMLETS_PER_FIELD = 250_000
@@ -56,7 +57,7 @@ class Beam:
         return np.asarray(self.isocentre_mm) + sad_mm * self.axes[:, 2]
 
     def project(
-        self, points_mm: npt.NDArray[np.float64], sad_mm: float, *, xp: Any = np
+        self, points_mm: npt.NDArray[np.float64], sad_mm: float
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Project LPS points from the source onto the isocentre plane.
 
@@ -64,8 +65,6 @@ class Beam:
         ----------
         points_mm : (n, 3) float64
         sad_mm : float
-        xp : module
-            NumPy, or the array module of the points.
 
         Returns
         -------
@@ -79,15 +78,23 @@ class Beam:
         InputError
             A point lies at or behind the source.
         """
-        local = (xp.atleast_2d(points_mm) - xp.asarray(self.isocentre_mm)) @ xp.asarray(self.axes)
-        scale = (sad_mm - local[:, 2]) / sad_mm
-        if scale.size and scale.min() <= 0:
+        u_mm, v_mm, scale = self.place(np.atleast_2d(points_mm), sad_mm, numpy_places)
+        self.refuse_behind(float(scale.min(initial=1.0)), sad_mm)
+        return u_mm, v_mm, scale
+
+    def place(self, points_mm: Any, sad_mm: float, kernels: Any) -> tuple[Any, Any, Any]:
+        """The same where the kernels of a backend hold the points, and without a look at where they lie."""
+        placed: tuple[Any, Any, Any] = kernels.project(points_mm, np.asarray(self.isocentre_mm), self.axes, sad_mm)
+        return placed
+
+    def refuse_behind(self, smallest_scale: float, sad_mm: float) -> None:
+        """Of all projected points, the one nearest to the source must lie in front of it; else an InputError."""
+        if not smallest_scale > 0:
             raise InputError(
                 f"a point lies at or behind the source of the beam at gantry {self.gantry_deg:g}; "
                 f"the isocentre {self.isocentre_mm} is {sad_mm:g} mm from the source.",
                 remedy="Check isocentre and voxel coordinates (LPS, mm).",
             )
-        return local[:, 0] / scale, local[:, 1] / scale, scale
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -108,8 +108,7 @@ class DeviceMatrix:
 
     def _place(self, b: int, part: slice) -> tuple[Array, Array]:
         """u and v (n, 1) of some voxels in the isocentre plane of one beam, on the device."""
-        xp = self.backend.kernels.device.xp
-        u, v, _ = self.beamlets.beams[b].project(self.points_mm[part], self.sad_mm, xp=xp)
+        u, v, _ = self.beamlets.beams[b].place(self.points_mm[part], self.sad_mm, self.backend.kernels)
         return u[:, None], v[:, None]
 
     def _kept(self, b: int) -> tuple[tuple[Array, Array], Array, float]:

@@ -85,17 +85,27 @@ class Grid:
         points = np.asarray(self.origin_mm) + offsets @ self.axes
         return np.stack([points.min(axis=0), points.max(axis=0)])
 
-    def centres_mm(self, voxels: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.float64]:
-        """LPS coordinates, (n, 3) float64 in mm, of the given C-order flat voxel indices (default: all)."""
-        flat = np.arange(self.size) if voxels is None else np.asarray(voxels)
-        k, j, i = np.unravel_index(flat, self.shape)
-        steps = np.stack([i, j, k], axis=1) * np.asarray(self.spacing_mm)
-        return np.asarray(self.origin_mm) + steps @ self.axes
+    def centres_mm(
+        self, voxels: npt.NDArray[np.integer[Any]] | None = None, *, xp: Any = np
+    ) -> npt.NDArray[np.float64]:
+        """LPS coordinates, (n, 3) float64 in mm, of the given C-order flat voxel indices (default: all).
 
-    def index_coordinates(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Fractional (x, y, z) index coordinates, (n, 3), of LPS points; integers are voxel centres."""
-        offset = np.atleast_2d(np.asarray(points_mm, dtype=np.float64)) - np.asarray(self.origin_mm)
-        return (offset @ self.axes.T) / np.asarray(self.spacing_mm)
+        With `xp` another array module that holds the indices, CuPy for one, the coordinates are its array too.
+        """
+        flat = xp.arange(self.size) if voxels is None else xp.asarray(voxels)
+        k, j, i = xp.unravel_index(flat, self.shape)
+        steps = xp.stack([i, j, k], axis=1) * xp.asarray(self.spacing_mm)
+        centres: npt.NDArray[np.float64] = xp.asarray(self.origin_mm) + steps @ xp.asarray(self.axes)
+        return centres
+
+    def index_coordinates(self, points_mm: npt.ArrayLike, *, xp: Any = np) -> npt.NDArray[np.float64]:
+        """Fractional (x, y, z) index coordinates, (n, 3), of LPS points; integers are voxel centres.
+
+        `xp` is the array module of the points.
+        """
+        offset = xp.atleast_2d(xp.asarray(points_mm, dtype=np.float64)) - xp.asarray(self.origin_mm)
+        found: npt.NDArray[np.float64] = (offset @ xp.asarray(self.axes.T)) / xp.asarray(self.spacing_mm)
+        return found
 
     def resampled(self, spacing_mm: float | Triple) -> Grid:
         """A grid of the given spacing that covers the same box of voxel volumes, faces aligned at the low end."""

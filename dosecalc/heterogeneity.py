@@ -16,14 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from .backend import Backend
-from .grid import Volume
-from .raytrace import trace
+from .grid import Grid
+from .raytrace import trace_where_kernels_run
 
-Array = npt.NDArray[Any]
+Array = Any
 Heterogeneity = Literal["density_scaling", "depth_scaling"]
 HETEROGENEITIES: tuple[str, ...] = ("density_scaling", "depth_scaling")
 
@@ -35,7 +33,7 @@ beam and of its first scatter. Values found on two slabs of lung in water, 3x3 a
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelArguments:
-    """Where each voxel of one beam reads the kernel table.
+    """Where each voxel of one beam reads the kernel table; arrays are where the kernels run.
 
     Attributes
     ----------
@@ -45,9 +43,9 @@ class KernelArguments:
         Lateral scale s of each part.
     """
 
-    depth_mm: npt.NDArray[np.float64]
-    scale_primary: npt.NDArray[np.float64]
-    scale_scatter: npt.NDArray[np.float64]
+    depth_mm: Array
+    scale_primary: Array
+    scale_scatter: Array
 
     def at(self, index: Array | slice) -> KernelArguments:
         """Those of some of the voxels."""
@@ -55,33 +53,34 @@ class KernelArguments:
 
 
 def kernel_arguments(
-    density: Volume,
+    kernels: Any,
+    values: Any,
+    grid: Grid,
     source_mm: npt.ArrayLike,
-    points_mm: Array,
-    magnification: Array,
+    targets: Any,
+    magnification: Any,
     heterogeneity: Heterogeneity,
-    backend: Backend,
-    sent: Any = None,
 ) -> KernelArguments:
-    """Trace the rays of one beam.
+    """Trace the rays of one beam; arrays are where the kernels run.
 
     Parameters
     ----------
-    density : Volume
+    kernels : module or object
+        Of the backend.
+    values : (nz, ny, nx) float32
         Relative electron density.
+    grid : Grid
+        Of the density.
     source_mm : (x, y, z)
-    points_mm : (n, 3) float64
+    targets : (n, 3) float64
+        Index coordinates of the points on that grid.
     magnification : (n,) float64
         (SAD + z) / SAD of each point.
     heterogeneity : str
         "density_scaling" or "depth_scaling".
-    backend : Backend
-    sent : (nz, ny, nx) float32, optional
-        As in `dosecalc.raytrace.trace`.
     """
     if heterogeneity == "depth_scaling":
-        return KernelArguments(
-            trace(density, source_mm, points_mm, backend=backend, sent=sent)[0], magnification, magnification
-        )
-    depth_mm, average = trace(density, source_mm, points_mm, RANGE_MM, backend=backend, sent=sent)
+        depth_mm = trace_where_kernels_run(kernels, values, grid, source_mm, targets, ())[0]
+        return KernelArguments(depth_mm, magnification, magnification)
+    depth_mm, average = trace_where_kernels_run(kernels, values, grid, source_mm, targets, RANGE_MM)
     return KernelArguments(depth_mm, average[:, 0] * magnification, average[:, 1] * magnification)

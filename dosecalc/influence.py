@@ -17,11 +17,12 @@ from .beams import Beamlets
 from .device_matrix import DeviceMatrix
 from .errors import DoseError, InputError, UsageError
 from .grid import Grid, Volume
-from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments, kernel_arguments
+from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments
 from .machine import BeamModel
 from .pencil_beam import Lattice, component_sigmas_mm, component_weights, lattice_of
 from .prepared import PreparedBeam, prepare_beam
 from .stored_matrix import log_truncation, stored_matrix
+from .surveyed import Survey, points_of, trace_beams
 from .validity import ValidityWarning, field_warnings, ray_warnings
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class DoseInfluence:
     heterogeneity : "density_scaling" or "depth_scaling"
         Whether density scales the kernel across the ray too, or along it only.
     arguments : tuple of KernelArguments
-        Radiological depth and lateral scales of every voxel, per beam.
+        Radiological depth and lateral scales of every voxel, per beam; where the kernels run.
     outside_validity : tuple of ValidityWarning
         Where fields, depths or densities leave the machine's range.
     """
@@ -83,7 +84,7 @@ class DoseInfluence:
     @property
     def depth_mm(self) -> tuple[npt.NDArray[np.float64], ...]:
         """Radiological depth of every voxel, per beam: (V,) float64 each."""
-        return tuple(each.depth_mm for each in self.arguments)
+        return tuple(self.backend.kernels.to_host(each.depth_mm) for each in self.arguments)
 
     def dose(self, fluence: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Dose of a fluence.
@@ -105,8 +106,7 @@ class DoseInfluence:
         dose = kernels.zeros(self.voxels.size, np.float64)
         for index, beam in enumerate(self._prepared):
             field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
-            maps = kernels.field_maps(beam.table_v.coefficients, field, beam.table_u.coefficients)
-            dose += kernels.gather(maps, *beam.taps)
+            beam.add_dose(field, dose, kernels)
         return kernels.to_host(dose)
 
     def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -127,9 +127,7 @@ class DoseInfluence:
         kernels, result, fields = self.backend.kernels, np.empty(self.beamlets.count), []
         values = kernels.to_device(w.astype(self.precision))
         for beam in self._prepared:
-            shape = (len(beam.table_v.coefficients), len(beam.table_u.coefficients))
-            planes = kernels.scatter(values, shape, *beam.taps)
-            fields.append(kernels.collect_field(beam.table_v.coefficients, planes, beam.table_u.coefficients))
+            fields.append(beam.collect(values, kernels))
         # Fetched when all are under way: a GPU does not wait between beams.
         for index, (beam, field) in enumerate(zip(self._prepared, fields, strict=True)):
             result[self.beamlets.of_beam(index)] = beam.lattice.collect(kernels.to_host(field))
@@ -168,7 +166,7 @@ class DoseInfluence:
         if self.backend.on_device:
             matrix = self._device_matrix(cutoff_mm, threshold).on_host()
         else:
-            points_mm = self.grid.centres_mm(self.voxels)
+            points_mm = self._points(slice(None))
             matrix = stored_matrix(
                 self._fill_beam_rows, lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets,
                 self.backend, self._real, tables=None if self.precision == "reference" else self._tables,
@@ -200,7 +198,7 @@ class DoseInfluence:
         return self.backend.kernels.device.csr_matrix(parts, self.shape)
 
     def _device_matrix(self, cutoff_mm: float, threshold: float) -> DeviceMatrix:
-        points_mm = self.backend.kernels.to_device(self.grid.centres_mm(self.voxels))
+        points_mm = self._points(slice(None))
         tables = None if self.precision == "reference" else self._tables
         return DeviceMatrix(
             self._fill_beam_rows, tables, points_mm, self.beamlets, self.machine.sad_mm, self.backend, self._real,
@@ -219,11 +217,12 @@ class DoseInfluence:
     def restricted_to(self, voxels: npt.ArrayLike) -> DoseInfluence:
         """The same operator for some of its voxels (positions in `self.voxels`); nothing is traced again."""
         index = self._positions(voxels)
+        there = self.backend.kernels.to_device(index)
         return dataclasses.replace(
             self,
             voxels=self.voxels[index],
-            arguments=tuple(each.at(index) for each in self.arguments),
-            _prepared=tuple(beam.at(self.backend.kernels.to_device(index)) for beam in self._prepared),
+            arguments=tuple(each.at(there) for each in self.arguments),
+            _prepared=tuple(beam.at(there) for beam in self._prepared),
         )
 
     def _positions(self, voxels: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -235,7 +234,8 @@ class DoseInfluence:
         return index.astype(np.int64)
 
     def _component_weights(self, beam: int, index: Array | slice, magnification: Array) -> Array:
-        return component_weights(self.machine, self.arguments[beam].at(index), magnification, self.backend)
+        there = index if isinstance(index, slice) else self.backend.kernels.to_device(index)
+        return component_weights(self.machine, self.arguments[beam].at(there), magnification, self.backend)
 
     def _rows(self, index: Array | slice) -> npt.NDArray[np.float64]:
         result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
@@ -279,23 +279,27 @@ class DoseInfluence:
 
     def _projected(self, b: int, index: Array | slice) -> tuple[Array, Array, Array]:
         """u, v and magnification of some voxels for one beam."""
-        return self._project(b, self.grid.centres_mm(self.voxels[index]))
+        return self._project(b, self._points(index))
+
+    def _points(self, index: Array | slice) -> Array:
+        """Places of some voxels, (n, 3) in LPS mm, where the kernels run."""
+        return points_of(self.backend.kernels, self.grid, self.voxels[index])
 
     def _project(self, b: int, points_mm: Array) -> tuple[Array, Array, Array]:
-        return self.beamlets.beams[b].project(points_mm, self.machine.sad_mm)
+        return self.beamlets.beams[b].place(points_mm, self.machine.sad_mm, self.backend.kernels)
 
     def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
         dose, kernels = np.empty(self.voxels.size), self.backend.kernels
         beams = [self._direct_axes(b) for b in range(len(self.beamlets.beams))]
 
         def sum_beams(part: slice) -> None:
-            total, points_mm = np.zeros(part.stop - part.start), self.grid.centres_mm(self.voxels[part])
+            total, points_mm = kernels.zeros(part.stop - part.start, np.float64), self._points(part)
             for b, (lattice, columns, lines) in enumerate(beams):
                 u, v, magnification = self._project(b, points_mm)
                 weights = self._component_weights(b, part, magnification)
                 field = lattice.spread(x[self.beamlets.of_beam(b)])
-                total += kernels.to_host(kernels.direct_dose(u, v, weights, field, columns, lines))
-            dose[part] = total
+                total += kernels.direct_dose(u, v, weights, field, columns, lines)
+            dose[part] = kernels.to_host(total)
 
         kernels.in_parts("the reference dose", self.voxels.size, CHUNK_VOXELS, sum_beams)
         return dose
@@ -353,35 +357,18 @@ def dose_influence(
         raise UsageError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}.")
     if heterogeneity not in HETEROGENEITIES:
         raise UsageError(f"unknown heterogeneity {heterogeneity!r}; there are {', '.join(HETEROGENEITIES)}.")
-    if not (np.all(np.isfinite(density.values)) and float(np.min(density.values)) >= 0):
-        raise InputError("relative electron density must be finite and >= 0.", remedy="Convert HU with to_density().")
     _refuse_rotated_oblong_source(beamlets, machine)
     chosen = backend if isinstance(backend, Backend) else select_backend(backend)
     flat = _voxel_indices(voxels, grid)
-    points_mm = grid.centres_mm(flat)
-    arguments, told = _trace_beams(density, points_mm, beamlets, machine, heterogeneity, chosen)
-    prepared = _prepare(points_mm, beamlets, machine, arguments, chosen, precision)
-    return DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, told, prepared)
-
-
-def _trace_beams(
-    density: Volume,
-    points_mm: Array,
-    beamlets: Beamlets,
-    machine: BeamModel,
-    heterogeneity: Heterogeneity,
-    backend: Backend,
-) -> tuple[tuple[KernelArguments, ...], tuple[ValidityWarning, ...]]:
-    """Kernel arguments per beam, and where they or the fields leave the range of validity."""
-    traced, told = [], list(field_warnings(beamlets, machine))
-    sent = backend.kernels.to_device(np.ascontiguousarray(density.values, dtype=np.float32))
-    for beam in beamlets.beams:
-        source, magnification = beam.source_mm(machine.sad_mm), beam.project(points_mm, machine.sad_mm)[2]
-        traced.append(kernel_arguments(density, source, points_mm, magnification, heterogeneity, backend, sent))
-        told.extend(ray_warnings(beam, traced[-1], magnification, machine))
+    told, points_mm = list(field_warnings(beamlets, machine)), points_of(chosen.kernels, grid, flat)
+    arguments, surveys = trace_beams(chosen.kernels, density, points_mm, beamlets, machine, heterogeneity)
+    for beam, found in zip(beamlets.beams, surveys, strict=bool(flat.size)):
+        told.extend(ray_warnings(beam, found, machine))
     for warning in told:
         log.warning("%s", warning)
-    return tuple(traced), tuple(told)
+    prepared = _prepare(points_mm, beamlets, machine, arguments, surveys, chosen, precision)
+    warnings = tuple(told)
+    return DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, warnings, prepared)
 
 
 def _prepare(
@@ -389,6 +376,7 @@ def _prepare(
     beamlets: Beamlets,
     machine: BeamModel,
     arguments: tuple[KernelArguments, ...],
+    surveys: tuple[Survey, ...],
     backend: Backend,
     precision: Precision,
 ) -> tuple[PreparedBeam, ...]:
@@ -397,7 +385,8 @@ def _prepare(
         return ()
     dtype = np.dtype(precision)
     return tuple(
-        prepare_beam(points_mm, beamlets, b, machine, traced, backend, dtype) for b, traced in enumerate(arguments)
+        prepare_beam(points_mm, beamlets, b, machine, traced, surveys[b] if surveys else None, backend, dtype)
+        for b, traced in enumerate(arguments)
     )
 
 

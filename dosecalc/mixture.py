@@ -121,7 +121,6 @@ class GaussianMixture:
         scale_scatter: npt.ArrayLike,
         *,
         factor: npt.ArrayLike = 1.0,
-        kernels: Any = numpy_kernels,
     ) -> npt.NDArray[Any]:
         """Weights a_p(d, s_p) + a_s(d, s_s), linear in d and in log s.
 
@@ -133,13 +132,10 @@ class GaussianMixture:
             Lateral scale of each part; broadcast against the depth.
         factor : (n,)
             Multiplies the weights of each voxel; the result has its dtype.
-        kernels : module
-            Of the backend that looks them up.
 
         Returns
         -------
         (n, C) of the dtype of `factor`
-            Where the kernels run.
 
         Raises
         ------
@@ -153,13 +149,15 @@ class GaussianMixture:
         _inside("radiological depth (mm)", depth, self.depth_mm, cause)
         for name, scale in (("primary", s_p), ("scatter", s_s)):
             _inside(f"lateral scale of the {name}", scale, self.scale, "density or distance is out of range")
+        return self.weights_inside(np.ascontiguousarray(depth), (s_p, s_s), np.broadcast_to(factor, depth.shape))
+
+    def weights_inside(self, depth_mm: Any, scales: tuple[Any, Any], factor: Any, kernels: Any = numpy_kernels) -> Any:
+        """The same for depths and scales that are known to lie inside the table; arrays are where the kernels run."""
         # Logarithms can round past the last node by a bit; the look-up then extrapolates by as much.
-        arguments = (np.ascontiguousarray(depth), (np.log(s_p), np.log(s_s)))
-        each = np.ascontiguousarray(np.broadcast_to(factor, depth.shape))
-        result: npt.NDArray[Any] = kernels.component_weights(
-            self.depth_mm, np.log(self.scale), self.primary, self.scatter, *arguments, each
+        logarithms = np.log(scales[0]), np.log(scales[1])
+        return kernels.component_weights(
+            self.depth_mm, np.log(self.scale), self.primary, self.scatter, depth_mm, logarithms, factor
         )
-        return result
 
 
 def component_widths_mm() -> Array:

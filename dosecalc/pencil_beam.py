@@ -29,13 +29,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import spline_filter1d
 
 from .backend import Backend
 from .beams import Beamlets
 from .errors import DoseError
 from .heterogeneity import KernelArguments
-from .kernels.numpy_kernels import blurred_squares
+from .kernels import numpy_kernels
 from .machine import BeamModel
 
 Array = npt.NDArray[Any]
@@ -126,23 +125,23 @@ class SplineTable:
     start_mm, step_mm : float
         Node i lies at start + i * step.
     coefficients : (N, C, J)
+        Where the kernels run.
     """
 
     start_mm: float
     step_mm: float
     coefficients: Array
 
-    def locate(self, t_mm: Array) -> tuple[Array, Array]:
-        """Nearest node (int32) and offset from it in steps (-0.5..0.5) of each position."""
-        position = (t_mm - self.start_mm) / self.step_mm
-        node = np.rint(position)
-        return node.astype(np.int32), (position - node).astype(self.coefficients.dtype)
-
 
 def spline_table(
-    low_mm: float, high_mm: float, centre_mm: Array, width_mm: Array, sigma_mm: Array, dtype: npt.DTypeLike
+    span_mm: tuple[float, float],
+    centre_mm: Array,
+    width_mm: Array,
+    sigma_mm: Array,
+    dtype: npt.DTypeLike,
+    kernels: Any = numpy_kernels,
 ) -> SplineTable:
-    """Table of `blurred_squares` that covers low..high.
+    """Table of `blurred_squares` that covers low..high, made where the kernels run.
 
     Raises
     ------
@@ -154,13 +153,11 @@ def spline_table(
             "a point source (sigma 0) has sharp beamlet edges, which the spline tables cannot hold.",
             remedy='Use precision="reference" for this machine.',
         )
-    step = float(sigma_mm.min()) * SPLINE_STEP_PER_SIGMA
+    (low_mm, high_mm), step = span_mm, float(sigma_mm.min()) * SPLINE_STEP_PER_SIGMA
     start = low_mm - PREFILTER_PADDING * step
     count = math.ceil((high_mm - low_mm) / step) + 2 * PREFILTER_PADDING + 1
-    values = blurred_squares(start + step * np.arange(count), centre_mm, width_mm, sigma_mm)
-    coefficients = spline_filter1d(values, order=2, axis=0, mode="mirror")
-    coefficients[np.abs(coefficients) < NEGLIGIBLE] = 0.0
-    return SplineTable(start, step, np.ascontiguousarray(coefficients, dtype=dtype))
+    values = kernels.blurred_squares(start + step * np.arange(count), centre_mm, width_mm, sigma_mm)
+    return SplineTable(start, step, kernels.spline_coefficients(values, NEGLIGIBLE, np.dtype(dtype)))
 
 
 def component_weights(
@@ -172,20 +169,22 @@ def component_weights(
 ) -> Array:
     """Weight of each Gaussian at each voxel, inverse square and calibration included, (n, C) in Gy.
 
-    A scale below the table, in a medium thinner than lung, is held at its first node: `dosecalc.validity` names it.
-
-    Raises
-    ------
-    DoseError
-        Depth or scale beyond the machine's table.
+    A scale below the table, in a medium thinner than lung, is held at its first node: `dosecalc.validity` names it, and
+    has refused depths and scales beyond the table. All arrays are where the kernels of the backend run.
     """
     mixture = machine.mixture
-    held = (np.maximum(s, mixture.scale[0]) for s in (arguments.scale_primary, arguments.scale_scatter))
+    lowest = float(mixture.scale[0])
+    held = np.maximum(arguments.scale_primary, lowest), np.maximum(arguments.scale_scatter, lowest)
     factor = (machine.gy_per_fluence / magnification**2).astype(dtype)
-    return mixture.weights(arguments.depth_mm, *held, factor=factor, kernels=backend.kernels)
+    return mixture.weights_inside(arguments.depth_mm, held, factor, backend.kernels)
 
 
 def _distinct(centre: Array, width: Array) -> tuple[tuple[Array, Array], Array]:
     """Distinct (centre, width) pairs, ordered, and the pair of each beamlet."""
-    pairs, index = np.unique(np.stack([centre, width], axis=1), axis=0, return_inverse=True)
-    return (pairs[:, 0], pairs[:, 1]), index.reshape(-1)
+    # As np.unique of pairs, which sorts them as records and takes six times as long.
+    order = np.lexsort((width, centre))
+    centre, width = centre[order], width[order]
+    new = np.concatenate([[True], (np.diff(centre) != 0) | (np.diff(width) != 0)])[: len(order)]
+    index = np.empty(len(order), np.int64)
+    index[order] = np.cumsum(new) - 1
+    return (centre[new], width[new]), index

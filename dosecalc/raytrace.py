@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import Backend, select_backend
-from .grid import Volume
+from .grid import Grid, Volume
 
 AIR_DENSITY = 0.1
 """Relative electron density below which a cell is air and no medium. Inflated lung has 0.26 (ICRU Report 44); 30 HU of
@@ -23,7 +23,6 @@ def trace(
     range_mm: npt.ArrayLike = (),
     *,
     backend: Backend | None = None,
-    sent: Any = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Radiological depth and upstream average density along the rays from the source.
 
@@ -48,8 +47,6 @@ def trace(
         The lambdas, mm of water-equivalent, > 0; none by default.
     backend : Backend, optional
         Default: `select_backend("auto")`.
-    sent : (nz, ny, nx) float32, optional
-        The density where the backend's kernels want it, if that was done before: once for all beams.
 
     Returns
     -------
@@ -63,18 +60,39 @@ def trace(
     Exact for the voxel model: Siddon, Med Phys 12:252 (1985), with the traversal of Amanatides & Woo (1987); the
     averages by a recursion over the cells.
     """
-    kernels = (backend or select_backend()).kernels
-    grid = density.grid
-    made = kernels.trace(
-        np.ascontiguousarray(density.values, dtype=np.float32) if sent is None else sent,
+    kernels, grid = (backend or select_backend()).kernels, density.grid
+    values = np.ascontiguousarray(density.values, dtype=np.float32)
+    made = trace_where_kernels_run(kernels, values, grid, source_mm, grid.index_coordinates(points_mm), range_mm)
+    depth_mm, average = (kernels.to_host(each) for each in made)
+    return depth_mm, average
+
+
+def trace_where_kernels_run(
+    kernels: Any, values: Any, grid: Grid, source_mm: npt.ArrayLike, targets: Any, range_mm: npt.ArrayLike
+) -> tuple[Any, Any]:
+    """The same of arrays that the kernels of a backend hold, and left with them.
+
+    Parameters
+    ----------
+    kernels : module or object
+    values : (nz, ny, nx) float32
+        The density, sent once for all beams.
+    grid : Grid
+        Of the density.
+    source_mm, range_mm
+        As in `trace`.
+    targets : (n, 3) float64
+        Index coordinates of the points on that grid.
+    """
+    made: tuple[Any, Any] = kernels.trace(
+        values,
         grid.index_coordinates(source_mm)[0],
-        grid.index_coordinates(points_mm),
+        targets,
         np.asarray(grid.spacing_mm),
         np.asarray(range_mm, dtype=np.float64),
         AIR_DENSITY,
     )
-    depth_mm, average = (kernels.to_host(each) for each in made)
-    return depth_mm, average
+    return made
 
 
 def radiological_depth(

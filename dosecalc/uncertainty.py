@@ -159,12 +159,13 @@ def doubtful_voxels(influence: DoseInfluence, fluence: Array, density: Volume, b
     points = influence.grid.centres_mm(influence.voxels)
     lung = _at(thin, density.grid, points)
     build_up, behind = np.zeros(lung.size, bool), np.zeros(lung.size, bool)
+    depth_mm = influence.depth_mm
     for index, beam in enumerate(influence.beamlets.beams):
         own = fluence[influence.beamlets.of_beam(index)]
         if own.sum() < NOTABLE_BEAM * fluence.sum() or not own.any():
             continue
         seen = np.flatnonzero(_in_field(influence, index, own, points))
-        build_up[seen] |= influence.depth_mm[index][seen] < BUILD_UP_MM
+        build_up[seen] |= depth_mm[index][seen] < BUILD_UP_MM
         way = beam.source_mm(influence.machine.sad_mm) - points[seen]
         way /= np.linalg.norm(way, axis=1, keepdims=True)
         for step in np.arange(_STEP_MM, BEHIND_LUNG_MM + _STEP_MM / 2, _STEP_MM):

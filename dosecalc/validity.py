@@ -11,16 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .beams import Beam, Beamlets
 from .errors import DoseError
 from .grid import Volume
-from .heterogeneity import KernelArguments
 from .machine import BeamModel
 from .mixture import FIT_FIELDS_MM
 from .structures import Voxels
+from .surveyed import Survey
 
 Array = npt.NDArray[Any]
 
@@ -120,9 +119,7 @@ def field_warnings(beamlets: Beamlets, machine: BeamModel) -> Iterator[ValidityW
                 break
 
 
-def ray_warnings(
-    beam: Beam, arguments: KernelArguments, magnification: Array, machine: BeamModel
-) -> Iterator[ValidityWarning]:
+def ray_warnings(beam: Beam, found: Survey, machine: BeamModel) -> Iterator[ValidityWarning]:
     """Depths and upstream densities of one beam outside the machine's range.
 
     Raises
@@ -130,31 +127,24 @@ def ray_warnings(
     DoseError
         A depth or a lateral scale beyond the kernel table.
     """
-    if not arguments.depth_mm.size:
-        return
-    table, deepest = machine.mixture, float(arguments.depth_mm.max())
-    scales = (arguments.scale_primary, arguments.scale_scatter)
-    densities = [s / magnification for s in scales]
-    densest, thinnest = max(float(d.max()) for d in densities), min(float(d.min()) for d in densities)
-    _refuse(beam, "a radiological depth", deepest, table.depth_mm[-1], " mm", "the body outline and the couch")
-    largest = max(float(s.max()) for s in scales)
-    _refuse(beam, "a lateral scale (density times magnification)", largest, table.scale[-1], "", "the densities")
-    if deepest > machine.depth_mm[1]:
+    table = machine.mixture
+    _refuse(beam, "a radiological depth", found.deepest_mm, table.depth_mm[-1], " mm", "the body outline and the couch")
+    name = "a lateral scale (density times magnification)"
+    _refuse(beam, name, found.largest_scale, table.scale[-1], "", "the densities")
+    if found.deepest_mm > machine.depth_mm[1]:
         yield ValidityWarning(
-            "a radiological depth of", beam.name, deepest, *machine.depth_mm, " mm",
+            "a radiological depth of", beam.name, found.deepest_mm, *machine.depth_mm, " mm",
             "the dose there extrapolates the machine's data",
         )  # fmt: skip
-    dense = float((np.maximum(*densities) > machine.density[1]).mean())
-    if dense >= DENSE_WORTH_SAYING:
+    if found.dense_share >= DENSE_WORTH_SAYING:
         yield ValidityWarning(
-            "an upstream density of", beam.name, densest, *machine.density, "",
-            "the dose in and behind such a medium, an implant perhaps, is uncertain", dense,
+            "an upstream density of", beam.name, found.densest, *machine.density, "",
+            "the dose in and behind such a medium, an implant perhaps, is uncertain", found.dense_share,
         )  # fmt: skip
-    thin = float((np.minimum(*densities) < machine.density[0]).mean())
-    if thin >= THIN_WORTH_SAYING:
+    if found.thin_share >= THIN_WORTH_SAYING:
         yield ValidityWarning(
-            "an upstream density of", beam.name, thinnest, *machine.density, "",
-            "the kernel there is wider than any that was compared", thin,
+            "an upstream density of", beam.name, found.thinnest, *machine.density, "",
+            "the kernel there is wider than any that was compared", found.thin_share,
         )  # fmt: skip
 
 

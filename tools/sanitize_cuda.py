@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ("tests/twins/test_cuda_twins.py", "tests/twins/test_fill_near.py", "tests/twins/test_device_memory.py")
+TWINS = ("cuda_twins", "place_twins", "fill_near", "device_memory")
+TESTS = tuple(f"tests/twins/test_{name}.py" for name in TWINS)
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 FAULT = 99
 """Exit code of compute-sanitizer where it has found something."""

@@ -6,21 +6,20 @@ Arrays that are given on the device stay there; others are sent. What a kernel r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DoseError, ResourceError
-from .cuda_device import Derived, Device, Memory, Size, blocks_of, profile_bytes, stride_of
+from ..errors import DoseError
+from .cuda_device import blocks_of, profile_bytes, stride_of
+from .cuda_launch import THREADS, Launcher
+from .numpy_places import SURVEYED
 
 Array = Any
 Axis = tuple[Array, Array, Array]
 
-THREADS = 128
-"""Of a block, where each thread works on its own."""
 TILE = 16
 """As in field_maps.cu: nodes of a block along each axis."""
 COLLECT = (32, 16)
@@ -32,6 +31,10 @@ NODES_PER_BLOCK = 16
 WARP = 32
 ROWS_PER_BLOCK = 4
 """Rows of one block of `count_kept` and `fill_kept`: one warp each."""
+MOST_SURVEYORS = 512
+"""Blocks of `survey`, whose rows are joined afterwards."""
+MAXIMA = 9
+"""As in survey.cu: of its numbers, the others are counts."""
 SLAB = 64
 """Rows that one thread of `largest_near` looks through."""
 PROFILE_BYTES = 32 * 1024
@@ -40,42 +43,48 @@ PROFILE_VOXELS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CudaKernels:
+class CudaKernels(Launcher):
     """The kernel functions on one device."""
 
-    device: Device
-    _derived: Derived = field(default_factory=Derived, repr=False)
-    _memory: Memory = field(init=False, repr=False)
+    def project(self, points_mm: Array, isocentre_mm: Array, axes: Array, sad_mm: float) -> tuple[Array, Array, Array]:
+        count, given = len(points_mm), (self._in(a) for a in (points_mm, isocentre_mm, axes))
+        u_mm, v_mm, magnification = (self.empty(count) for _ in range(3))
+        self._each("project", count, (*given, float(sad_mm), count, u_mm, v_mm, magnification))
+        return u_mm, v_mm, magnification
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_memory", Memory(self.device, self._derived))
+    def survey(
+        self,
+        place: tuple[Array, Array, Array],
+        depth_mm: Array,
+        scales: tuple[Array, Array],
+        density: tuple[float, float],
+        result: Array,
+    ) -> None:
+        count = len(depth_mm)
+        rows = self.empty((min(MOST_SURVEYORS, blocks_of(count, THREADS)), SURVEYED))
+        given = (self._in(a) for a in (*place, depth_mm, *scales))
+        self._launch("survey", len(rows), THREADS, (*given, *map(float, density), count, rows))
+        result[:MAXIMA] = rows[:, :MAXIMA].max(axis=0)
+        result[MAXIMA:] = rows[:, MAXIMA:].sum(axis=0)
 
-    def to_device(self, array: Array) -> Array:
-        return self._memory.ask(lambda: self.device.xp.asarray(array))
+    def blurred_squares(self, t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Array) -> Array:
+        sizes = len(t_mm), len(sigma_mm), len(centre_mm)
+        given, result = (self._in(a) for a in (t_mm, centre_mm, width_mm, sigma_mm)), self.empty(sizes)
+        self._each("blurred_squares", result.size, (*given, *sizes[1:], result.size, result))
+        return result
 
-    def to_host(self, array: Array) -> npt.NDArray[Any]:
-        return self.device.to_host(array)
+    def spline_coefficients(self, values: Array, negligible: float, real: npt.DTypeLike) -> Array:
+        nodes, components, beamlets = values.shape
+        result, given = self.empty(values.shape, real), self._in(values)
+        arguments = given, float(negligible), nodes, components * beamlets, values.size, result
+        self._each("spline_coefficients", values.size, arguments, real)
+        return result
 
-    def zeros(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        return self._memory.ask(lambda: self.device.xp.zeros(shape, dtype))
-
-    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> Array:
-        """Memory on the device that kernels write before anybody reads it."""
-        return self._memory.ask(lambda: self.device.xp.empty(shape, dtype))
-
-    def repeated_zero(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        return self.device.xp.broadcast_to(self.zeros(1, dtype), shape)
-
-    def room_for(self, array: npt.NDArray[Any]) -> Array:
-        return self.empty(array.shape, array.dtype)
-
-    def in_parts(self, what: str, count: int, most: int, run: Callable[[slice], None], *, bytes_each: int = 0) -> None:
-        self._memory.in_parts(what, count, most, run, bytes_each=bytes_each)
-
-    def take_notices(self) -> tuple[str, ...]:
-        told = tuple(self._memory.notices)
-        self._memory.notices.clear()
-        return told
+    def locate(self, t_mm: Array, start_mm: float, step_mm: float, real: npt.DTypeLike) -> tuple[Array, Array]:
+        count = len(t_mm)
+        node, offset = self.empty(count, np.int32), self.empty(count, real)
+        self._each("locate", count, (self._in(t_mm), float(start_mm), float(step_mm), count, node, offset), real)
+        return node, offset
 
     def trace(
         self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
@@ -303,17 +312,6 @@ class CudaKernels:
         self._each("gamma_search", count, (*given, float(step), float(most), *dose.shape, len(offsets), count, gamma))
         return gamma
 
-    def _in(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
-        """The array on the device, contiguous: itself if it is so already."""
-        xp = self.device.xp
-        return self._memory.ask(lambda: xp.ascontiguousarray(xp.asarray(array, dtype)))
-
-    def _kept(self, array: Array, dtype: npt.DTypeLike = np.float64) -> Array:
-        """The same, sent once for as long as it lives if it is a table on the host that nobody can change."""
-        if type(array) is not np.ndarray or array.flags.writeable:
-            return self._in(array, dtype)
-        return self._derived.get((array,), (np.dtype(dtype).num,), lambda: self._in(array, dtype))
-
     def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:
         nodes = (self._in(a, np.int32) for a in (iv, iu))
         return *nodes, *(self._in(a, weights.dtype) for a in (fv, fu, weights))
@@ -365,33 +363,3 @@ class CudaKernels:
         group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
         arguments = *given, group, count, stride_of(result), result
         self._launch(name, blocks_of(count, group), THREADS, arguments, real, components, group * size)
-
-    def _each(
-        self, name: str, count: int, arguments: tuple[Any, ...], real: npt.DTypeLike = np.float64, components: int = 12
-    ) -> None:
-        """Launch one thread per result."""
-        self._launch(name, blocks_of(count, THREADS), THREADS, arguments, real, components)
-
-    def _launch(
-        self,
-        name: str,
-        blocks: Size,
-        threads: Size,
-        arguments: tuple[Any, ...],
-        real: npt.DTypeLike = np.float64,
-        components: int = 12,
-        shared: int = 0,
-    ) -> None:
-        """Launch a kernel; nothing to do is no launch."""
-        if shared > self.device.most_shared:
-            raise ResourceError(
-                f"kernel {name} needs {shared / 1024:.0f} KiB of a GPU's shared memory for the rows and columns of a "
-                f"beam's beamlets; this one has {self.device.most_shared / 1024:.0f} KiB per block.",
-                remedy="Use larger beamlets, or --backend numba.",
-            )
-        blocks = blocks if isinstance(blocks, tuple) else (blocks,)
-        if min(blocks) > 0:
-            typed = tuple(
-                np.int32(a) if type(a) is int else np.float64(a) if type(a) is float else a for a in arguments
-            )
-            self.device.launch(name, np.dtype(real), components, blocks, threads, typed, shared)

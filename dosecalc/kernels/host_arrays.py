@@ -11,6 +11,11 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+def array_module() -> Any:
+    """NumPy, or the module of that kind that makes arrays where the kernels run."""
+    return np
+
+
 def to_device(array: Array) -> Array:
     """The array where kernels can use it again and again: a copy on a GPU, itself on a CPU."""
     return array

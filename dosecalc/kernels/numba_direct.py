@@ -23,6 +23,26 @@ POINT_SOURCE = 1e300
 """1 / (sqrt(2) sigma) of a point source: any offset but zero lies beyond `END`, and zero stays zero."""
 
 
+def blurred_squares(t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Array) -> Array:
+    axis, place = _axis(centre_mm, width_mm, sigma_mm)
+    return _blurred_squares(np.asarray(t_mm, np.float64), axis, place)
+
+
+@njit(parallel=True, cache=True)
+def _blurred_squares(t_mm: Array, axis: Axis, place: Array) -> Array:
+    components, edges = len(axis[2]), _edges(axis)
+    result = np.empty((len(t_mm), components, len(place)))
+    for block in prange((len(t_mm) + BLOCK - 1) // BLOCK):
+        steps = np.empty(len(axis[0]))
+        for n in range(block * BLOCK, min((block + 1) * BLOCK, len(t_mm))):
+            _steps(t_mm[n], axis, 0, components * edges, steps)
+            for c in range(components):
+                for j in range(len(place)):
+                    low = np.uint64(c * edges + place[j])
+                    result[n, c, j] = 0.5 * (steps[low] - steps[low + _1])
+    return result
+
+
 def direct_dose(
     u_mm: Array,
     v_mm: Array,
@@ -150,15 +170,16 @@ def _direct_rows(
     for block in prange((len(u_mm) + BLOCK - 1) // BLOCK):
         steps_u, steps_v = np.empty(len(columns[0])), np.empty(len(rows[0]))
         across, along, lattice = buffers(components, high - 1, wide - 1, weights)
+        size = np.uint64(high - 1), np.uint64(wide - 1)
         flat, cell = lattice.reshape(lattice.size), cells(row, column, lattice)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(u_mm))):
             _steps(u_mm[n], columns, 0, components * wide, steps_u)
             _steps(v_mm[n], rows, 0, components * high, steps_v)
             for c in range(components):
                 for k in range(wide - 1):
-                    across[c, k] = steps_u[c * wide + k] - steps_u[c * wide + k + 1]
+                    across[c * (wide - 1) + k] = steps_u[c * wide + k] - steps_u[c * wide + k + 1]
                 for j in range(high - 1):
-                    along[c, j] = 0.25 * weights[n, c] * (steps_v[c * high + j] - steps_v[c * high + j + 1])
-            products(along, across, high - 1, lattice)
+                    along[c * (high - 1) + j] = 0.25 * (steps_v[c * high + j] - steps_v[c * high + j + 1])
+            products(weights[n], along, across, size, lattice)
             for b in range(len(cell)):
                 result[n, b] = flat[cell[b]] * output[b]

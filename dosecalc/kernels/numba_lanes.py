@@ -77,10 +77,10 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def store_some(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
-    """The first `count` of the eight numbers, or all: array[index : index + count] = value; beyond nothing is touched.
+def store_within(typing: Any, array: Any, index: Any, value: Any, first: Any, count: Any) -> Any:
+    """array[index : index + 8] = value, but of lane l only where 0 <= first + l < count; elsewhere nothing is touched.
 
-    They are rounded to the array's type if that is the narrower one.
+    The numbers are rounded to the array's type if that is the narrower one.
     """
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -90,12 +90,12 @@ def store_some(typing: Any, array: Any, index: Any, value: Any, count: Any) -> A
             numbers = builder.fptrunc(numbers, vector)
         return _masked_store(context, builder, kind, given, numbers)
 
-    return types.void(array, types.uintp, value, types.uint32), build
+    return types.void(array, types.uintp, value, types.int32, types.uint32), build
 
 
 @intrinsic
-def store_range(typing: Any, array: Any, index: Any, first: Any, count: Any) -> Any:
-    """The same of an integer array, with first, first + 1, ..."""
+def range_within(typing: Any, array: Any, index: Any, start: Any, first: Any, count: Any) -> Any:
+    """The same of an integer array, with start, start + 1, ..."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         kind = signature.args[0]
@@ -103,15 +103,16 @@ def store_range(typing: Any, array: Any, index: Any, first: Any, count: Any) -> 
         numbers = builder.add(_repeated(builder, given[2]), ir.Constant(vector, list(range(LANES))))
         return _masked_store(context, builder, kind, given, numbers)
 
-    return types.void(array, types.uintp, array.dtype, types.uint32), build
+    return types.void(array, types.uintp, array.dtype, types.int32, types.uint32), build
 
 
 def _masked_store(context: Any, builder: Any, kind: Any, given: Any, numbers: Any) -> Any:
-    """LLVM's store of some lanes: of those whose number is below the count."""
+    """LLVM's store of some lanes; given end with the number of the first lane and the count that numbers lie below."""
     integer, vector = ir.IntType(32), numbers.type
     place = _place(context, builder, kind, given, vector)
     lane = ir.Constant(ir.VectorType(integer, LANES), list(range(LANES)))
-    mask = builder.icmp_unsigned("<", lane, _repeated(builder, given[-1]))
+    # Below zero is far above as an unsigned number.
+    mask = builder.icmp_unsigned("<", builder.add(lane, _repeated(builder, given[-2])), _repeated(builder, given[-1]))
     taken = [vector, place.type, integer, mask.type]
     name = f"llvm.masked.store.v{LANES}{vector.element.intrinsic_name}.p0"
     function = builder.module.declare_intrinsic(name, (), ir.FunctionType(ir.VoidType(), taken))

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
 from ..errors import DoseError
-from .numba_lanes import LANES, add_scaled, load, plus, scaled, store_range, store_some, times
-from .numba_profiles import BLOCK, buffers, read, with_spare_node
+from .numba_lanes import LANES, load, range_within, store_within, times
+from .numba_profiles import BLOCK, FOUR, buffers, in_four_rows, read, with_spare_node
 
 Array = npt.NDArray[Any]
-Runs = tuple[Array, Array, Array, Array]
-Spacing = tuple[Array, Array]
+Part = tuple[Any, Any, Any, Any, Any, Any]
+Some = tuple[Any, Any]
 
 EVEN = 1e-9
 """Centres of a run count as evenly spaced if they lie within this share of their spacing of where they should."""
 CLOSE = 1e-6
 """Where the cut-off falls this close to a centre, in spacings, the distance itself decides."""
-_2, _LANES = np.uint64(2), np.uint64(LANES)
+SLACK_MM = 1e-6
+"""Rows so little beyond the cut-off are looked at too: roundings are smaller."""
+NONE = 1 << 20
+"""Of a run without a beamlet in reach the first column, and its negative the end: beyond any lattice."""
+_0, _1, _2, _3, _FOUR = (np.uint64(number) for number in (0, 1, 2, 3, FOUR))
+
+
+class Runs(NamedTuple):
+    """Beamlets of one beam that follow each other in one row of its lattice, v ascending; four empty ones at the end.
+
+    Attributes
+    ----------
+    row, column, length : (r,) int64
+        Row and first column in the lattice, and how many beamlets.
+    beamlet : (r,) int64
+        Number of the first one in the whole plan.
+    u_mm, v_mm : (r,) float64
+        Centre of the first one.
+    per_mm, close : (r,) float64
+        1 / spacing, and how close to a centre the cut-off must fall, in spacings, for the distance to decide.
+    """
+
+    row: Array
+    column: Array
+    length: Array
+    beamlet: Array
+    u_mm: Array
+    v_mm: Array
+    per_mm: Array
+    close: Array
 
 
 def fill_near(
@@ -37,37 +66,36 @@ def fill_near(
     indices: Array,
 ) -> None:
     table_v, table_u, iv, iu, fv, fu, weights, row, column, output = rows
-    own = slice(int(first[0]), int(first[1]))
-    u, v = (np.ascontiguousarray(c[own]) for c in centre)
-    runs = _runs(row, column)
-    padded = np.append(output.astype(weights.dtype), np.zeros(LANES, weights.dtype))
-    places = position[0][:, 0], position[1][:, 0], (u, v), runs, _spacing(u, runs), cutoff_mm * cutoff_mm
+    u, v = (np.ascontiguousarray(c) for c in centre)
+    runs = _runs(row, column, u, v, int(first[0]))
+    # Whole lanes of it are read, in four rows at once.
+    lattice = np.zeros((table_v.shape[2] + 1, table_u.shape[2] + LANES), weights.dtype)
+    lattice[row, column] = output
     tables = with_spare_node(table_v, iv), with_spare_node(table_u, iu)
-    given = *tables, (iv, iu), (fv, fu), weights, padded, *places, own.start
-    if wrong := _fill_near(*given, count, start, data, indices):
+    places = position[0][:, 0], position[1][:, 0], u, runs, cutoff_mm * cutoff_mm
+    if wrong := _fill_near(*tables, (iv, iu), (fv, fu), weights, lattice, *places, count, start, data, indices):
         raise DoseError(
             f"{wrong} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
             remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
         )
 
 
-def _runs(row: Array, column: Array) -> Runs:
-    """Beamlets that follow each other in one row of the lattice: row, first column, first beamlet and length."""
+def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:
     breaks = (np.diff(row) != 0) | (np.diff(column) != 1)
     begin = np.flatnonzero(np.append(True, breaks)) if len(row) else np.zeros(0, np.int64)
-    return row[begin], column[begin], begin, np.diff(np.append(begin, len(row)))
-
-
-def _spacing(u: Array, runs: Runs) -> Spacing:
-    """1 / spacing of the centres of each run, and how close to one the cut-off must fall for it to be looked at."""
-    per_mm, close = np.ones(len(runs[0])), np.full(len(runs[0]), CLOSE)
-    for r, (begin, length) in enumerate(zip(*runs[2:], strict=True)):
-        own = u[begin : begin + length]
+    length, beamlet = np.diff(np.append(begin, len(row))), begin + first
+    per_mm, close = np.ones(len(begin)), np.full(len(begin), CLOSE)
+    for r, (start, count) in enumerate(zip(beamlet, length, strict=True)):
+        own = u[start : start + count]
         if own[-1] > own[0]:
-            per_mm[r] = (length - 1) / (own[-1] - own[0])
-        if np.abs((own - own[0]) * per_mm[r] - np.arange(length)).max() > EVEN:
+            per_mm[r] = (count - 1) / (own[-1] - own[0])
+        if np.abs((own - own[0]) * per_mm[r] - np.arange(count)).max() > EVEN:
             close[r] = np.inf
-    return per_mm, close
+    whole = (row[begin], column[begin], length, beamlet)
+    none = np.zeros(FOUR)
+    found = [np.append(each, none).astype(np.int64) for each in whole]
+    placed = [np.append(each, none) for each in (u[beamlet], v[beamlet], per_mm, close)]
+    return Runs(*found, *placed)
 
 
 @njit(parallel=True, cache=True)
@@ -80,11 +108,9 @@ def _fill_near(
     output: Array,
     u_mm: Array,
     v_mm: Array,
-    centre: tuple[Array, Array],
+    centre_u: Array,
     runs: Runs,
-    spacing: Spacing,
     square: float,
-    beamlet: int,
     counted: Array,
     start: Array,
     data: Array,
@@ -92,110 +118,137 @@ def _fill_near(
 ) -> int:
     """How many voxels would not have fitted the room that was counted; nothing is written for them."""
     wrong = 0
-    one = np.ones(weights.shape[1], weights.dtype)
+    size = np.uint64(table_v.shape[2]), np.uint64(table_u.shape[2])
     for block in prange((len(u_mm) + BLOCK - 1) // BLOCK):
         across, along, _ = buffers(weights.shape[1], table_v.shape[2], table_u.shape[2], weights)
-        low, high = np.empty(len(runs[0]), np.int64), np.empty(len(runs[0]), np.int64)
+        low, high = np.empty(len(runs.row), np.int32), np.empty(len(runs.row), np.int32)
+        some = np.uint64(0), np.uint64(0)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(u_mm))):
-            count, lines, columns = _near(u_mm[n], v_mm[n], centre, runs, spacing, square, low, high)
+            some = _rows_near(v_mm[n], math.sqrt(square), runs.v_mm, some)
+            if _near(u_mm[n], v_mm[n], runs, square, some, low, high):
+                _look_closer(u_mm[n], v_mm[n], centre_u, runs, square, some, low, high)
+            count = _in_reach(some, low, high)
             if count != counted[n]:
                 wrong += 1
             elif count:
-                read(table_u, node[1][n], offset[1][n], one, columns, across)
-                read(table_v, node[0][n], offset[0][n], weights[n], lines, along)
-                _write(along, across, runs, low, high, output, beamlet, start[n], data, indices)
+                read(table_u, node[1][n], offset[1][n], across)
+                read(table_v, node[0][n], offset[0][n], along)
+                _write(weights[n], along, across, size, runs, some, low, high, output, start[n], data, indices)
     return wrong
 
 
 @njit(cache=True)
-def _near(
-    u: float,
-    v: float,
-    centre: tuple[Array, Array],
-    runs: Runs,
-    spacing: Spacing,
-    square: float,
-    low: Array,
-    high: Array,
-) -> tuple[Any, tuple[Any, Any], tuple[Any, Any]]:
-    """Which beamlets of each run, low..high, lie within the cut-off; how many in all, and their rows and columns."""
-    count, left, right, lower, upper = 0, np.int64(1 << 30), np.int64(0), np.int64(0), np.int64(0)
-    for r in range(np.uint64(len(runs[0]))):
-        begin = np.uint64(runs[2][r])
-        along = v - centre[1][begin]
-        low[r] = high[r] = 0
-        if along * along > square:
-            continue
-        half, from_first = math.sqrt(square - along * along), u - centre[0][begin]
-        x, y = (from_first - half) * spacing[0][r], (from_first + half) * spacing[0][r]
-        last = runs[3][r] - 1
-        begins = 0 if x <= 0.0 else last + 1 if x > last else int(x) + 1
-        ends = 0 if y < 0.0 else last + 1 if y >= last else int(y) + 1
-        # Written so that an infinite cut-off, where the difference is no number, needs no look either.
-        if abs(x - np.rint(x)) < spacing[1][r] or abs(y - np.rint(y)) < spacing[1][r]:
-            own = centre[0][begin : begin + np.uint64(last + 1)]
-            begins, ends = _settled(u, own, along * along, square, begins, ends)
-        if begins >= ends:
-            continue
-        low[r], high[r] = begins, ends
-        lower = runs[0][r] if count == 0 else min(lower, runs[0][r])
-        upper = max(upper, runs[0][r] + 1)
-        left, right = min(left, runs[1][r] + begins), max(right, runs[1][r] + ends)
-        count += ends - begins
-    return count, (lower, upper), (left, right)
+def _rows_near(v: float, reach: float, v_mm: Array, some: Some) -> Some:
+    """From and to which run rows lie within reach, in whole fours.
+
+    They are looked for from those of the voxel before: neighbours lie close.
+    """
+    low, high, most = v - reach - SLACK_MM, v + reach + SLACK_MM, np.uint64(len(v_mm) - FOUR)
+    first, end = some[0], min(some[1], most)
+    while first > _0 and v_mm[first - _1] >= low:
+        first -= _1
+    while first < most and v_mm[first] < low:
+        first += _1
+    while end > _0 and v_mm[end - _1] > high:
+        end -= _1
+    while end < most and v_mm[end] <= high:
+        end += _1
+    return first, first + (max(first, end) - first + _3) // _FOUR * _FOUR
 
 
 @njit(cache=True)
-def _settled(u: float, own: Array, along: float, square: float, begins: int, ends: int) -> tuple[int, int]:
-    """The same by the distances themselves, from a guess on; those within the cut-off follow each other."""
-    while begins > 0 and own[begins - 1] > u:
-        begins -= 1
-    while begins > 0 and (u - own[begins - 1]) ** 2 + along <= square:
-        begins -= 1
-    while begins < len(own) and own[begins] < u and (u - own[begins]) ** 2 + along > square:
-        begins += 1
-    ends = max(ends, begins)
-    while ends < len(own) and (u - own[ends]) ** 2 + along <= square:
-        ends += 1
-    while ends > begins and (u - own[ends - 1]) ** 2 + along > square:
-        ends -= 1
-    return begins, ends
+def _near(u: float, v: float, runs: Runs, square: float, some: Some, low: Array, high: Array) -> bool:
+    """From and to which column of some runs beamlets lie within the cut-off, and whether any is too close to say.
+
+    Without branches, so that it runs in vector lanes.
+    """
+    closer = False
+    for r in range(some[0], some[1]):
+        along = v - runs.v_mm[r]
+        room, from_first, last = square - along * along, u - runs.u_mm[r], runs.length[r] - 1.0
+        half = math.sqrt(max(room, 0.0))
+        x, y = (from_first - half) * runs.per_mm[r], (from_first + half) * runs.per_mm[r]
+        begin, end = np.floor(min(max(x, -1.0), last)) + 1.0, np.floor(min(max(y, -1.0), last)) + 1.0
+        # Written so that an infinite cut-off, where the difference is no number, needs no look either.
+        closer |= (abs(x - np.rint(x)) < runs.close[r]) | (abs(y - np.rint(y)) < runs.close[r])
+        any_here = (room >= 0.0) & (begin < end)
+        low[r] = runs.column[r] + np.int64(begin) if any_here else NONE
+        high[r] = runs.column[r] + np.int64(end) if any_here else -NONE
+    return closer
+
+
+@njit(cache=True)
+def _look_closer(
+    u: float, v: float, centre_u: Array, runs: Runs, square: float, some: Some, low: Array, high: Array
+) -> None:
+    """The same by the distances themselves; beamlets within the cut-off follow each other."""
+    for r in range(some[0], some[1]):
+        along, begin, end = (v - runs.v_mm[r]) ** 2, 0, 0
+        for k in range(runs.length[r]):
+            if (u - centre_u[runs.beamlet[r] + k]) ** 2 + along <= square:
+                begin, end = k if begin == end else begin, k + 1
+        low[r], high[r] = (runs.column[r] + begin, runs.column[r] + end) if begin < end else (NONE, -NONE)
+
+
+@njit(cache=True)
+def _in_reach(some: Some, low: Array, high: Array) -> int:
+    """How many beamlets the runs have within reach."""
+    count = 0
+    for r in range(some[0], some[1]):
+        count += max(high[r] - low[r], 0)
+    return count
 
 
 @njit(cache=True)
 def _write(
+    weights: Array,
     along: Array,
     across: Array,
+    size: tuple[int, int],
     runs: Runs,
+    some: Some,
     low: Array,
     high: Array,
     output: Array,
-    beamlet: int,
-    at: int,
+    place: int,
     data: Array,
     indices: Array,
 ) -> None:
-    """Entries of one voxel from `at` on, eight at a time: the sums over components of even and of odd ones apart, so
-    that one need not wait for the other."""
-    components, steps = across.shape[0], (np.uint64(along.shape[1]), np.uint64(across.shape[1]))
-    pairs, remaining, nothing = (components - 1) // 2, components % 2 == 0, along.dtype.type(0.0)
-    place, narrow, wide = np.uint64(at), along.reshape(along.size), across.reshape(across.size)
-    for r in range(np.uint64(len(low))):
-        width = np.uint64(high[r] - low[r])
-        line, column, own = np.uint64(runs[0][r]), np.uint64(runs[1][r] + low[r]), np.uint64(runs[2][r] + low[r])
-        for k in range(np.uint64(0), width, _LANES):
-            a, b = np.uint64(line), np.uint64(column + k)
-            even = scaled(narrow[a], load(wide, b))
-            odd = scaled(nothing, even)
-            for _ in range(pairs):
-                odd = add_scaled(odd, narrow[a + steps[0]], load(wide, b + steps[1]))
-                a += _2 * steps[0]
-                b += _2 * steps[1]
-                even = add_scaled(even, narrow[a], load(wide, b))
-            if remaining:
-                odd = add_scaled(odd, narrow[a + steps[0]], load(wide, b + steps[1]))
-            values = times(plus(even, odd), load(output, own + k))
-            left = np.uint32(width - k)
-            store_some(data, place + k, values, left)
-            store_range(indices, place + k, np.int32(beamlet + np.int64(own + k)), left)
-        place += width
+    """Entries of one voxel from `place` on, of four runs and eight columns at a time."""
+    flat, wide = output.reshape(output.size), np.uint64(output.shape[1])
+    for r in range(some[0], some[1], _FOUR):
+        begin = np.int64(min(min(low[r], low[r + _1]), min(low[r + _2], low[r + _3])))
+        end = np.int64(max(max(high[r], high[r + _1]), max(high[r + _2], high[r + _3])))
+        one = _part(runs, r, low, high, begin, place)
+        two = _part(runs, r + _1, low, high, begin, one[-1])
+        three = _part(runs, r + _2, low, high, begin, two[-1])
+        four = _part(runs, r + _3, low, high, begin, three[-1])
+        place, rows = four[-1], (one[0], two[0], three[0], four[0])
+        for k in range(begin, end, LANES):
+            column = np.uint64(k)
+            sums = in_four_rows(weights, along, across, size, rows, column)
+            _store(data, indices, times(sums[0], load(flat, one[0] * wide + column)), one, k)
+            _store(data, indices, times(sums[1], load(flat, two[0] * wide + column)), two, k)
+            _store(data, indices, times(sums[2], load(flat, three[0] * wide + column)), three, k)
+            _store(data, indices, times(sums[3], load(flat, four[0] * wide + column)), four, k)
+
+
+@njit(cache=True)
+def _part(runs: Runs, r: int, low: Array, high: Array, begin: int, place: int) -> Part:
+    """Of one run: row, first column and number of beamlets within reach, what a column is less than its place in the
+    matrix and its beamlet's number, and where the entries of the next run begin.
+
+    A run without any is stated from the column `begin` on, so that no place far outside the matrix is looked at.
+    """
+    count: Any = max(np.int64(high[r]) - np.int64(low[r]), 0)
+    first = np.int64(low[r]) if count else begin
+    return np.uint64(runs.row[r]), first, count, place - first, runs.beamlet[r] - runs.column[r], place + count
+
+
+@njit(cache=True)
+def _store(data: Array, indices: Array, values: Any, part: Part, column: int) -> None:
+    """Entries of one run, of those it has among eight columns from one on."""
+    _, first, count, to_place, to_beamlet, _ = part
+    at, skipped = np.uint64(column + to_place), np.int32(column - first)
+    store_within(data, at, values, skipped, np.uint32(count))
+    range_within(indices, at, np.int32(column + to_beamlet), skipped, np.uint32(count))

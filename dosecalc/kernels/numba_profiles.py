@@ -8,14 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .numba_lanes import LANES, add_scaled, load, plus, scaled, store
+from .numba_lanes import LANES, add_scaled, load, scaled, store
 
 Array = npt.NDArray[Any]
+Four = tuple[Any, Any, Any, Any]
 
 BLOCK = 128
 """Voxels that share one set of buffers."""
+FOUR = 4
+"""Rows of beamlets whose entries are summed side by side: none of the sums then waits for its own last term, and what
+they share is read once."""
 # Unsigned, as all that indices are made of: a signed index would be tested for counting from the end.
-_2, _LANES = np.uint64(2), np.uint64(LANES)
+_0, _1, _2, _3, _FOUR, _LANES = (np.uint64(number) for number in (0, 1, 2, 3, FOUR, LANES))
 
 
 def with_spare_node(table: Array, node: Array) -> Array:
@@ -27,10 +31,14 @@ def with_spare_node(table: Array, node: Array) -> Array:
 
 @njit(cache=True)
 def buffers(components: int, lines: int, columns: int, like: Array) -> tuple[Array, Array, Array]:
-    """Profiles across and along, padded to whole lanes and one row more, and room for their products."""
-    wide, high = (columns + LANES - 1) // LANES * LANES, (lines + LANES - 1) // LANES * LANES
-    across, along = np.zeros((components + 1, wide), like.dtype), np.zeros((components + 1, high), like.dtype)
-    return across[:components], along[:components], np.empty((lines, wide), like.dtype)
+    """Profiles across and along, component after component, and room for their products, in whole lanes and fours.
+
+    The profiles have as much room behind them as is read or written too much.
+    """
+    wide, high = (columns + LANES - 1) // LANES * LANES, (lines + FOUR - 1) // FOUR * FOUR
+    across = np.zeros(components * columns + LANES, like.dtype)
+    along = np.zeros(components * lines + LANES, like.dtype)
+    return across, along, np.empty((high, wide), like.dtype)
 
 
 @njit(cache=True)
@@ -40,49 +48,50 @@ def cells(row: Array, column: Array, lattice: Array) -> Array:
 
 
 @njit(cache=True)
-def read(table: Array, node: int, offset: float, factors: Array, part: tuple[int, int], result: Array) -> None:
-    """Table values at one node and offset times a factor for each component, for the beamlets from..to of a part.
-
-    Written in whole lanes, so that up to seven beamlets before and after the part are written too, with numbers that
-    mean nothing beyond the last beamlet.
-    """
+def read(table: Array, node: int, offset: float, profile: Array) -> None:
+    """Table values at one node and offset, for all components and beamlets; up to seven numbers more are written."""
     half = table.dtype.type(0.5)
     low = half * (half - offset) * (half - offset)
     here = table.dtype.type(0.75) - offset * offset
     high = half * (half + offset) * (half + offset)
-    flat, written = table.reshape(table.size), result.reshape(result.size)
-    length, padded = np.uint64(table.shape[2]), np.uint64(result.shape[1])
-    plane = np.uint64(len(factors)) * length
-    begin, end = np.uint64(part[0] // LANES * LANES), np.uint64(part[1])
+    flat, plane = table.reshape(table.size), np.uint64(table.shape[1] * table.shape[2])
     middle = np.uint64(node) * plane
-    for c in range(np.uint64(len(factors))):
-        below, centre, above = factors[c] * low, factors[c] * here, factors[c] * high
-        for j in range(begin, end, _LANES):
-            at = middle + c * length + j
-            value = scaled(centre, load(flat, at))
-            value = add_scaled(value, below, load(flat, at - plane))
-            store(written, c * padded + j, add_scaled(value, above, load(flat, at + plane)))
+    for j in range(_0, plane, _LANES):
+        at = middle + j
+        value = add_scaled(scaled(here, load(flat, at)), low, load(flat, at - plane))
+        store(profile, j, add_scaled(value, high, load(flat, at + plane)))
 
 
 @njit(cache=True)
-def products(along: Array, across: Array, lines: int, lattice: Array) -> None:
-    """sum_c along[c] across[c] on the whole lattice; the weights are in one of the two.
+def in_four_rows(weights: Array, along: Array, across: Array, size: tuple[int, int], rows: Four, column: int) -> Four:
+    """sum_c weights[c] along[c] across[c] in four rows of the lattice, for eight columns from one on.
 
-    Two sums, of the even and of the odd components, so that one need not wait for the other.
+    `size` is that of the lattice: how many rows and columns a component has in its profiles.
     """
-    components, steps = across.shape[0], (np.uint64(along.shape[1]), np.uint64(across.shape[1]))
-    pairs, remaining, nothing = (components - 1) // 2, components % 2 == 0, along.dtype.type(0.0)
-    narrow, wide, flat = along.reshape(along.size), across.reshape(across.size), lattice.reshape(lattice.size)
-    for j in range(np.uint64(lines)):
-        for k in range(np.uint64(0), steps[1], _LANES):
-            a, b = np.uint64(j), np.uint64(k)
-            even = scaled(narrow[a], load(wide, b))
-            odd = scaled(nothing, even)
-            for _ in range(pairs):
-                odd = add_scaled(odd, narrow[a + steps[0]], load(wide, b + steps[1]))
-                a += _2 * steps[0]
-                b += _2 * steps[1]
-                even = add_scaled(even, narrow[a], load(wide, b))
-            if remaining:
-                odd = add_scaled(odd, narrow[a + steps[0]], load(wide, b + steps[1]))
-            store(flat, j * steps[1] + k, plus(even, odd))
+    a, b, c, d = rows
+    here = scaled(weights[_0], load(across, column))
+    sums = scaled(along[a], here), scaled(along[b], here), scaled(along[c], here), scaled(along[d], here)
+    for component in range(_1, np.uint64(len(weights))):
+        down, right = component * size[0], component * size[1]
+        here = scaled(weights[component], load(across, column + right))
+        sums = (
+            add_scaled(sums[0], along[a + down], here),
+            add_scaled(sums[1], along[b + down], here),
+            add_scaled(sums[2], along[c + down], here),
+            add_scaled(sums[3], along[d + down], here),
+        )
+    return sums
+
+
+@njit(cache=True)
+def products(weights: Array, along: Array, across: Array, size: tuple[int, int], lattice: Array) -> None:
+    """sum_c weights[c] along[c] across[c] on the whole lattice; beyond its rows and columns stands nothing of use."""
+    flat, wide = lattice.reshape(lattice.size), np.uint64(lattice.shape[1])
+    for j in range(_0, np.uint64(len(lattice)), _FOUR):
+        for k in range(_0, wide, _LANES):
+            sums = in_four_rows(weights, along, across, size, (j, j + _1, j + _2, j + _3), k)
+            at = j * wide + k
+            store(flat, at, sums[0])
+            store(flat, at + wide, sums[1])
+            store(flat, at + _2 * wide, sums[2])
+            store(flat, at + _3 * wide, sums[3])

@@ -12,6 +12,7 @@ from numba import njit, prange
 from .exponential import decay
 
 Array = npt.NDArray[Any]
+Faces = tuple[float, float, int, int]
 
 # Sums may be re-associated into vector lanes; nothing else is relaxed (NaN stays NaN).
 _LANES = {"reassoc", "contract"}
@@ -32,6 +33,7 @@ def trace(
     average = np.ones((len(targets), len(range_mm)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
     counts, flat = (density.shape[2], density.shape[1], density.shape[0]), density.reshape(density.size)
+    eighth = len(range_mm) == 2 and range_mm[1] == 8.0 * range_mm[0]
     # No ray crosses more cells; one of air is written too, and written over.
     most_cells = counts[0] + counts[1] + counts[2] + 1 + TOGETHER
     for block in prange(blocks):
@@ -41,10 +43,11 @@ def trace(
             if cells == 0:
                 continue
             filled = _fill_up(cells, end, here)
-            for q in range(0, len(range_mm), 2):
-                p = min(q + 1, len(range_mm) - 1)
-                per_mm = 1.0 / range_mm[q], 1.0 / range_mm[p]
-                average[n, q], average[n, p] = _upstream_averages(filled, end, here, per_mm)
+            if eighth:
+                average[n, 0], average[n, 1] = _averages_of_an_eighth_and_one(filled, end, here, 1.0 / range_mm[1])
+                continue
+            for q in range(len(range_mm)):
+                average[n, q] = _upstream_average(filled, end, here, 1.0 / range_mm[q])
     return depth, average
 
 
@@ -65,13 +68,14 @@ def _cell_at(source: float, ray: float, count: int, t: float) -> int:
 
 
 @njit(cache=True)
-def _first_face(source: float, ray: float, inverse: float, count: int, cell: int) -> tuple[float, int, int]:
-    """Where the ray leaves its first cell along one axis, the step to the next and how many steps stay in the grid."""
+def _first_face(source: float, ray: float, inverse: float, count: int, cell: int, stride: int) -> Faces:
+    """The faces across one axis: where the ray meets the first and how far apart they are, how many of them lie within
+    the grid, and what the flat index changes by at each."""
     step = 1 if ray > 0.0 else -1
     left = count - 1 - cell if step > 0 else cell
     if ray == 0.0 or left == 0:
-        return math.inf, step, 0
-    return (cell + 0.5 * step - source) * inverse, step, left
+        return math.inf, abs(inverse), 0, step * stride
+    return (cell + 0.5 * step - source) * inverse, abs(inverse), left, step * stride
 
 
 @njit(cache=True)
@@ -93,6 +97,35 @@ def _pass(
 
 
 @njit(cache=True, fastmath=_ORDERED)
+def _entered(
+    counts: tuple[int, int, int], source: Array, target: Array, spacing: Array
+) -> tuple[int, float, float, float, int, tuple[float, float, int], Faces, Faces]:
+    """Where a ray enters the grid, and what it meets there.
+
+    How many layers of cells it crosses along the axis on which it moves fastest, none if it misses the grid; its
+    length in mm; from and to which share of it the grid lies; its first cell; the first face across that axis, how far
+    apart they are and the step of the flat index; and the faces across the two other axes.
+    """
+    ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
+    length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
+    x, y, z = _fastest_first(ray)
+    strides = 1, counts[0], counts[0] * counts[1]
+    inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
+    inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)
+    inverse_z, t, t_out = _inside_grid(source[z], ray[z], counts[z], t, t_out)
+    cell_x = _cell_at(source[x], ray[x], counts[x], t)
+    cell_y = _cell_at(source[y], ray[y], counts[y], t)
+    cell_z = _cell_at(source[z], ray[z], counts[z], t)
+    step = 1 if ray[x] > 0.0 else -1
+    faces_x = (cell_x + 0.5 * step - source[x]) * inverse_x, abs(inverse_x), step * strides[x]
+    faces_y = _first_face(source[y], ray[y], inverse_y, counts[y], cell_y, strides[y])
+    faces_z = _first_face(source[z], ray[z], inverse_z, counts[z], cell_z, strides[z])
+    layers = abs(_cell_at(source[x], ray[x], counts[x], t_out) - cell_x) + 1
+    at = cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
+    return layers if length_mm > 0.0 and t < t_out else 0, length_mm, t, t_out, at, faces_x, faces_y, faces_z
+
+
+@njit(cache=True, fastmath=_ORDERED)
 def _cross_cells(
     flat: Array,
     counts: tuple[int, int, int],
@@ -107,29 +140,11 @@ def _cross_cells(
 
     Between two faces across the axis on which the ray moves fastest it crosses one face of each other axis at most.
     """
-    ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
-    length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
-    x, y, z = _fastest_first(ray)
-    strides = 1, counts[0], counts[0] * counts[1]
-    inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
-    inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)
-    inverse_z, t, t_out = _inside_grid(source[z], ray[z], counts[z], t, t_out)
-    depth, met, cells = 0.0, 0.0, 0
-    if length_mm == 0.0 or not t < t_out:
-        return depth, cells
-    cell_x, cell_y, cell_z = (
-        _cell_at(source[x], ray[x], counts[x], t),
-        _cell_at(source[y], ray[y], counts[y], t),
-        _cell_at(source[z], ray[z], counts[z], t),
+    layers, length_mm, t, t_out, at, (face, per_face, on_x), faces_y, faces_z = _entered(
+        counts, source, target, spacing
     )
-    next_y, step_y, left_y = _first_face(source[y], ray[y], inverse_y, counts[y], cell_y)
-    next_z, step_z, left_z = _first_face(source[z], ray[z], inverse_z, counts[z], cell_z)
-    step_x, per_face = 1 if ray[x] > 0.0 else -1, abs(inverse_x)
-    layers = abs(_cell_at(source[x], ray[x], counts[x], t_out) - cell_x) + 1
-    face = (cell_x + 0.5 * step_x - source[x]) * inverse_x
-    at = cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
-    on_x, on_y, on_z = step_x * strides[x], step_y * strides[y], step_z * strides[z]
-    apart_y, apart_z = abs(inverse_y), abs(inverse_z)
+    (next_y, apart_y, left_y, on_y), (next_z, apart_z, left_z, on_z) = faces_y, faces_z
+    depth, met, cells = 0.0, 0.0, 0
     for _ in range(layers):
         leaving = min(face, t_out)
         face += per_face
@@ -169,28 +184,38 @@ def _fill_up(cells: int, end: Array, here: Array) -> int:
 
 
 @njit(cache=True, fastmath=_LANES)
-def _upstream_averages(cells: int, end: Array, here: Array, per_mm: tuple[float, float]) -> tuple[float, float]:
-    """Average densities upstream of the last cell's end for two ranges.
+def _upstream_average(cells: int, end: Array, here: Array, per_mm: float) -> float:
+    """Average density upstream of the last cell's end.
 
-    The recursion of the twin, solved: a sum over the faces between cells of what the density drops by, faded. Of two
-    ranges the first is often an eighth of the second; its exponential is then the eighth power of the other's.
+    The recursion of the twin, solved: a sum over the faces between cells of what the density drops by, faded.
     """
-    depth, last, eighth = end[cells], here[cells], per_mm[0] == 8.0 * per_mm[1]
-    first = second = 0.0
+    depth, total = end[cells], 0.0
     for i in range(np.uint64(cells)):
-        beyond, drop = depth - end[i], here[i] - here[i + np.uint64(1)]
-        slow = decay(beyond * per_mm[1])
-        if eighth:
-            fast = slow * slow
-            fast *= fast
-            fast *= fast
-        else:
-            fast = decay(beyond * per_mm[0])
-        first += drop * fast
+        total += (here[i] - here[i + np.uint64(1)]) * decay((depth - end[i]) * per_mm)
+    unseen = decay(depth * per_mm)
+    total += here[cells] - here[0] * unseen
+    return total / (1.0 - unseen) if unseen < 1.0 else 1.0
+
+
+@njit(cache=True, fastmath=_LANES)
+def _averages_of_an_eighth_and_one(cells: int, end: Array, here: Array, per_mm: float) -> tuple[float, float]:
+    """The same for an eighth of a range and for the range: one exponential is the eighth power of the other."""
+    depth, first, second = end[cells], 0.0, 0.0
+    for i in range(np.uint64(cells)):
+        drop, slow = here[i] - here[i + np.uint64(1)], decay((depth - end[i]) * per_mm)
         second += drop * slow
-    unseen, unseen_too = decay(depth * per_mm[0]), decay(depth * per_mm[1])
-    first, second = first + last - here[0] * unseen, second + last - here[0] * unseen_too
-    return first / (1.0 - unseen) if unseen < 1.0 else 1.0, second / (1.0 - unseen_too) if unseen_too < 1.0 else 1.0
+        first += drop * _eighth_power(slow)
+    unseen = decay(depth * per_mm)
+    sooner = _eighth_power(unseen)
+    first, second = first + here[cells] - here[0] * sooner, second + here[cells] - here[0] * unseen
+    return first / (1.0 - sooner) if sooner < 1.0 else 1.0, second / (1.0 - unseen) if unseen < 1.0 else 1.0
+
+
+@njit(cache=True, inline="always")
+def _eighth_power(x: float) -> float:
+    x *= x
+    x *= x
+    return x * x
 
 
 @njit(parallel=True, cache=True)
@@ -204,18 +229,23 @@ def component_weights(
     factor: Array,
 ) -> Array:
     weights = np.empty((len(depth_mm), primary.shape[2]), factor.dtype)
+    components, scales = np.uint64(primary.shape[2]), np.uint64(primary.shape[1])
+    of_primary, of_scatter, deeper = primary.reshape(primary.size), scatter.reshape(scatter.size), scales * components
     for block in prange((len(depth_mm) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK):
         k = p = s = 0
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(depth_mm))):
             k, t = _bracket(depth_nodes_mm, depth_mm[n], k)
             p, x = _bracket(log_scale_nodes, log_scale[0][n], p)
             s, y = _bracket(log_scale_nodes, log_scale[1][n], s)
-            for c in range(primary.shape[2]):
-                above = (1 - x) * primary[k, p, c] + x * primary[k, p + 1, c]
-                above += (1 - y) * scatter[k, s, c] + y * scatter[k, s + 1, c]
-                below = (1 - x) * primary[k + 1, p, c] + x * primary[k + 1, p + 1, c]
-                below += (1 - y) * scatter[k + 1, s, c] + y * scatter[k + 1, s + 1, c]
-                weights[n, c] = ((1 - t) * above + t * below) * factor[n]
+            above, below = (1.0 - t) * factor[n], t * factor[n]
+            a = (np.uint64(k) * scales + np.uint64(p)) * components
+            b = (np.uint64(k) * scales + np.uint64(s)) * components
+            for c in range(components):
+                upper = (1.0 - x) * of_primary[a + c] + x * of_primary[a + c + components]
+                upper += (1.0 - y) * of_scatter[b + c] + y * of_scatter[b + c + components]
+                lower = (1.0 - x) * of_primary[a + c + deeper] + x * of_primary[a + c + deeper + components]
+                lower += (1.0 - y) * of_scatter[b + c + deeper] + y * of_scatter[b + c + deeper + components]
+                weights[n, c] = above * upper + below * lower
     return weights
 
 

@@ -44,13 +44,14 @@ def _spline_rows(
     output: Array,
     result: Array,
 ) -> None:
-    lines, columns, one = table_v.shape[2], table_u.shape[2], np.ones(weights.shape[1], weights.dtype)
+    lines, columns = table_v.shape[2], table_u.shape[2]
+    size = np.uint64(lines), np.uint64(columns)
     for block in prange((len(iv) + BLOCK - 1) // BLOCK):
         across, along, lattice = buffers(weights.shape[1], lines, columns, weights)
         flat, cell = lattice.reshape(lattice.size), cells(row, column, lattice)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(iv))):
-            read(table_u, iu[n], fu[n], one, (0, columns), across)
-            read(table_v, iv[n], fv[n], weights[n], (0, lines), along)
-            products(along, across, lines, lattice)
+            read(table_u, iu[n], fu[n], across)
+            read(table_v, iv[n], fv[n], along)
+            products(weights[n], along, across, size, lattice)
             for b in range(len(cell)):
                 result[n, b] = flat[cell[b]] * output[b]

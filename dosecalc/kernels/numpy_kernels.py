@@ -1,6 +1,6 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with."""
 
-from .host_arrays import in_parts, repeated_zero, room_for, take_notices, to_device, to_host, zeros
+from .host_arrays import array_module, in_parts, repeated_zero, room_for, take_notices, to_device, to_host, zeros
 from .numpy_gamma import gamma_search
 from .numpy_maps import collect_field, field_maps, gather, scatter
 from .numpy_pairs import (
@@ -13,9 +13,11 @@ from .numpy_pairs import (
     largest_near,
     spline_rows,
 )
+from .numpy_places import locate, project, spline_coefficients, survey
 from .numpy_rays import component_weights, trace
 
 __all__ = [
+    "array_module",
     "blurred_squares",
     "collect_field",
     "component_weights",
@@ -29,10 +31,14 @@ __all__ = [
     "gather",
     "in_parts",
     "largest_near",
+    "locate",
+    "project",
     "repeated_zero",
     "room_for",
     "scatter",
+    "spline_coefficients",
     "spline_rows",
+    "survey",
     "take_notices",
     "to_device",
     "to_host",

@@ -1,23 +1,20 @@
-"""Where the dense block of rows lives, and the few operations on it that cost anything.
+"""Where a problem lives, and the operations on it that differ from place to place.
 
-Everything that grows as rows x columns or columns^3 goes through an `Algebra`; vectors go in and come out as NumPy
-arrays. `HOST` is NumPy with LAPACK. `DeviceAlgebra` needs only an array module with NumPy's names, CuPy for one::
-
-    solve_qp(..., algebra=DeviceAlgebra(cupy, cupyx.scipy.linalg.solve_triangular))
+Everything that grows as rows x columns or columns^3 goes through an `Algebra`. `HOST` is NumPy with LAPACK; on a GPU
+(`device_algebra`) vectors are arrays of the device too, on which NumPy's functions work as on its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy.sparse as sp
+from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import blas, lapack
-
-from dosecalc.backend import Backend
-from dosecalc.kernels.host_arrays import in_parts
 
 FloatArray = NDArray[np.float64]
 
@@ -26,15 +23,45 @@ ROW_BLOCK, COPIED_ROWS = 1024, 64
 # Rows are summed in double precision from the largest weight down to this share of them, the others in single: their
 # rounding is relative to a weight that is small beside the first ones'.
 DOUBLE_SHARE = 1 / 8
+# Rows that are squared at a time.
+SQUARED_ROWS = 256
 # Below so many rows there is nothing to gain.
 FEWEST_SINGLE_ROWS = 256
 
 
 class Algebra(Protocol):
-    """Operations on arrays that `hold` has placed; ``None`` from `cholesky` says that there is no factor."""
+    """Operations on a `block` and what goes with it; ``None`` from `cholesky` says that there is no factor."""
 
-    def hold(self, block: FloatArray) -> Any:
-        """The block where the other operations want it."""
+    @property
+    def real(self) -> DTypeLike:
+        """Type of the block."""
+
+    def block(self, first: sp.csr_array, rows: int) -> Any:
+        """A dense block whose first rows are those of a sparse array, in its type; the others are zeros."""
+
+    def write(self, rows: Sequence[FloatArray], block: Any, columns: Any) -> None:
+        """Write rows into some columns, a slice or an index, of as many rows of a block."""
+
+    def squared(self, block: Any, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Products of the squared entries with a factor per column and with one per row, all on the host."""
+
+    def scale(self, block: Any, row: FloatArray, column: FloatArray) -> None:
+        """Multiply each row and column of a block by a factor, in place."""
+
+    def place(self, problem: Any) -> Any:
+        """A `scaling.ConvexQp` whose dense rows are held, with all its other parts where they are."""
+
+    def send(self, vector: FloatArray) -> Any:
+        """A vector where the others are."""
+
+    def fetch(self, vector: Any) -> FloatArray:
+        """A vector on the host."""
+
+    def on_columns(self, rows: Any, values: FloatArray) -> FloatArray:
+        """Values of the bound rows of `structure.Rows` summed on their columns, shape (columns,)."""
+
+    def thin_part(self, problem: Any, weight: FloatArray, diagonal: FloatArray) -> Any:
+        """What the normal matrix of a problem holds beside the dense rows' product, shape (core, core)."""
 
     def times(self, block: Any, x: FloatArray) -> FloatArray:
         """``block @ x``, shape (rows,)."""
@@ -64,9 +91,65 @@ class HostAlgebra:
 
     single: bool = False
 
-    def hold(self, block: NDArray[Any]) -> NDArray[Any]:
-        """The block itself."""
+    @property
+    def real(self) -> DTypeLike:
+        """Type of the block."""
+        return np.float32 if self.single else np.float64
+
+    def block(self, first: sp.csr_array, rows: int) -> NDArray[Any]:
+        """In C order."""
+        block = np.zeros((rows, first.shape[1]), first.dtype)
+        first.toarray(out=block[: first.shape[0]])
         return block
+
+    def write(self, rows: Sequence[FloatArray], block: NDArray[Any], columns: Any) -> None:
+        """Each once, in the type of the block."""
+        for target, row in zip(block, rows, strict=True):
+            target[columns] = row
+
+    def squared(self, block: NDArray[Any], factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Without a squared copy."""
+        of_columns, of_rows = factors
+        row_sum, column_sum = np.empty(len(block)), np.zeros(block.shape[1])
+        for first in range(0, len(block), SQUARED_ROWS):
+            part = slice(first, first + SQUARED_ROWS)
+            squared = np.square(block[part])
+            row_sum[part] = squared @ of_columns
+            column_sum += squared.T @ of_rows[part]
+        return row_sum, column_sum
+
+    def scale(self, block: NDArray[Any], row: FloatArray, column: FloatArray) -> None:
+        """In the type of the block."""
+        block *= column
+        block *= row[:, None]
+
+    def place(self, problem: Any) -> Any:
+        """The problem itself."""
+        return problem
+
+    def send(self, vector: FloatArray) -> FloatArray:
+        """The vector itself."""
+        return vector
+
+    def fetch(self, vector: FloatArray) -> FloatArray:
+        """The vector itself."""
+        return vector
+
+    def on_columns(self, rows: Any, values: FloatArray) -> FloatArray:
+        """A sum per bin."""
+        return np.bincount(rows.bound_column, weights=values, minlength=rows.columns).astype(float)
+
+    def thin_part(self, problem: Any, weight: FloatArray, diagonal: FloatArray) -> FloatArray:
+        """In Fortran order."""
+        rows, core = problem.rows, problem.rows.core
+        matrix = np.zeros((core, core), order="F")
+        if rows.sparse.nnz:
+            thin = weight[rows.dense.shape[0] : rows.general, None]
+            matrix += (rows.sparse.T @ (rows.sparse * thin)).toarray()
+        P = problem.P[:core, :core].tocoo()
+        matrix[P.coords] += P.data
+        matrix[np.diag_indices(core)] += diagonal[:core] - problem.P.diagonal()[:core]
+        return matrix
 
     def times(self, block: NDArray[Any], x: FloatArray) -> FloatArray:
         """``block @ x``."""
@@ -127,78 +210,17 @@ def _add_rows(block: NDArray[Any], root: FloatArray, index: NDArray[np.intp], ma
     return matrix
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceAlgebra:
-    """Arrays of another array module.
-
-    Attributes
-    ----------
-    xp : module
-        `cupy`, or another module with NumPy's functions. An array that has a ``get`` comes back through it.
-    solve_triangular : callable
-        The function of that name in the module's counterpart of `scipy.linalg`.
-    in_parts : callable
-        `in_parts` of the kernels beside it: takes fewer rows at once where the device's memory runs out.
-    """
-
-    xp: Any
-    solve_triangular: Callable[..., Any]
-    in_parts: Callable[..., None] = in_parts
-
-    def hold(self, block: FloatArray) -> Any:
-        """A copy on the device."""
-        return self.xp.asarray(block)
-
-    def times(self, block: Any, x: FloatArray) -> FloatArray:
-        """``block @ x``."""
-        return self._back(block @ self.xp.asarray(x))
-
-    def transpose_times(self, block: Any, z: FloatArray) -> FloatArray:
-        """``block' @ z``."""
-        return self._back(block.T @ self.xp.asarray(z))
-
-    def gram(self, block: Any, weight: FloatArray, onto: FloatArray, *, exact: bool) -> Any:
-        """The full product in double precision, in which a device for numerical work is fast."""
-        lower = self.xp.tril(self.xp.asarray(onto))
-        whole, root = [lower + self.xp.tril(lower, -1).T], self.xp.asarray(np.sqrt(weight)[:, None])
-
-        def add(part: slice) -> None:
-            scaled = block[part] * root[part]
-            whole[0] = whole[0] + scaled.T @ scaled
-
-        self.in_parts("the solver's normal matrix", len(weight), max(1, len(weight)), add)
-        return whole[0]
-
-    def diagonal(self, matrix: Any) -> FloatArray:
-        """A copy of the diagonal."""
-        return self._back(self.xp.diag(matrix)).copy()
-
-    def cholesky(self, matrix: Any, diagonal: FloatArray) -> Any | None:
-        """The module's factor; CuPy reports failure by NaN, NumPy by an exception."""
-        changed = matrix + self.xp.diag(self.xp.asarray(diagonal) - self.xp.diag(matrix))
-        try:
-            lower = self.xp.linalg.cholesky(changed)
-        except np.linalg.LinAlgError:
-            return None
-        return lower if np.all(np.isfinite(self._back(self.xp.diag(lower)))) else None
-
-    def solve(self, lower: Any, right: FloatArray) -> FloatArray:
-        """Two triangular solves."""
-        half = self.solve_triangular(lower, self.xp.asarray(right), lower=True)
-        return self._back(self.solve_triangular(lower, half, lower=True, trans="T"))
-
-    def _back(self, array: Any) -> FloatArray:
-        """A device array as a NumPy array."""
-        fetched: FloatArray = array.get() if hasattr(array, "get") else np.asarray(array)
-        return fetched
+def largest(*arrays: FloatArray) -> Any:
+    """The largest absolute value of some arrays, 0 of none; where they are."""
+    return reduce(np.maximum, [np.abs(a).max() for a in arrays if a.size], 0.0)
 
 
-def algebra_beside(backend: Backend) -> Algebra:
-    """The solver works where the dose is computed: on the GPU beside the CUDA kernels, else on the host."""
-    if backend.name != "cupy":
-        return HOST
-    device = backend.kernels.device
-    return DeviceAlgebra(device.xp, device.solve_triangular, backend.kernels.in_parts)
+def fetched(*numbers: Any) -> list[float]:
+    """Numbers on the host; those that are on a device cross the bus together, once."""
+    there = [number for number in numbers if hasattr(number, "get")]
+    together: Any = np.stack(there) if there else None
+    back = iter(together.get().tolist() if there else ())
+    return [next(back) if hasattr(number, "get") else float(number) for number in numbers]
 
 
 HOST, SINGLE = HostAlgebra(), HostAlgebra(single=True)

@@ -10,10 +10,13 @@ The embedding (Goulart and Chen 2024, arXiv:2405.12762, eq. 5-8) asks for ``(x, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from .algebra import fetched, largest
 from .normal_equations import Factor, factorise, solve
 from .scaling import ConvexQp
 from .structure import FloatArray, times, transpose_times
@@ -30,7 +33,7 @@ ACCEPTED_GAIN = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Iterate:
-    """A point of the embedding; ``s`` and ``z`` positive."""
+    """A point of the embedding; ``s`` and ``z`` positive. On a device all six are its arrays."""
 
     x: FloatArray
     y: FloatArray
@@ -39,10 +42,15 @@ class Iterate:
     tau: float
     kappa: float
 
+    def carried(self, move: Callable[[Any], Any]) -> Iterate:
+        """The point with every vector moved, and its numbers on the host."""
+        tau, kappa = fetched(self.tau, self.kappa)
+        return Iterate(move(self.x), move(self.y), move(self.z), move(self.s), tau, kappa)
+
     @property
-    def complementarity(self) -> float:
-        """Mean of the complementarity products."""
-        return (float(self.s @ self.z) + self.tau * self.kappa) / (len(self.s) + 1)
+    def complementarity(self) -> Any:
+        """Mean of the complementarity products, where they are."""
+        return (self.s @ self.z + self.tau * self.kappa) / (len(self.s) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +87,25 @@ def residuals(problem: ConvexQp, at: Iterate) -> Residuals:
     """
     Px, dual_image = problem.P @ at.x, problem.A.T @ at.y + transpose_times(problem.rows, at.z)
     Ax, Gx_s = problem.A @ at.x, times(problem.rows, at.x) + at.s
-    qx, rhs = float(problem.q @ at.x), float(problem.b @ at.y + problem.h @ at.z)
-    xPx, tau = float(at.x @ Px), at.tau
-    f_dual, f_equality = Px + dual_image + problem.q * tau, Ax - problem.b * tau
-    f_inequality = Gx_s - problem.h * tau
-    f_gap = at.kappa + qx + rhs + xPx / tau
+    f_dual, f_equality = Px + dual_image + problem.q * at.tau, Ax - problem.b * at.tau
+    f_inequality = Gx_s - problem.h * at.tau
+    sizes = map(largest, (at.x, at.s, f_dual, problem.q, dual_image))
+    several = largest(f_equality, f_inequality), largest(at.y, at.z), largest(Px, Ax, Gx_s)
+    products = problem.q @ at.x, problem.b @ at.y + problem.h @ at.z, at.x @ Px
+    found = fetched(*products, at.tau, at.kappa, *sizes, *several)
+    qx, rhs, xPx, tau, kappa, x, s, dual, q, image, primal, multipliers, ray = found
+    f_gap = kappa + qx + rhs + xPx / tau
     primal_value, dual_value = (0.5 * xPx / tau + qx) / tau, -(0.5 * xPx / tau + rhs) / tau
     return Residuals(
         f_dual,
         f_equality,
         f_inequality,
         f_gap,
-        primal=_size(f_equality, f_inequality) / tau / max(1.0, (_size(at.x) + _size(at.s)) / tau),
-        dual=_size(f_dual) / tau / max(1.0, _size(problem.q), _size(at.y, at.z) / tau),
+        primal=primal / tau / max(1.0, (x + s) / tau),
+        dual=dual / tau / max(1.0, q, multipliers / tau),
         gap=abs(primal_value - dual_value) / max(1.0, min(abs(primal_value), abs(dual_value))),
-        primal_certificate=_size(dual_image) / -rhs if rhs < 0 else np.inf,
-        dual_certificate=_size(Px, Ax, Gx_s) / -qx if qx < 0 else np.inf,
+        primal_certificate=image / -rhs if rhs < 0 else np.inf,
+        dual_certificate=ray / -qx if qx < 0 else np.inf,
     )
 
 
@@ -114,11 +125,10 @@ def verdict(measure: Residuals, tol: float) -> str:
 
 def starting_point(problem: ConvexQp) -> Iterate | None:
     """Least-squares start, shifted into the interior; None where the system cannot be factored."""
-    count = len(problem.h)
-    factor = factorise(problem, np.ones(count))
+    factor = factorise(problem, np.ones_like(problem.h))
     if factor is None:
         return None
-    zero_rows, zero_equalities = np.zeros(count), np.zeros(len(problem.b))
+    zero_rows, zero_equalities = np.zeros_like(problem.h), np.zeros_like(problem.b)
     # Two least-squares problems, for the slacks and for the multipliers, as if there were no curvature. With it one
     # solve gives both, but where it is weak the multipliers come out huge: masters that raise the prescription took
     # 19-25 iterations from there and take 13-18 from here; the others differ by two either way.
@@ -201,13 +211,9 @@ def _direction(aside: _Newton, reduction: float, r_cone: FloatArray, r_tau: floa
     xi = at.x / at.tau
     P_xi = problem.P @ xi
     numerator = (
-        reduction * measure.f_gap
-        + r_tau / at.tau
-        + float(problem.q @ x1 + problem.b @ y1 + problem.h @ z1 + 2 * P_xi @ x1)
+        reduction * measure.f_gap + r_tau / at.tau + (problem.q @ x1 + problem.b @ y1 + problem.h @ z1 + 2 * P_xi @ x1)
     )
-    denominator = (
-        at.kappa / at.tau + float(P_xi @ xi) - float(problem.q @ x2 + problem.b @ y2 + problem.h @ z2 + 2 * P_xi @ x2)
-    )
+    denominator = at.kappa / at.tau + P_xi @ xi - (problem.q @ x2 + problem.b @ y2 + problem.h @ z2 + 2 * P_xi @ x2)
     d_tau = numerator / denominator
     dz = z1 + d_tau * z2
     ds = (r_cone - at.s * dz) / at.z
@@ -216,12 +222,19 @@ def _direction(aside: _Newton, reduction: float, r_cone: FloatArray, r_tau: floa
 
 def _longest_step(at: Iterate, direction: Iterate) -> float:
     """Largest step in [0, 1] that keeps the cone variables nonnegative; zero for a direction with NaN."""
-    values = np.concatenate([at.s, at.z, [at.tau, at.kappa]])
-    moves = np.concatenate([direction.s, direction.z, [direction.tau, direction.kappa]])
-    if not (np.all(np.isfinite(moves)) and np.all(np.isfinite(direction.x))):
+    size = largest(direction.x, direction.s, direction.z)  # NaN and infinity show in it
+    reach = _until_zero(at.s, direction.s), _until_zero(at.z, direction.z)
+    numbers = size, *reach, at.tau, direction.tau, at.kappa, direction.kappa
+    size, of_s, of_z, tau, d_tau, kappa, d_kappa = fetched(*numbers)
+    if not np.isfinite([size, d_tau, d_kappa]).all():
         return 0.0
-    falling = moves < 0
-    return float(min(1.0, (-values[falling] / moves[falling]).min(initial=1.0)))
+    falling = [-value / move for value, move in ((tau, d_tau), (kappa, d_kappa)) if move < 0]
+    return min(1.0, of_s, of_z, *falling)
+
+
+def _until_zero(values: FloatArray, moves: FloatArray) -> Any:
+    """The step at which the first of some positive values reaches zero; where they are."""
+    return np.where(moves < 0, -values / moves, np.inf).min() if len(values) else np.inf
 
 
 def _moved(at: Iterate, direction: Iterate, step: float) -> Iterate:
@@ -237,9 +250,5 @@ def _moved(at: Iterate, direction: Iterate, step: float) -> Iterate:
 
 def _interior(values: FloatArray) -> FloatArray:
     """The values shifted so that the smallest is safely positive."""
-    lowest = float(values.min(initial=1.0))
+    lowest = float(values.min()) if len(values) else 1.0
     return values if lowest > 1e-6 else values + (1.0 - lowest)
-
-
-def _size(*arrays: FloatArray) -> float:
-    return float(np.max([np.abs(a).max(initial=0.0) for a in arrays]))

@@ -14,7 +14,7 @@ import numpy as np
 from .embedding import Iterate
 from .presolve import Reduced
 from .scaling import ConvexQp, Scaling
-from .structure import FloatArray, IndexArray, times
+from .structure import FloatArray, IndexArray, Rows, times
 
 # The first iterate whose residuals and gap are all within this. Later ones are nearer to the boundary: where the new
 # rows cut deep, starts from 1e-2 took up to twice as many iterations, where they do not, two fewer.
@@ -61,15 +61,15 @@ def kept_point(reduced: Reduced, scaling: Scaling, at: Iterate) -> InnerPoint:
     )
 
 
-def started_at(reduced: Reduced, problem: ConvexQp, scaling: Scaling, start: InnerPoint) -> Iterate:
-    """The point as an iterate of the reduced and scaled problem."""
+def started_at(reduced: Reduced, problem: ConvexQp, scaling: Scaling, start: InnerPoint, placed: Rows) -> Iterate:
+    """The point as an iterate of the reduced and scaled problem, whose rows are ``placed`` where the solver works."""
     inside, mu = reduced.substitution, start.complementarity * scaling.cost / scaling.level
     x = np.concatenate([start.x, np.zeros(reduced.slacks)])[inside.kept][reduced.order.column]
     x /= scaling.level * scaling.column
     s = _sorted(reduced, start.slack) * scaling.row / scaling.level
     z = _sorted(reduced, start.multiplier) * scaling.cost / scaling.row
     y = start.dual_equality[inside.equality] * scaling.cost / scaling.equality
-    room = problem.h - times(problem.rows, x)
+    room = problem.h - placed.algebra.fetch(times(placed, placed.algebra.send(x)))
     _centre_priced(problem, reduced.slacks, mu, room, (x, s, z))
     new = np.isnan(s)
     s[new] = np.maximum(np.abs(room[new]), np.sqrt(mu))

@@ -102,8 +102,8 @@ def solve_qp(
     dense : sequence of DenseRows
         Further rows of ``Gx <= h`` with finite ``h``, given as arrays; their multipliers come last.
     algebra : Algebra
-        Where the dense rows are held, multiplied and factored: by default NumPy with LAPACK, from a tolerance of
-        1e-4 up in single precision.
+        Where the problem is held and solved: by default NumPy with LAPACK, from a tolerance of 1e-4 up in single
+        precision.
     start : InnerPoint, optional
         Of a problem with the same columns, inequalities ``G`` and equalities, with NaN for dense rows that it did not
         have. Where no verdict is reached from there the problem is solved from the usual start.
@@ -118,19 +118,22 @@ def solve_qp(
         The data have inconsistent shapes or contain NaN.
     """
     single = algebra is HOST and tol >= SINGLE_TOLERANCE
-    reduced = reduce_problem(P, q, G, h, A, b, dense, np.float32 if single else np.float64)
+    algebra = SINGLE if single else algebra
+    reduced = reduce_problem(P, q, G, h, A, b, dense, algebra)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
         return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, np.nan, np.nan, np.nan)
-    problem, scaling = equilibrate(reduced.problem, SINGLE if single else algebra)
+    scaled, scaling = equilibrate(reduced.problem)
+    problem = algebra.place(scaled)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
         deadline, end = time.monotonic() + time_limit_s, None
         if start is not None:
-            end = _iterate(problem, started_at(reduced, problem, scaling, start), tol, max_iterations, deadline)
+            inner = started_at(reduced, scaled, scaling, start, problem.rows).carried(algebra.send)
+            end = _iterate(problem, inner, tol, max_iterations, deadline)
         if end is None or end.status not in CERTIFIED:
             end = _iterate(problem, starting_point(problem), tol, max_iterations, deadline)
-    return _finish(reduced, scaling, end)
+    return _finish(reduced, scaling, end, algebra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +175,17 @@ def _iterate(problem: ConvexQp, iterate: Iterate | None, tol: float, max_iterati
     return replace(best, iterations=iterations)
 
 
-def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
+def _finish(reduced: Reduced, scaling: Scaling, end: _End, algebra: Algebra) -> QpSolution:
     """The end point in the caller's units and order."""
-    at, measure, status = end.at, end.measure, end.status
-    if at is None or measure is None:
+    measure, status = end.measure, end.status
+    if end.at is None or measure is None:
         sizes = (reduced.columns, reduced.inequalities, len(reduced.original.b))
         x, z, y = (np.full(size, np.nan) for size in sizes)
         return QpSolution(x, z, y, "numerical_error", end.iterations, np.nan, np.nan, np.nan)
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"
     is_ray = status in ("primal_infeasible", "dual_infeasible")
+    at = end.at.carried(algebra.fetch)
     size = 1.0 if is_ray else at.tau
     x, z, y = restore(
         reduced,
@@ -194,5 +198,7 @@ def _finish(reduced: Reduced, scaling: Scaling, end: _End) -> QpSolution:
         x = np.full_like(x, np.nan)
     if status == "dual_infeasible":
         z, y = np.full_like(z, np.nan), np.full_like(y, np.nan)
-    inner = kept_point(reduced, scaling, end.inside) if status == "optimal" and end.inside is not None else None
+    inner = None
+    if status == "optimal" and end.inside is not None:
+        inner = kept_point(reduced, scaling, end.inside.carried(algebra.fetch))
     return QpSolution(x, z, y, status, end.iterations, measure.gap, measure.primal, measure.dual, inner)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy.sparse as sp
 
-from .algebra import HOST, Algebra
+from .algebra import HOST, Algebra, HostAlgebra, fetched, largest
 from .scaling import ConvexQp
 from .structure import FloatArray, bound_diagonal, completed, core_times, transpose_times
 
@@ -49,46 +49,44 @@ def factorise(problem: ConvexQp, weight: FloatArray, *, exact: bool = True) -> F
     reduced = weight[: rows.general].copy()
     # w - (w g)^2 / (d + w g^2), written without the cancellation.
     reduced[rows.hinge_row] *= diagonal[core:] / hinge_diagonal
-    if not np.all(np.isfinite(reduced)):
+    if not np.isfinite(reduced).all():
         return None
-    matrix = _thin_part(problem, reduced, diagonal)
-    dense_weight, equality_rows = reduced[: rows.dense.shape[0]], problem.A[:, :core].toarray()
+    matrix = rows.algebra.thin_part(problem, reduced, diagonal)
+    dense_weight, equality_rows = reduced[: rows.dense.shape[0]], _dense(problem.A[:, :core])
     penalty = 0.0
     if len(problem.b):
         # [N A'; A 0] and [N + p A'A, A'; A 0] have the same solutions; the second is definite where N is not.
         # Any p will do that has the size of N, whose dense rows have norms near one.
-        penalty = float(np.abs(np.diagonal(matrix)).mean() + dense_weight.sum() / core)
+        penalty = float(np.abs(rows.algebra.diagonal(matrix)).mean() + dense_weight.sum() / core)
         matrix += penalty * (equality_rows.T @ equality_rows)
     lower = _cholesky(rows.algebra, rows.algebra.gram(rows.dense, dense_weight, matrix, exact=exact))
     if lower is None:
         return None
     schur: FloatArray | None = np.empty((0, 0))
     if penalty:
-        schur = _cholesky(HOST, np.asfortranarray(equality_rows @ rows.algebra.solve(lower, equality_rows.T)))
+        pulled = equality_rows @ rows.algebra.solve(lower, equality_rows.T)
+        schur = _cholesky(_double(rows.algebra), pulled)
     if schur is None:
         return None
     return Factor(problem, weight, lower, hinge_diagonal, penalty, equality_rows, schur)
 
 
-def _thin_part(problem: ConvexQp, weight: FloatArray, diagonal: FloatArray) -> FloatArray:
-    """What the normal matrix holds beside the dense rows' product, shape (core, core); Fortran order."""
-    rows, core = problem.rows, problem.rows.core
-    matrix = np.zeros((core, core), order="F")
-    if rows.sparse.nnz:
-        thin = weight[rows.dense.shape[0] : rows.general, None]
-        matrix += (rows.sparse.T @ (rows.sparse * thin)).toarray()
-    P = problem.P[:core, :core].tocoo()
-    matrix[P.coords] += P.data
-    matrix[np.diag_indices(core)] += diagonal[:core] - problem.P.diagonal()[:core]
-    return matrix
+def _dense(matrix: Any) -> Any:
+    """A few rows as a plain array; on a device they are one."""
+    return matrix.toarray() if sp.issparse(matrix) else matrix
+
+
+def _double(algebra: Algebra) -> Algebra:
+    """In the same place, in double precision."""
+    return HOST if isinstance(algebra, HostAlgebra) else algebra
 
 
 def _cholesky(algebra: Algebra, matrix: Any) -> Any | None:
     """Lower Cholesky factor with as little diagonal regularisation as works."""
     diagonal = algebra.diagonal(matrix)
-    if not (len(diagonal) and np.all(np.isfinite(diagonal))):
+    if not (len(diagonal) and np.isfinite(diagonal).all()):
         return None if len(diagonal) else matrix
-    size = max(float(np.abs(diagonal).max()), STATIC_REGULARISATION)
+    size = np.maximum(np.abs(diagonal).max(), STATIC_REGULARISATION)
     relative = 1e-14
     while relative <= LARGEST_REGULARISATION:
         lower = algebra.cholesky(matrix, diagonal + relative * (np.abs(diagonal) + 1e-6 * size))
@@ -110,12 +108,12 @@ def solve(
     if not refine:
         return x, y, factor.weight * (image - r3)
     best, best_error = None, np.inf
-    size = max(np.abs(r1).max(initial=0.0), np.abs(r2).max(initial=0.0), 1e-300)
+    size = max(*fetched(largest(r1, r2)), 1e-300)
     for step in range(REFINEMENT_STEPS + 1):
         z = factor.weight * (image - r3)
         e1 = r1 - problem.P @ x - problem.A.T @ y - transpose_times(rows, z)
         e2 = r2 - problem.A @ x
-        error = max(np.abs(e1).max(initial=0.0), np.abs(e2).max(initial=0.0))
+        (error,) = fetched(largest(e1, e2))
         if not error < best_error:
             break
         stalled = error > 0.5 * best_error
@@ -140,7 +138,7 @@ def _solve_once(
     right += factor.penalty * (factor.equality_rows.T @ r2)
     x_core, y = algebra.solve(factor.lower, right), r2
     if y.size:
-        y = HOST.solve(factor.schur_lower, factor.equality_rows @ x_core - r2)
+        y = _double(algebra).solve(factor.schur_lower, factor.equality_rows @ x_core - r2)
         x_core = algebra.solve(factor.lower, right - factor.equality_rows.T @ y)
     image = core_times(rows, x_core)
     x = np.concatenate([x_core, on_hinges / factor.hinge_diagonal - pull * image[rows.hinge_row]])
@@ -150,9 +148,7 @@ def _solve_once(
 def _hinge_part(factor: Factor, v: FloatArray) -> FloatArray:
     """``G' v`` on the hinge columns only (zero on the core), without touching the dense block."""
     rows = factor.problem.rows
-    result: NDArray[np.float64] = np.bincount(
-        rows.bound_column, weights=rows.bound_value * v[rows.general :], minlength=rows.columns
-    ).astype(float)
+    result = rows.algebra.on_columns(rows, rows.bound_value * v[rows.general :])
     result[: rows.core] = 0.0
     result[rows.core :] += rows.hinge_value * v[rows.hinge_row]
     return result

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dosecalc.errors import OptimisationError
 
+from .algebra import HOST, Algebra
 from .scaling import ConvexQp
 from .structure import DenseRows, FloatArray, IndexArray, Order, met_columns, sort_rows
 
@@ -98,9 +100,9 @@ def reduce_problem(
     A: sp.spmatrix | ArrayLike | None,
     b: ArrayLike | None,
     dense: Sequence[DenseRows] = (),
-    dtype: DTypeLike = np.float64,
+    algebra: Algebra = HOST,
 ) -> Reduced:
-    """Check, substitute and sort, the dense rows in ``dtype``; other arguments as in `interior_point.solve_qp`."""
+    """Check, substitute and sort, dense rows where ``algebra`` has them; arguments as in `interior_point.solve_qp`."""
     original, slacks = _with_slacks(_checked(P, q, G, h, A, b), dense)
     out = _substitution(original, met_columns(dense, len(original.q)))
     constant, basis = out.offset, out.basis
@@ -114,7 +116,7 @@ def reduce_problem(
     equality = np.flatnonzero(~empty_equality)
     P_v = _congruence(original.P, basis)
     rows, order = sort_rows(
-        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept, dtype
+        G_v if len(row) == len(h_v) else G_v[row], P_v, sp.csr_array(A_v[equality]), dense, out.kept, algebra
     )
     h_all = np.concatenate([h_v, *(part.h for part in dense)])
     _check_dense(rows.dense, np.concatenate([h_all[len(h_v) :], original.q[len(original.q) - slacks :]]))
@@ -238,7 +240,7 @@ def _checked(
     return Original(symmetric, q, _pruned(matrix["G"]), h, _pruned(matrix["A"]), b)
 
 
-def _check_dense(block: FloatArray, limits: FloatArray) -> None:
+def _check_dense(block: Any, limits: FloatArray) -> None:
     """Refuse dense rows and their limits with NaN or infinities; in a row they spread to its sum."""
     if not (np.isfinite(block.sum(axis=1)).all() and np.isfinite(limits).all()):
         raise OptimisationError(

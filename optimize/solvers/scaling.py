@@ -11,12 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from .algebra import HOST, Algebra
 from .structure import FloatArray, Rows
 
 ROUNDS = 6
-# Rows that are squared at a time.
-SQUARED_ROWS = 256
 # A column or row that is empty, or tiny beyond rounding, keeps its scale.
 SMALLEST_NORM = 1e-10
 
@@ -58,13 +55,13 @@ class Scaling:
     cost: float
 
 
-def equilibrate(problem: ConvexQp, algebra: Algebra = HOST) -> tuple[ConvexQp, Scaling]:
-    """The problem in scaled units, its dense rows where the algebra wants them, and the way back.
+def equilibrate(problem: ConvexQp) -> tuple[ConvexQp, Scaling]:
+    """The problem in scaled units, and the way back.
 
     The dense rows of ``problem`` are scaled in place: a second copy would be most of the solver's memory.
     """
     column, row, equality = _ruiz(problem)
-    rows = _scaled_rows(problem.rows, column, row, algebra)
+    rows = _scaled_rows(problem.rows, column, row)
     h, b = row * problem.h, equality * problem.b
     level = _typical(np.concatenate([h, b]))
     P = sp.csr_array(sp.diags_array(column) @ problem.P @ sp.diags_array(column)) * level
@@ -90,13 +87,14 @@ def _ruiz(problem: ConvexQp) -> tuple[FloatArray, FloatArray, FloatArray]:
     column, split = np.ones(rows.columns), rows.dense.shape[0]
     ones = (np.ones(rows.core), np.zeros(split))
     # Rows of norm one to begin with: what follows no longer depends on the units of any row.
-    row_norm2 = np.concatenate([_squared(rows.dense, ones)[0], np.asarray(sparse_squared.sum(axis=1)).ravel()])
+    of_dense, of_sparse = rows.algebra.squared(rows.dense, ones)[0], np.asarray(sparse_squared.sum(axis=1)).ravel()
+    row_norm2 = np.concatenate([of_dense, of_sparse])
     row_norm2[rows.hinge_row] += rows.hinge_value**2
     general = 1.0 / _root(row_norm2) ** 2
     equality = 1.0 / _root(np.asarray(A_squared.sum(axis=1)).ravel()) ** 2
     for _ in range(ROUNDS):
         c2, r2, e2 = column**2, general**2, equality**2
-        of_rows, of_columns = _squared(rows.dense, (c2[: rows.core], r2[:split]))
+        of_rows, of_columns = rows.algebra.squared(rows.dense, (c2[: rows.core], r2[:split]))
         row_norm2 = r2 * np.concatenate([of_rows, sparse_squared @ c2[: rows.core]])
         row_norm2[rows.hinge_row] += (r2[rows.hinge_row] * rows.hinge_value**2) * c2[rows.core :]
         column_sum = P_squared @ c2 + A_squared.T @ e2
@@ -109,32 +107,17 @@ def _ruiz(problem: ConvexQp) -> tuple[FloatArray, FloatArray, FloatArray]:
     return column, np.concatenate([general, bound]), equality
 
 
-def _squared(block: FloatArray, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
-    """Products of the squared entries with a factor per column and with one per row, without a squared copy."""
-    of_columns, of_rows = factors
-    row_sum, column_sum = np.empty(len(block)), np.zeros(block.shape[1])
-    for first in range(0, len(block), SQUARED_ROWS):
-        part = slice(first, first + SQUARED_ROWS)
-        squared = np.square(block[part])
-        row_sum[part] = squared @ of_columns
-        column_sum += squared.T @ of_rows[part]
-    return row_sum, column_sum
-
-
 def _root(norm_squared: FloatArray) -> FloatArray:
     """Square root of the norm, one where the norm is negligible."""
     norm = np.sqrt(norm_squared)
     return np.sqrt(np.where(norm > SMALLEST_NORM, norm, 1.0))
 
 
-def _scaled_rows(rows: Rows, column: FloatArray, row: FloatArray, algebra: Algebra) -> Rows:
+def _scaled_rows(rows: Rows, column: FloatArray, row: FloatArray) -> Rows:
     split, core = rows.dense.shape[0], column[: rows.core]
-    rows.dense[...] *= core
-    rows.dense[...] *= row[:split, None]
+    rows.algebra.scale(rows.dense, row[:split], core)
     return replace(
         rows,
-        dense=algebra.hold(rows.dense),
-        algebra=algebra,
         sparse=sp.csr_array(sp.diags_array(row[split : rows.general]) @ rows.sparse @ sp.diags_array(core)),
         hinge_value=row[rows.hinge_row] * rows.hinge_value * column[rows.core :],
         bound_value=row[rows.general :] * rows.bound_value * column[rows.bound_column],

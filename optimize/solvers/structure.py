@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from .algebra import HOST, Algebra
 
@@ -42,7 +42,9 @@ class Rows:
     bound_column, bound_value : numpy.ndarray, shape (bound_rows,)
         The only nonzero of each bound row.
     algebra : Algebra
-        What multiplies and factors ``dense``.
+        What multiplies and factors ``dense``; says where all the arrays are.
+    bound_layers : tuple of (columns, bound rows)
+        On a device: groups of bound rows that meet every column once at most.
     """
 
     dense: Any
@@ -52,6 +54,7 @@ class Rows:
     bound_column: IndexArray
     bound_value: FloatArray
     algebra: Algebra = HOST
+    bound_layers: tuple[tuple[IndexArray, IndexArray], ...] = ()
 
     @property
     def core(self) -> int:
@@ -103,15 +106,13 @@ class DenseRows:
     h: FloatArray
     price: FloatArray | None = None
 
-    def write(self, block: NDArray[Any], position: IndexArray) -> None:
+    def write(self, block: Any, position: IndexArray, algebra: Algebra) -> None:
         """Write the rows into a block of zeros; ``position`` is where each column of the caller stands in it."""
         if not len(self.rows):
             return
         at = position[self.first : self.first + len(self.rows[0])]
         # A plain copy where the columns stand side by side, as they do unless some of them left the problem.
-        columns = slice(at[0], at[-1] + 1) if np.all(np.diff(at) == 1) else at
-        for target, row in zip(block, self.rows, strict=True):
-            target[columns] = row
+        algebra.write(self.rows, block, slice(at[0], at[-1] + 1) if np.all(np.diff(at) == 1) else at)
         if self.sign != 1.0:
             block *= self.sign
         if self.column is not None:
@@ -143,7 +144,7 @@ def sort_rows(
     A: sp.csr_array,
     dense: Sequence[DenseRows],
     caller_column: IndexArray,
-    dtype: DTypeLike = np.float64,
+    algebra: Algebra = HOST,
 ) -> tuple[Rows, Order]:
     """Sort the rows of ``G`` by shape and its columns into core and hinges.
 
@@ -160,8 +161,8 @@ def sort_rows(
         columns of ``G``, which holds nothing of them but their bounds.
     caller_column : numpy.ndarray, shape (columns,)
         The numbers by which they know the columns, ascending.
-    dtype : dtype
-        Of the dense block.
+    algebra : Algebra
+        Where the dense block is to be.
 
     Returns
     -------
@@ -192,12 +193,13 @@ def sort_rows(
     start = G.indptr[bound_row]
     by_core = G[:, core_column].tocsr() if len(hinge_column) else G
     rows = Rows(
-        _dense_block(by_core[dense_row].astype(dtype), dense, position),
+        _dense_block(by_core[dense_row].astype(algebra.real), dense, position, algebra),
         sp.csr_array(by_core[sparse_row]),
         new_row[hinge_row],
         hinge_value,
         new_column[G.indices[start]],
         G.data[start].astype(float),
+        algebra,
     )
     return rows, order
 
@@ -208,14 +210,13 @@ def _soft_rows(dense: Sequence[DenseRows]) -> IndexArray:
     return np.flatnonzero(np.concatenate(has_price)) if has_price else np.zeros(0, np.intp)
 
 
-def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray) -> NDArray[Any]:
+def _dense_block(of_G: sp.csr_array, dense: Sequence[DenseRows], position: IndexArray, algebra: Algebra) -> Any:
     """The dense rows of ``G`` over the core columns, and below them the added ones; each written once, in its type."""
     first = of_G.shape[0]
-    block = np.zeros((first + sum(len(part.rows) for part in dense), of_G.shape[1]), of_G.dtype)
-    of_G.toarray(out=block[:first])
+    block = algebra.block(of_G, first + sum(len(part.rows) for part in dense))
     for part in dense:
         last = first + len(part.rows)
-        part.write(block[first:last], position)
+        part.write(block[first:last], position, algebra)
         first = last
     return block
 
@@ -258,9 +259,7 @@ def completed(rows: Rows, of_core: FloatArray, x: FloatArray) -> FloatArray:
 def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
     """``G' z``, shape (columns,)."""
     dense_rows, general = rows.dense.shape[0], rows.general
-    result = np.bincount(rows.bound_column, weights=rows.bound_value * z[general:], minlength=rows.columns).astype(
-        float
-    )
+    result = rows.algebra.on_columns(rows, rows.bound_value * z[general:])
     result[: rows.core] += rows.algebra.transpose_times(rows.dense, z[:dense_rows])
     result[: rows.core] += rows.sparse.T @ z[dense_rows:general]
     result[rows.core :] += rows.hinge_value * z[rows.hinge_row]
@@ -269,6 +268,4 @@ def transpose_times(rows: Rows, z: FloatArray) -> FloatArray:
 
 def bound_diagonal(rows: Rows, weight: FloatArray) -> FloatArray:
     """Diagonal of the bound rows' part of ``G' diag(weight) G``, shape (columns,)."""
-    return np.bincount(
-        rows.bound_column, weights=weight[rows.general :] * rows.bound_value**2, minlength=rows.columns
-    ).astype(float)
+    return rows.algebra.on_columns(rows, weight[rows.general :] * rows.bound_value**2)

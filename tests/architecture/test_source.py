@@ -21,7 +21,8 @@ from .source_tree import (
 
 LONGEST_BODY = 50
 KERNEL_TWINS = {
-    f"dosecalc/kernels/numba_{name}.py": f"dosecalc/kernels/numpy_{name}.py" for name in ("rays", "maps", "gamma")
+    f"dosecalc/kernels/numba_{name}.py": f"dosecalc/kernels/numpy_{name}.py"
+    for name in ("rays", "maps", "gamma", "places")
 } | {
     f"dosecalc/kernels/numba_{name}.py": "dosecalc/kernels/numpy_pairs.py"
     for name in ("direct", "rows", "kept", "near")

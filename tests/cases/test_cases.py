@@ -8,12 +8,13 @@ import pytest
 
 from dosecalc.errors import DosecalcError
 
-from . import ct, dij, hu_tables, images, rois, rt, values
+from . import ct, ct_files, dij, hu_tables, images, rois, rt, rt_dose, values
 from .inputs import judge, make, read
 from .model import Case
 from .table import TABLE, table
 
-CASES: list[Case] = [*ct.CASES, *values.CASES, *hu_tables.CASES, *rt.CASES, *rois.CASES, *images.CASES, *dij.CASES]
+_MODULES = ct, ct_files, values, hu_tables, rt, rt_dose, rois, images, dij
+CASES: list[Case] = [case for module in _MODULES for case in module.CASES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.name}")

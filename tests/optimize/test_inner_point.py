@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from optimize.solvers import DoseLimits, solve_qp, solve_with_fallback
-from optimize.solvers.algebra import HOST
 from optimize.solvers.embedding import starting_point
 from optimize.solvers.inner_point import kept_point, started_at
 from optimize.solvers.presolve import reduce_problem
@@ -36,14 +35,14 @@ def first_rows(given: DenseRows, count: int) -> DenseRows:
 
 def scaled(given, dense):
     reduced = reduce_problem(*given, None, None, dense)
-    return reduced, *equilibrate(reduced.problem, HOST)
+    return reduced, *equilibrate(reduced.problem)
 
 
 def test_an_iterate_comes_back_as_it_was_but_for_the_rows_with_a_price():
     *given, hard, soft = priced_problem()
     reduced, problem, scaling = scaled(given, [hard, soft])
     at = starting_point(problem)
-    back = started_at(reduced, problem, scaling, kept_point(reduced, scaling, at))
+    back = started_at(reduced, problem, scaling, kept_point(reduced, scaling, at), problem.rows)
     sure = np.concatenate([np.arange(len(hard.h)), problem.rows.general + np.arange(COLUMNS)])
     np.testing.assert_allclose(back.x[:COLUMNS], at.x[:COLUMNS], rtol=1e-12)
     np.testing.assert_allclose(back.s[sure], at.s[sure], rtol=1e-12)
@@ -55,7 +54,7 @@ def test_rows_with_a_price_start_on_the_central_path():
     *given, hard, soft = priced_problem()
     reduced, problem, scaling = scaled(given, [hard, soft])
     at = starting_point(problem)
-    rows, start = problem.rows, started_at(reduced, problem, scaling, kept_point(reduced, scaling, at))
+    rows, start = problem.rows, started_at(reduced, problem, scaling, kept_point(reduced, scaling, at), problem.rows)
     row, bound = rows.hinge_row, np.argsort(rows.bound_column)[COLUMNS:] + rows.general
     of_row, of_bound = rows.hinge_value * start.z[row], rows.bound_value[bound - rows.general] * start.z[bound]
     np.testing.assert_allclose(problem.q[COLUMNS:] + of_row + of_bound, 0.0, atol=1e-12)

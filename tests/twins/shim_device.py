@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from scipy import sparse
 
 from dosecalc.kernels.cuda_kernels import CudaKernels
 from dosecalc.kernels.cuda_source import entry_points, options, source
+
+from .device_array import DeviceArray, Functions, Room
 
 HEADER = Path(__file__).with_name("cuda_shim.h")
 COMPILER = os.environ.get("CXX", "g++")
@@ -52,103 +53,6 @@ def build(folder: Path, real: str, components: int) -> Path:
     return library
 
 
-class DeviceArray(np.ndarray):
-    """Memory "on the device": as in CuPy, it does not mix with NumPy's arrays."""
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        given = (*inputs, *kwargs.get("out", ()))
-        if any(type(a) is np.ndarray and a.ndim for a in given):
-            raise TypeError(f"{ufunc.__name__} of an array on the device and one on the host")
-        plain = {**kwargs, **({"out": tuple(map(_plain, kwargs["out"]))} if "out" in kwargs else {})}
-        result = getattr(ufunc, method)(*map(_plain, inputs), **plain)
-        return kwargs["out"][0] if "out" in kwargs else _on_device(result)
-
-    def __array_function__(self, function, types, args, kwargs):
-        raise TypeError(f"NumPy's {function.__name__} was given an array on the device")
-
-    def get(self):
-        """A copy on the host."""
-        return np.array(_plain(self))
-
-
-def _plain(value):
-    return value.view(np.ndarray) if isinstance(value, DeviceArray) else value
-
-
-def _on_device(value):
-    return np.asarray(value).view(DeviceArray) if isinstance(value, np.ndarray | np.generic) else value
-
-
-class Room:
-    """Bytes of a device that arrays hold; more than there are is a MemoryError, as CuPy's is one."""
-
-    def __init__(self, capacity: int | None = None) -> None:
-        self.capacity, self.held = capacity, 0
-
-    def take(self, array):
-        """The array as one on the device, which holds its bytes as long as anything sees them."""
-        taken, there = array.nbytes, _on_device(array)
-        if self.capacity is not None and self.held + taken > self.capacity:
-            raise MemoryError(f"Out of memory allocating {taken:,} bytes (allocated so far: {self.held:,} bytes).")
-        self.held += taken
-        weakref.finalize(there, self._give, taken)
-        return there
-
-    def _give(self, taken):
-        self.held -= taken
-
-
-class Functions:
-    """The functions of `Device.xp`."""
-
-    def __init__(self, room: Room) -> None:
-        self._take = room.take
-
-    def arange(self, *args, **kwargs):
-        return self._take(np.arange(*args, **kwargs))
-
-    def empty(self, shape, dtype=np.float64):
-        """What was never written is seen."""
-        return self._take(np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else -77, dtype))
-
-    def zeros(self, shape, dtype=np.float64):
-        return self._take(np.zeros(shape, dtype))
-
-    def broadcast_to(self, a, shape):
-        return _on_device(np.broadcast_to(_plain(a), shape))
-
-    def argsort(self, a, kind):
-        return self._take(np.argsort(_device(a), kind=kind))
-
-    def searchsorted(self, a, v):
-        return self._take(np.searchsorted(_device(a), _device(v)))
-
-    def cumsum(self, a):
-        return self._take(np.cumsum(_device(a)))
-
-    def atleast_2d(self, a):
-        return _on_device(np.atleast_2d(_device(a)))
-
-    def diag(self, a):
-        return self._take(np.diag(_device(a)).copy())
-
-    def tril(self, a, k=0):
-        return self._take(np.tril(_device(a), k))
-
-    def ascontiguousarray(self, a):
-        return a if _device(a).flags.c_contiguous else self._take(np.ascontiguousarray(_plain(a)))
-
-    def asarray(self, a, dtype=None):
-        if isinstance(a, DeviceArray) and (dtype is None or a.dtype == dtype):
-            return a
-        return self._take(np.array(_plain(a), dtype=dtype))
-
-
-def _device(a):
-    assert isinstance(a, DeviceArray), "an array on the host was given to a function of the device"
-    return _plain(a)
-
-
 class _Launch(ctypes.Structure):
     _fields_ = (
         ("blocks", ctypes.c_int * 3),
@@ -183,7 +87,7 @@ class ShimDevice:
 
     def to_host(self, array):
         assert isinstance(array, DeviceArray), "not on the device"
-        return np.array(_plain(array))
+        return array.get()
 
     def free_bytes(self):
         return 2**40 if self.room.capacity is None else self.room.capacity - self.room.held
@@ -211,7 +115,7 @@ class StandInCsr:
 
     def get(self):
         """As SciPy's."""
-        return sparse.csr_array(tuple(np.array(_plain(part)) for part in self.parts), shape=self.shape)
+        return sparse.csr_array(tuple(part.get() for part in self.parts), shape=self.shape)
 
 
 def _three(size):

@@ -14,14 +14,14 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-import scipy.linalg
 from scipy import sparse
 
 from dosecalc import backend
 from dosecalc.gpu import Gpu, GpuReport
 from dosecalc.kernels.cuda_source import source
 
-from .shim_device import MOST_SHARED, DeviceArray, ShimDevice, _on_device, _plain
+from .device_array import DeviceArray, numbers, on_device, solve_triangular
+from .shim_device import MOST_SHARED, ShimDevice
 
 PLAIN_SHARED = 48 * 1024
 REPORT = GpuReport((12, 9), (Gpu("a stand-in", 1.0, (9, 0)),), True, "", "")
@@ -73,13 +73,12 @@ class CsrMatrix:
         if not sparse.issparse(given):
             assert all(type(part) is DeviceArray for part in given), "not on the device"
             assert given[1].dtype == given[2].dtype == np.int32
-            given = sparse.csr_array(tuple(map(_plain, given)), shape=shape)
+            given = sparse.csr_array(tuple(map(numbers, given)), shape=shape)
         self.held, self.shape, self.nnz = sparse.csr_array(given), given.shape, given.nnz
-        self.data, self.T = _on_device(self.held.data), SimpleNamespace(tocsr=lambda: CsrMatrix(self.held.T.tocsr()))
+        self.data, self.T = on_device(self.held.data), SimpleNamespace(tocsr=lambda: CsrMatrix(self.held.T.tocsr()))
 
     def __matmul__(self, x):
-        assert isinstance(x, DeviceArray)
-        return _on_device(self.held @ _plain(x))
+        return on_device(self.held @ numbers(x))
 
     def get(self):
         return self.held
@@ -88,12 +87,10 @@ class CsrMatrix:
 def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
     """The modules by name."""
     xp = device.xp
-    names = ("arange", "empty", "zeros", "broadcast_to", "argsort", "searchsorted", "cumsum", "atleast_2d")
     cupy = ModuleType("cupy")
-    for name in (*names, "ascontiguousarray", "asarray", "diag", "tril"):
+    for name in (name for name in dir(xp) if not name.startswith("_")):
         setattr(cupy, name, getattr(xp, name))
     cupy.asnumpy, cupy.__version__ = device.to_host, "0 (a stand-in)"
-    cupy.linalg = SimpleNamespace(cholesky=_cholesky)
     cupy.RawModule = type("RawModule", (RawModule,), {"device": device})
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=device.release)
     facts = {"name": b"a stand-in", "totalGlobalMem": 2**30, "major": 9, "minor": 0}
@@ -107,21 +104,9 @@ def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
     elapsed_ms = staticmethod(lambda begin, end: 1e3 * (end.at - begin.at))
     cupy.cuda = SimpleNamespace(Device=lambda: this, Event=Event, get_elapsed_time=elapsed_ms, runtime=runtime)
     csr, linalg = ModuleType("cupyx.scipy.sparse"), ModuleType("cupyx.scipy.linalg")
-    csr.csr_matrix, linalg.solve_triangular = CsrMatrix, _solve_triangular
+    csr.csr_matrix, linalg.solve_triangular = CsrMatrix, solve_triangular
     folders = {name: ModuleType(name) for name in ("cupyx", "cupyx.scipy")}
     return {"cupy": cupy, **folders, csr.__name__: csr, linalg.__name__: linalg}
-
-
-def _cholesky(matrix):
-    try:
-        return _on_device(np.linalg.cholesky(_plain(matrix)))
-    except np.linalg.LinAlgError:
-        return _on_device(np.full(matrix.shape, np.nan))
-
-
-def _solve_triangular(factor, right, *, lower, trans=0):
-    assert isinstance(factor, DeviceArray) and isinstance(right, DeviceArray)
-    return _on_device(scipy.linalg.solve_triangular(_plain(factor), _plain(right), lower=lower, trans=trans))
 
 
 def install(patch: pytest.MonkeyPatch, folder: Path) -> ShimDevice:

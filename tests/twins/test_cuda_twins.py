@@ -236,7 +236,7 @@ def test_the_order_of_threads_does_not_matter(shim):
         )
     shim.device.backwards = False
     for forwards, backwards in zip(*results, strict=True):
-        assert np.array_equal(forwards.view(np.ndarray), backwards.view(np.ndarray))
+        assert np.array_equal(forwards.get(), backwards.get())
 
 
 def test_what_follows_from_the_nodes_is_kept_as_long_as_they_live(shim):

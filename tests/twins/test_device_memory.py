@@ -12,8 +12,10 @@ from dosecalc.backend import Backend
 from dosecalc.errors import ResourceError, UsageError
 from dosecalc.kernels.cuda_device import FullGpuError
 from dosecalc.kernels.cuda_kernels import CudaKernels
+from dosecalc.kernels.numpy_places import SURVEYED
 
 from ..backends import CUDA, backend_named
+from .device_array import BUS
 from .shim_device import ShimDevice
 
 GRID = Grid((-20.0, -16.0, -12.0), (4.0, 4.0, 6.0), (5, 8, 10))
@@ -82,6 +84,19 @@ def watched(function, sizes):
     return call
 
 
+@pytest.mark.parametrize("precision", ["float32", "reference"])
+def test_of_the_set_up_only_density_and_voxel_numbers_cross(small, precision):
+    """And the machine's two tables, once; back come two looks at the density, and eleven numbers per beam together."""
+    BUS.clear()
+    there = operator(small(), precision)
+    table = there.machine.mixture.primary.size
+    sent = sorted(size for size in BUS.there if size > 250)
+    assert sent == [GRID.size, GRID.size] + [table, table] * (precision == "float32")
+    assert [size for size in BUS.back if size > 1] == [2 * SURVEYED] and len(BUS.back) <= 5
+    BUS.clear()
+    assert [each.size for each in there.depth_mm] == [GRID.size] * 2 == BUS.back
+
+
 def test_verbs_fetch_their_result_alone(small, monkeypatch):
     there, sizes = operator(small()), []
     device = there.backend.kernels.device
@@ -110,6 +125,24 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
     assert "The GPU's memory was full: rows went on in parts of 200." in told
     assert set(told) <= set(caplog.messages)
     assert not stated.backend.kernels.take_notices()
+
+
+def test_dose_and_adjoint_go_on_band_after_band(small):
+    """Maps of a quarter of the lines fit; float32 sums in another order, so that the last bits may differ."""
+    stated, there = operator(small()), operator(small())
+    x, w = np.random.default_rng(5).random(there.shape[1]), np.random.default_rng(6).random(there.shape[0])
+    dose, adjoint = stated.dose(x), stated.adjoint(w)
+    maps = max(12 * 4 * len(b.table_v.coefficients) * len(b.table_u.coefficients) for b in there._prepared)
+    leave(there.backend, maps // 2)
+    found = there.dose(x), there.adjoint(w)
+    for made, whole in zip(found, (dose, adjoint), strict=True):
+        assert np.abs(made - whole).max() <= 2e-6 * whole.max()
+    told = "".join(there.backend.kernels.take_notices())
+    for verb in ("dose", "adjoint"):
+        assert f"The GPU's memory was full: the lines of a beam's {verb} map went on in parts of " in told
+    leave(there.backend, 6000)
+    with pytest.raises(ResourceError, match="no room for the lines of a beam's dose map, not even in parts of one"):
+        there.dose(x)
 
 
 def test_where_not_even_one_voxel_fits_it_is_refused(small):

@@ -1,0 +1,118 @@
+"""The rays of all beams: where every voxel reads the kernel table, and the extremes that decide tables and validity.
+
+All that there is one of per voxel is made, and stays, where the kernels of a backend run; eleven numbers per beam are
+fetched, once for all beams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .beams import Beamlets
+from .errors import InputError
+from .grid import Grid, Volume
+from .heterogeneity import Heterogeneity, KernelArguments, kernel_arguments
+from .kernels.numpy_places import SURVEYED
+from .machine import BeamModel
+
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Extremes over the voxels of one beam.
+
+    Attributes
+    ----------
+    u_mm, v_mm : (low, high)
+        Of the voxels projected onto the isocentre plane.
+    smallest_magnification, deepest_mm, largest_scale : float
+    densest, thinnest : float
+        Density upstream, averaged over the range of primary or scatter.
+    dense_share, thin_share : float
+        Of the voxels with a density upstream above and below the machine's range.
+    """
+
+    u_mm: tuple[float, float]
+    v_mm: tuple[float, float]
+    smallest_magnification: float
+    deepest_mm: float
+    largest_scale: float
+    densest: float
+    thinnest: float
+    dense_share: float
+    thin_share: float
+
+
+def surveyed(row: npt.NDArray[np.float64], voxels: int) -> Survey:
+    """What the kernel `survey` wrote for one beam of so many voxels."""
+    u, minus_u, v, minus_v, minus_m, deepest, scale, densest, minus_thinnest, dense, thin = row.tolist()
+    spans = (-minus_u, u), (-minus_v, v)
+    return Survey(*spans, -minus_m, deepest, scale, densest, -minus_thinnest, dense / voxels, thin / voxels)
+
+
+def trace_beams(
+    kernels: Any,
+    density: Volume,
+    points_mm: Array,
+    beamlets: Beamlets,
+    machine: BeamModel,
+    heterogeneity: Heterogeneity,
+) -> tuple[tuple[KernelArguments, ...], tuple[Survey, ...]]:
+    """Rays from the source of every beam to every point.
+
+    Parameters
+    ----------
+    kernels : module or object
+        Of the backend.
+    density : Volume
+        Relative electron density.
+    points_mm : (V, 3) float64
+        LPS, where the kernels run.
+    beamlets : Beamlets
+    machine : BeamModel
+    heterogeneity : str
+
+    Returns
+    -------
+    arguments : tuple of KernelArguments
+        Per beam, where the kernels run.
+    surveys : tuple of Survey
+        Per beam; none without voxels.
+
+    Raises
+    ------
+    InputError
+        Densities that are negative or not finite, or a point at or behind a source.
+    """
+    values = _checked(kernels.to_device(np.ascontiguousarray(density.values, dtype=np.float32)))
+    targets = density.grid.index_coordinates(points_mm, xp=kernels.array_module())
+    rows, traced = kernels.zeros((len(beamlets.beams), SURVEYED), np.float64), []
+    for b, beam in enumerate(beamlets.beams):
+        place = beam.place(points_mm, machine.sad_mm, kernels)
+        source = beam.source_mm(machine.sad_mm)
+        traced.append(kernel_arguments(kernels, values, density.grid, source, targets, place[2], heterogeneity))
+        if len(points_mm):
+            scales = traced[-1].scale_primary, traced[-1].scale_scatter
+            kernels.survey(place, traced[-1].depth_mm, scales, machine.density, rows[b])
+    if not len(points_mm):
+        return tuple(traced), ()
+    surveys = tuple(surveyed(row, len(points_mm)) for row in kernels.to_host(rows))
+    for beam, found in zip(beamlets.beams, surveys, strict=True):
+        beam.refuse_behind(found.smallest_magnification, machine.sad_mm)
+    return tuple(traced), surveys
+
+
+def points_of(kernels: Any, grid: Grid, voxels: npt.NDArray[np.int64]) -> Array:
+    """Places of voxels, (n, 3) float64 in LPS mm, where the kernels run: their numbers are all that is sent."""
+    return grid.centres_mm(kernels.to_device(voxels), xp=kernels.array_module())
+
+
+def _checked(values: Array) -> Array:
+    if not (bool(np.isfinite(values).all()) and float(values.min()) >= 0):
+        raise InputError("relative electron density must be finite and >= 0.", remedy="Convert HU with to_density().")
+    return values

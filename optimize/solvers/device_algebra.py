@@ -1,0 +1,227 @@
+"""The solver's problem on a GPU: everything is sent once per solve, and some numbers per iteration come back.
+
+Rows that are sparse on the host are dense here: a GPU multiplies them faster than their places can be read, and no sum
+depends on the order in which threads arrive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import DTypeLike
+
+from dosecalc.backend import Backend
+from dosecalc.kernels.host_arrays import in_parts
+
+from .algebra import HOST, Algebra, FloatArray
+
+Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Curvature:
+    """The matrix P of the objective: dense over the core columns, diagonal over the hinges.
+
+    Attributes
+    ----------
+    core : (core, core) float64
+    hinges : (hinges,) float64
+    """
+
+    core: Array
+    hinges: Array
+
+    def __matmul__(self, x: Array) -> Array:
+        size = len(self.core)
+        return np.concatenate([self.core @ x[:size], self.hinges * x[size:]])
+
+    def diagonal(self) -> Array:
+        """Shape (columns,)."""
+        return np.concatenate([self.core.diagonal(), self.hinges])
+
+
+class SentRows:
+    """Rows of dose that are on the device: row generation offers most of them again and again, and none is sent twice.
+
+    They lie in the stacks in which they were sent; a stack goes when none of its rows lives on the host any longer.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[weakref.ref[FloatArray], Array, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def rows(self, rows: list[FloatArray], xp: Any) -> Iterator[tuple[Array, Array]]:
+        """Where rows stand in the list, and the rows themselves on the device: stack by stack."""
+        new = [row for row in rows if id(row) not in self._held]
+        if new:
+            stack = xp.asarray(np.array(new))
+            self._held.update((id(row), (self._watched(row), stack, place)) for place, row in enumerate(new))
+        groups: dict[int, tuple[Array, list[tuple[int, int]]]] = {}
+        for at, row in enumerate(rows):
+            _, stack, place = self._held[id(row)]
+            groups.setdefault(id(stack), (stack, []))[1].append((at, place))
+        for stack, pairs in groups.values():
+            there = xp.asarray(np.array(pairs))
+            yield there[:, 0], stack[there[:, 1]]
+
+    def _watched(self, row: FloatArray) -> weakref.ref[FloatArray]:
+        """A row that is forgotten when it dies: another may then have its identity."""
+        key = id(row)
+        return weakref.ref(row, lambda _: self._forget(key))
+
+    def _forget(self, key: int) -> None:
+        self._held.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAlgebra:
+    """Arrays of another array module, vectors and matrices alike.
+
+    Attributes
+    ----------
+    xp : module
+        `cupy`, or another module with NumPy's functions, on whose arrays NumPy's own functions work too.
+    solve_triangular : callable
+        The function of that name in the module's counterpart of `scipy.linalg`.
+    in_parts : callable
+        `in_parts` of the kernels beside it: takes fewer rows at once where the device's memory runs out.
+    sent : SentRows
+    """
+
+    xp: Any
+    solve_triangular: Callable[..., Any]
+    in_parts: Callable[..., None] = in_parts
+    sent: SentRows = field(default_factory=SentRows, repr=False, compare=False)
+
+    @property
+    def real(self) -> DTypeLike:
+        """Double precision, in which a device for numerical work is fast."""
+        return np.float64
+
+    def block(self, first: sp.csr_array, rows: int) -> Array:
+        """On the device."""
+        block = self.xp.zeros((rows, first.shape[1]))
+        if first.shape[0]:
+            block[: first.shape[0]] = self.xp.asarray(first.toarray())
+        return block
+
+    def write(self, rows: Sequence[FloatArray], block: Array, columns: Any) -> None:
+        """Rows that were written before are on the device already."""
+        where = columns if isinstance(columns, slice) else self.xp.asarray(columns)
+        for place, sent in self.sent.rows(list(rows), self.xp):
+            block[place if isinstance(columns, slice) else place[:, None], where] = sent.astype(block.dtype)
+
+    def squared(self, block: Array, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Two vectors go there and two come back."""
+        of_columns, of_rows = map(self.xp.asarray, factors)
+        row_sum, column_sum = self.xp.zeros(len(block)), [self.xp.zeros(block.shape[1])]
+
+        def add(part: slice) -> None:
+            squared = block[part] * block[part]
+            row_sum[part] = squared @ of_columns
+            column_sum[0] = column_sum[0] + squared.T @ of_rows[part]
+
+        self.in_parts("the solver's scaling", len(block), max(1, len(block)), add)
+        return self.fetch(row_sum), self.fetch(column_sum[0])
+
+    def scale(self, block: Array, row: FloatArray, column: FloatArray) -> None:
+        """In place."""
+        block *= self.xp.asarray(column)
+        block *= self.xp.asarray(row)[:, None]
+
+    def place(self, problem: Any) -> Any:
+        """A copy on the device, but for the dense rows, which are there."""
+        send, rows, core = self.xp.asarray, problem.rows, problem.rows.core
+        placed = replace(
+            rows,
+            sparse=send(rows.sparse.toarray()),
+            **{name: send(getattr(rows, name)) for name in ("hinge_row", "hinge_value", "bound_column", "bound_value")},
+            bound_layers=tuple((send(column), send(row)) for column, row in _layers(rows.bound_column)),
+        )
+        P = Curvature(send(problem.P[:core, :core].toarray()), send(problem.P.diagonal()[core:]))
+        q, h, A, b = map(send, (problem.q, problem.h, problem.A.toarray(), problem.b))
+        return replace(problem, P=P, q=q, rows=placed, h=h, A=A, b=b)
+
+    def send(self, vector: FloatArray) -> Array:
+        """A copy on the device."""
+        return self.xp.asarray(vector)
+
+    def fetch(self, vector: Array) -> FloatArray:
+        """A copy on the host."""
+        found: FloatArray = vector.get()
+        return found
+
+    def on_columns(self, rows: Any, values: Array) -> Array:
+        """Layer by layer: each meets a column once, so that nothing is added twice at a time."""
+        total = self.xp.zeros(rows.columns)
+        for column, row in rows.bound_layers:
+            total[column] += values[row]
+        return total
+
+    def thin_part(self, problem: Any, weight: Array, diagonal: Array) -> Array:
+        """Both triangles."""
+        rows, core = problem.rows, problem.rows.core
+        matrix = problem.P.core + self.xp.diag((diagonal - problem.P.diagonal())[:core])
+        if not len(rows.sparse):
+            return matrix
+        return matrix + rows.sparse.T @ (rows.sparse * weight[rows.dense.shape[0] : rows.general][:, None])
+
+    def times(self, block: Array, x: Array) -> Array:
+        """``block @ x``."""
+        return block @ x
+
+    def transpose_times(self, block: Array, z: Array) -> Array:
+        """``block' @ z``."""
+        return block.T @ z
+
+    def gram(self, block: Array, weight: Array, onto: Array, *, exact: bool) -> Array:
+        """The full product."""
+        whole, root = [onto], np.sqrt(weight)[:, None]
+
+        def add(part: slice) -> None:
+            scaled = block[part] * root[part]
+            whole[0] = whole[0] + scaled.T @ scaled
+
+        self.in_parts("the solver's normal matrix", len(weight), max(1, len(weight)), add)
+        return whole[0]
+
+    def diagonal(self, matrix: Array) -> Array:
+        """A copy of the diagonal."""
+        return self.xp.diag(matrix)
+
+    def cholesky(self, matrix: Array, diagonal: Array) -> Array | None:
+        """The module's factor; CuPy reports failure by NaN, NumPy by an exception."""
+        changed = matrix + self.xp.diag(diagonal - self.xp.diag(matrix))
+        try:
+            lower = self.xp.linalg.cholesky(changed)
+        except np.linalg.LinAlgError:
+            return None
+        return lower if bool(np.isfinite(self.xp.diag(lower)).all()) else None
+
+    def solve(self, lower: Array, right: Array) -> Array:
+        """Two triangular solves."""
+        half = self.solve_triangular(lower, right, lower=True)
+        return self.solve_triangular(lower, half, lower=True, trans="T")
+
+
+def _layers(column: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Bound rows in groups that meet every column once at most: their columns, and which rows they are."""
+    order = np.argsort(column, kind="stable")
+    ordered = column[order]
+    rank = np.arange(len(column)) - np.searchsorted(ordered, ordered)
+    return [(ordered[rank == k], order[rank == k]) for k in range(int(rank.max(initial=-1)) + 1)]
+
+
+def algebra_beside(backend: Backend) -> Algebra:
+    """The solver works where the dose is computed: on the GPU beside the CUDA kernels, else on the host."""
+    if backend.name != "cupy":
+        return HOST
+    device = backend.kernels.device
+    return DeviceAlgebra(device.xp, device.solve_triangular, backend.kernels.in_parts)
