@@ -312,7 +312,7 @@ def _swapped(run: Run, best: StageResult) -> StageResult:
 def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:
     """A level raised again with its limits held on the reference dose, where the fast one is visibly off."""
     level = next(each for each in reversed(run.raised) if each.result is raised)
-    if fast_error_gy(run, level.stage, raised) <= VISIBLE_GY:
+    if fast_error_gy(run, raised) <= VISIBLE_GY:
         return raised
     stage, again = held_on_reference(run, level.stage, raised)
     run.raised.append(dataclasses.replace(level, stage=stage, result=again))

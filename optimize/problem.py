@@ -178,6 +178,11 @@ class Master:
         self._reference = self._reference or self.influence.at_reference()
         return self._reference
 
+    @property
+    def made(self) -> npt.NDArray[np.int64]:
+        """Voxels whose rows were made in any stage, in the master still or not."""
+        return np.fromiter(self._row_of, np.int64, len(self._row_of))
+
     def rows(self, positions: Array) -> list[Array]:
         """Reference rows per `unit_fluence`, n arrays of shape (B,), made once per voxel and not copied.
 
@@ -275,7 +280,7 @@ def solve_stage(
         if early and _active(master, stage) - before <= FEW_MORE * count:
             nearly_settled = True
             if rounds is None:
-                _drop_idle(master, stage, dose, values)
+                _drop_idle(master, stage, families, values)
         if not beyond_gy and asked != tolerance:
             continue  # the same rows once more, to all digits
         master.rounds.told(stage.name, round_number, count, values, beyond_gy)
@@ -358,11 +363,15 @@ def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, 
         master.active[bound.name] = active
 
 
-def _drop_idle(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> None:
-    """Drop the rows that are far from their bound; once in a stage, so that its rows settle."""
+def _drop_idle(master: Master, stage: Stage, families: Families, scalars: Mapping[str, float]) -> None:
+    """Drop the rows that are far from their bound by their own dose, which is the reference; once in a stage."""
     for bound in stage.bounds:
-        idle = bound.positions[bound.excess_gy(dose, scalars) < -IDLE_GY]
-        master.active[bound.name] = np.setdiff1d(master.active[bound.name], idle)
+        if bound.name in families:
+            positions, limits = families[bound.name]
+            dose = np.full(master.influence.shape[0], np.nan)
+            dose[positions] = limits.dose()
+            idle = bound.positions[bound.excess_gy(dose, scalars) < -IDLE_GY]
+            master.active[bound.name] = np.setdiff1d(master.active[bound.name], idle)
 
 
 def _watched(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> npt.NDArray[np.int64]:
