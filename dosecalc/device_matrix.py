@@ -166,9 +166,12 @@ class DeviceMatrix:
         if self.threshold or self.tables is None:
             self._rows_in_parts(part, write)
             return data, indices
+        begun = []
         for b, start in enumerate(starts):
             given = self.tables(b, part), None, self._place(b, part), *self._kept(b)
-            kernels.fill_near(*given, counts[b][part], start, data, indices)
+            begun.append(kernels.begin_near(*given, counts[b][part], start, data, indices))
+        # Looked at when all are under way: a GPU does not wait between beams.
+        kernels.refuse_miscounted(begun, self.cutoff_mm)
         return data, indices
 
     def _starts(self, part: slice, counts: list[Array], pointers: Array) -> list[Array]:

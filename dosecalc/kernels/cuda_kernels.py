@@ -262,6 +262,23 @@ class CudaKernels(Launcher):
         data: Array,
         indices: Array,
     ) -> None:
+        given = rows, values, position, centre, first, cutoff_mm, count, start, data, indices
+        self.refuse_miscounted([self.begin_near(*given)], cutoff_mm)
+
+    def begin_near(
+        self,
+        rows: tuple[Array, ...],
+        values: Array,
+        position: tuple[Array, Array],
+        centre: tuple[Array, Array],
+        first: Array,
+        cutoff_mm: float,
+        count: Array,
+        start: Array,
+        data: Array,
+        indices: Array,
+    ) -> Array:
+        """`fill_near` without waiting for it; what it returns is for `refuse_miscounted`."""
         table_v, table_u, iv, iu, fv, fu, weights, row, column, output = rows
         (voxels, components), real = weights.shape, weights.dtype
         sizes = table_v.shape[2], table_u.shape[2]
@@ -275,7 +292,11 @@ class CudaKernels(Launcher):
         arguments = *given, *places, *counts, *sizes, end - begin, voxels, data, indices, wrong
         blocks = blocks_of(voxels, group)
         self._launch("fill_near", blocks, (WARP, group), arguments, real, components, group * size)
-        if other := int(self.to_host(wrong)[0]):
+        return wrong
+
+    def refuse_miscounted(self, wrong: list[Array], cutoff_mm: float) -> None:
+        """All launches of `begin_near` must have found as many beamlets as there was room for."""
+        if wrong and (other := int(self.to_host(self.device.xp.concatenate(wrong)).sum())):
             raise DoseError(
                 f"{other} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
                 remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
