@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
@@ -45,7 +46,7 @@ from .modulation import UNLIMITED
 from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop
-from .problem import RESERVE_GY, Master, StageResult
+from .problem import BLAS_THREADS, RESERVE_GY, Master, StageResult
 from .raising import RESORT_GAIN, raise_prescription
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
@@ -90,6 +91,8 @@ class Escalation:
     modulation_costs_gy: float | None = None
 
 
+# Between solves too: products of the dose operator are small, and a second BLAS thread only spins beside its kernels.
+@threadpool_limits.wrap(limits=BLAS_THREADS, user_api="blas")
 def escalate(
     influence: Operator | sparse.sparray | npt.NDArray[np.floating[Any]],
     goals: PlanGoals,
@@ -224,7 +227,7 @@ def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
 def _raised_on_reference(run: Run, raised: StageResult) -> StageResult:
     """A level raised again with its limits held on the reference dose, where the fast one is visibly off."""
     level = next(each for each in reversed(run.raised) if each.result is raised)
-    if fast_error_gy(run, level.stage, raised) <= VISIBLE_GY:
+    if fast_error_gy(run, raised) <= VISIBLE_GY:
         return raised
     stage, again = held_on_reference(run, level.stage, raised)
     run.raised.append(dataclasses.replace(level, stage=stage, result=again))

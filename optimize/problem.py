@@ -43,7 +43,7 @@ FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 300, 800, 20
 FEWEST_ROWS = 40
 """Rows at the start of a family that seems far from its bound: without any, the first solution may run away."""
 SPREAD_ROWS = 900
-"""Rows of a family of lower bounds (a target) at the start, evenly spread: nearly all of a target is near its bound."""
+"""Rows of a new family of lower bounds (a target), evenly spread: nearly all of a target is near its bound."""
 NEAR_GY = 0.5
 """When a family has violated voxels, those this close to their bound are added with them."""
 WATCH_GY = 25.0
@@ -108,6 +108,8 @@ class MeanBound:
     slope: float = 0.0
 
 
+Families = dict[str, tuple[Array, DoseLimits]]
+"""For every bound its voxels in the master, and the conditions on them."""
 Objective = Callable[[cp.Variable, Mapping[str, cp.Variable]], cp.Expression]
 
 
@@ -175,6 +177,11 @@ class Master:
         """The operator that plans are judged by."""
         self._reference = self._reference or self.influence.at_reference()
         return self._reference
+
+    @property
+    def made(self) -> npt.NDArray[np.int64]:
+        """Voxels whose rows were made in any stage, in the master still or not."""
+        return np.fromiter(self._row_of, np.int64, len(self._row_of))
 
     def rows(self, positions: Array) -> list[Array]:
         """Reference rows per `unit_fluence`, n arrays of shape (B,), made once per voxel and not copied.
@@ -247,8 +254,9 @@ def solve_stage(
     nearby = master.influence.restricted_to(watched)
     x, scalars, means, modulated, problem = _state(master, stage)
     round_number, nearly_settled = 1, False
+    families: Families = {}
     while round_number <= MAX_ROUNDS:
-        families = _limits(master, stage, x, scalars)
+        families = _limits(master, stage, x, scalars, families if nearly_settled else {})
         limits, count = [limits for _, limits in families.values()], sum(len(rows) for rows, _ in families.values())
         last_round = round_number == rounds
         early = not (last_round or nearly_settled)
@@ -269,9 +277,12 @@ def solve_stage(
         if not beyond_gy or last_round:
             dose = master.influence.dose(fluence)
             beyond_gy = max(beyond_gy, _add_violated(master, stage, dose, values))
+        if early and _active(master, stage) - before <= FEW_MORE * count:
+            nearly_settled = True
+            if rounds is None:
+                _drop_idle(master, stage, families, values)
         if not beyond_gy and asked != tolerance:
-            nearly_settled = True  # the same rows once more, to all digits
-            continue
+            continue  # the same rows once more, to all digits
         master.rounds.told(stage.name, round_number, count, values, beyond_gy)
         settled = not beyond_gy
         if settled or last_round:
@@ -279,7 +290,6 @@ def solve_stage(
             prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
             of_fluence = master.priced(modulated) if modulated else None
             return StageResult(fluence, values, dose, prices, record, round_number, count, settled, of_fluence)
-        nearly_settled = _active(master, stage) - before <= FEW_MORE * count
         round_number += 1
     raise OptimisationError(
         f"stage {stage.name!r}: the full grid still adds rows after {MAX_ROUNDS} rounds.",
@@ -311,10 +321,10 @@ def _state(
 
 
 def _limits(
-    master: Master, stage: Stage, x: cp.Variable, scalars: Mapping[str, cp.Variable]
-) -> dict[str, tuple[Array, DoseLimits]]:
-    """The active voxels of each family, and their conditions."""
-    families = {}
+    master: Master, stage: Stage, x: cp.Variable, scalars: Mapping[str, cp.Variable], start: Families
+) -> Families:
+    """The active voxels of each family, and their conditions; solved from where a master before them was, if given."""
+    families: Families = {}
     for bound in stage.bounds:
         chosen = np.flatnonzero(np.isin(bound.positions, master.active[bound.name]))
         if not chosen.size:
@@ -324,8 +334,19 @@ def _limits(
         scalar = scalars[bound.scalar] if bound.scalar else None
         price = None if bound.price is None else bound.price[chosen]
         limits = DoseLimits(x, master.rows(positions), level, scalar, bound.slope, bound.sense, price)
+        if start:
+            limits.inner = _inner(positions, start.get(bound.name))
         families[bound.name] = (positions, limits)
     return families
+
+
+def _inner(positions: Array, before: tuple[Array, DoseLimits] | None) -> Array:
+    """`DoseLimits.inner` for some voxels, NaN for those that were not in the master before."""
+    inner = np.full((2, positions.size), np.nan)
+    if before is not None and before[1].inner is not None:
+        _, here, there = np.intersect1d(positions, before[0], assume_unique=True, return_indices=True)
+        inner[:, here] = before[1].inner[:, there]
+    return inner
 
 
 def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> None:
@@ -335,11 +356,22 @@ def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, 
         excess = bound.excess_gy(dose, filled)
         near = bound.positions[excess > -IDLE_GY]
         active = np.intersect1d(master.active.get(bound.name, np.zeros(0, np.int64)), near)
-        if not active.size and bound.sense < 0:
+        if not active.size and bound.sense < 0 and bound.name not in master.active:
             active = bound.positions[:: max(1, bound.positions.size // SPREAD_ROWS)]
         if not active.size and bound.positions.size:
             active = _worst(bound, excess, min(FIRST_ROWS, max(FEWEST_ROWS, near.size)))
         master.active[bound.name] = active
+
+
+def _drop_idle(master: Master, stage: Stage, families: Families, scalars: Mapping[str, float]) -> None:
+    """Drop the rows that are far from their bound by their own dose, which is the reference; once in a stage."""
+    for bound in stage.bounds:
+        if bound.name in families:
+            positions, limits = families[bound.name]
+            dose = np.full(master.influence.shape[0], np.nan)
+            dose[positions] = limits.dose()
+            idle = bound.positions[bound.excess_gy(dose, scalars) < -IDLE_GY]
+            master.active[bound.name] = np.setdiff1d(master.active[bound.name], idle)
 
 
 def _watched(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> npt.NDArray[np.int64]:

@@ -33,9 +33,9 @@ MAX_LOOKS = 4
 """Looks at the reference, at most; each but the last is followed by a solution where a bound is exceeded."""
 NEAR_GY, NEAR_ERRORS = 0.1, 3.0
 """Voxels are near their bound within the first, and within so many times the largest difference of fast and reference
-dose on the voxels in the master."""
+dose on the voxels that have rows."""
 VISIBLE_GY = RESERVE_GY / 2
-"""Differences below this on the voxels in the master are covered by the reserve."""
+"""Differences below this on the voxels that have rows are covered by the reserve."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,12 +60,11 @@ class Look:
     voxels: int
 
 
-def fast_error_gy(run: Run, stage: Stage, result: StageResult) -> float:
-    """Largest difference of fast and reference dose on the voxels in the master, Gy: needs no dose calculation."""
-    inside = np.unique(np.concatenate([run.master.active[bound.name] for bound in stage.bounds]))
+def fast_error_gy(run: Run, result: StageResult) -> float:
+    """Largest difference of fast and reference dose on the voxels that have rows, Gy: needs no dose calculation."""
     x = result.fluence / run.master.unit_fluence
-    exact = np.array([row @ x for row in run.master.rows(inside)])
-    return float(np.abs(exact - result.dose_gy[inside]).max(initial=0.0))
+    exact = np.array([row @ x for row in run.master.rows(run.master.made)])
+    return float(np.abs(exact - result.dose_gy[run.master.made]).max(initial=0.0))
 
 
 def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stage, StageResult]:
@@ -109,7 +108,7 @@ def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stag
 
 def look(run: Run, stage: Stage, result: StageResult) -> Look:
     """The hard bounds of a stage on the reference dose: all but those that may give way at a price."""
-    near_gy = max(NEAR_GY, NEAR_ERRORS * fast_error_gy(run, stage, result))
+    near_gy = max(NEAR_GY, NEAR_ERRORS * fast_error_gy(run, result))
     # What a stage raises has an upper end; what an optimal limit gives way by has none.
     hard = [b for b in stage.bounds if b.scalar is None or np.isfinite(stage.scalars[b.scalar][1])]
     near = [b.positions[b.excess_gy(result.dose_gy, result.scalars) > -near_gy] for b in hard]

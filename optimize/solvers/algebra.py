@@ -51,6 +51,9 @@ class Algebra(Protocol):
     def place(self, problem: Any) -> Any:
         """A `scaling.ConvexQp` whose dense rows are held, with all its other parts where they are."""
 
+    def send(self, vector: FloatArray) -> Any:
+        """A vector where the others are."""
+
     def fetch(self, vector: Any) -> FloatArray:
         """A vector on the host."""
 
@@ -124,6 +127,10 @@ class HostAlgebra:
         """The problem itself."""
         return problem
 
+    def send(self, vector: FloatArray) -> FloatArray:
+        """The vector itself."""
+        return vector
+
     def fetch(self, vector: FloatArray) -> FloatArray:
         """The vector itself."""
         return vector
@@ -156,7 +163,7 @@ class HostAlgebra:
         """Half of the products of `numpy.matmul`, and all but the heaviest rows in single precision."""
         root = np.sqrt(weight)
         if self.single:
-            return _with_single(block, root, np.arange(len(weight)), onto)
+            return _add_rows(block, root, np.arange(len(weight)), onto.astype(np.float32), np.float32)
         if exact or len(weight) < FEWEST_SINGLE_ROWS:
             return _add_rows(block, root, np.arange(len(weight)), onto, np.float64)
         heaviest = int(DOUBLE_SHARE * len(weight))
@@ -166,20 +173,21 @@ class HostAlgebra:
 
     def diagonal(self, matrix: FloatArray) -> FloatArray:
         """A copy of the diagonal."""
-        return np.diagonal(matrix).copy()
+        return np.diagonal(matrix).astype(np.float64)
 
     def cholesky(self, matrix: FloatArray, diagonal: FloatArray) -> FloatArray | None:
-        """LAPACK's factor; the upper triangle holds what was there."""
+        """LAPACK's factor in the precision of the matrix; the upper triangle holds what was there."""
         matrix[np.diag_indices(len(diagonal))] = diagonal
-        lower, info = lapack.dpotrf(matrix, lower=1, clean=0)
+        factored = lapack.spotrf if matrix.dtype == np.float32 else lapack.dpotrf
+        lower, info = factored(matrix, lower=1, clean=0)
         return None if info else lower
 
     def solve(self, lower: FloatArray, right: FloatArray) -> FloatArray:
         """Two triangular solves."""
         if not right.size:
             return right
-        solved: FloatArray = lapack.dpotrs(lower, right, lower=1)[0]
-        return solved
+        solved = lapack.spotrs if lower.dtype == np.float32 else lapack.dpotrs
+        return solved(lower, right, lower=1)[0].astype(np.float64, copy=False)
 
 
 def _with_single(block: NDArray[Any], root: FloatArray, index: NDArray[np.intp], matrix: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ CVXPY calls this a custom solver; it takes the same route as the quadratic-progr
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,10 @@ from cvxpy.reductions.solvers import utilities
 from cvxpy.reductions.solvers.qp_solvers.qp_solver import QpSolver
 
 from .algebra import HOST
+from .inner_point import InnerPoint
 from .interior_point import DEFAULT_TOLERANCE, QpSolution, solve_qp
+from .limits import DoseLimits
+from .structure import IndexArray
 
 NAME = "INTERIOR_POINT"
 STATUS = {
@@ -65,10 +69,12 @@ class StructuredInteriorPoint(QpSolver):
     ) -> tuple[QpSolution, float, float]:
         """Solve CVXPY's standard form; returns the solution, its objective value and the seconds it took.
 
-        ``warm_start`` is accepted and ignored, as by every interior point; ``verbose`` likewise.
+        ``warm_start``, CVXPY's default, is for a problem that was solved before with other dose limits: those that hold
+        an inner point take part in it. ``verbose`` is ignored.
         """
         begin, limits = time.perf_counter(), solver_opts.get("limits", ())
         column_of = data[s.PARAM_PROB].var_id_to_col
+        cache = {} if solver_cache is None else solver_cache
         solution = solve_qp(
             data[s.P],
             data[s.Q],
@@ -81,11 +87,13 @@ class StructuredInteriorPoint(QpSolver):
             time_limit_s=solver_opts.get("time_limit_s", float("inf")),
             dense=[limit.dense_rows(column_of) for limit in limits],
             algebra=solver_opts.get("algebra", HOST),
+            start=_start(cache.get(NAME), limits) if warm_start else None,
         )
-        compiled = len(data[s.G])
-        parts = np.split(solution.dual_inequality[compiled:], np.cumsum([len(limit.rows) for limit in limits])[:-1])
+        compiled, ends = len(data[s.G]), np.cumsum([len(limit.rows) for limit in limits])[:-1]
+        parts = np.split(solution.dual_inequality[compiled:], ends)
         for limit, multipliers in zip(limits, parts, strict=False):
             limit.dual_value = multipliers
+        cache[NAME] = _kept(solution.inner, compiled, ends, limits)
         solution = replace(solution, dual_inequality=solution.dual_inequality[:compiled])
         value = float(0.5 * solution.x @ (data[s.P] @ solution.x) + data[s.Q] @ solution.x)
         return solution, value, time.perf_counter() - begin
@@ -108,3 +116,22 @@ class StructuredInteriorPoint(QpSolver):
         )
         primal = {self.VAR_ID: solution.x}
         return Solution(status, value + inverse_data[s.OFFSET], primal, duals, attributes)
+
+
+def _kept(inner: InnerPoint | None, compiled: int, ends: IndexArray, limits: Sequence[DoseLimits]) -> InnerPoint | None:
+    """The point without the dose limits' rows, which they keep themselves."""
+    if inner is None:
+        return None
+    both = np.stack([inner.slack, inner.multiplier])
+    for limit, part in zip(limits, np.split(both[:, compiled:], ends, axis=1), strict=False):
+        limit.inner = part
+    return replace(inner, slack=both[0, :compiled], multiplier=both[1, :compiled])
+
+
+def _start(kept: InnerPoint | None, limits: Sequence[DoseLimits]) -> InnerPoint | None:
+    """The point with the dose limits' rows; None where there is none, or one of them is not to start from it."""
+    parts = [limit.inner for limit in limits if limit.inner is not None]
+    if kept is None or not limits or len(parts) < len(limits):
+        return None
+    both = np.concatenate([np.stack([kept.slack, kept.multiplier]), *parts], axis=1)
+    return replace(kept, slack=both[0], multiplier=both[1])

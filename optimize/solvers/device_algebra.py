@@ -149,6 +149,10 @@ class DeviceAlgebra:
         q, h, A, b = map(send, (problem.q, problem.h, problem.A.toarray(), problem.b))
         return replace(problem, P=P, q=q, rows=placed, h=h, A=A, b=b)
 
+    def send(self, vector: FloatArray) -> Array:
+        """A copy on the device."""
+        return self.xp.asarray(vector)
+
     def fetch(self, vector: Array) -> FloatArray:
         """A copy on the host."""
         found: FloatArray = vector.get()

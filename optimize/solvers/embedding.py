@@ -10,6 +10,7 @@ The embedding (Goulart and Chen 2024, arXiv:2405.12762, eq. 5-8) asks for ``(x, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,11 @@ class Iterate:
     tau: float
     kappa: float
 
+    def carried(self, move: Callable[[Any], Any]) -> Iterate:
+        """The point with every vector moved, and its numbers on the host."""
+        tau, kappa = fetched(self.tau, self.kappa)
+        return Iterate(move(self.x), move(self.y), move(self.z), move(self.s), tau, kappa)
+
     @property
     def complementarity(self) -> Any:
         """Mean of the complementarity products, where they are."""
@@ -68,8 +74,8 @@ class Residuals:
 
     @property
     def worst(self) -> float:
-        """The largest of the three optimality measures."""
-        return max(self.primal, self.dual, self.gap)
+        """The largest of the three optimality measures, NaN where one is."""
+        return float(np.max((self.primal, self.dual, self.gap)))
 
 
 def residuals(problem: ConvexQp, at: Iterate) -> Residuals:

@@ -17,8 +17,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from .algebra import HOST, SINGLE, Algebra, fetched
+from .algebra import HOST, SINGLE, Algebra
 from .embedding import Iterate, Residuals, advance, residuals, starting_point, verdict
+from .inner_point import INSIDE, InnerPoint, kept_point, started_at
 from .presolve import Reduced, reduce_problem, restore
 from .scaling import ConvexQp, Scaling, equilibrate
 from .structure import DenseRows, FloatArray
@@ -50,6 +51,8 @@ class QpSolution:
     iterations : int
     gap, primal_residual, dual_residual : float
         Relative, in scaled units, at the returned point.
+    inner : InnerPoint or None
+        On the way to it: where to start a problem with nearly the same rows.
     """
 
     x: FloatArray
@@ -60,6 +63,7 @@ class QpSolution:
     gap: float
     primal_residual: float
     dual_residual: float
+    inner: InnerPoint | None = None
 
 
 def solve_qp(
@@ -75,6 +79,7 @@ def solve_qp(
     time_limit_s: float = np.inf,
     dense: Sequence[DenseRows] = (),
     algebra: Algebra = HOST,
+    start: InnerPoint | None = None,
 ) -> QpSolution:
     """Minimise ``1/2 x'Px + q'x`` subject to ``Gx <= h`` and ``Ax = b``.
 
@@ -99,6 +104,9 @@ def solve_qp(
     algebra : Algebra
         Where the problem is held and solved: by default NumPy with LAPACK, from a tolerance of 1e-4 up in single
         precision.
+    start : InnerPoint, optional
+        Of a problem with the same columns, inequalities ``G`` and equalities, with NaN for dense rows that it did not
+        have. Where no verdict is reached from there the problem is solved from the usual start.
 
     Returns
     -------
@@ -114,37 +122,44 @@ def solve_qp(
     reduced = reduce_problem(P, q, G, h, A, b, dense, algebra)
     if reduced.contradiction is not None:
         z, y = reduced.contradiction
-        return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, *[np.nan] * 3)
+        return QpSolution(np.full(reduced.columns, np.nan), z, y, "primal_infeasible", 0, np.nan, np.nan, np.nan)
     scaled, scaling = equilibrate(reduced.problem)
     problem = algebra.place(scaled)
     # Overflow is looked for explicitly (`_iterate`); warnings would say the same thing less clearly.
     with np.errstate(all="ignore"):
-        end = _iterate(problem, tol, max_iterations, time.monotonic() + time_limit_s)
+        deadline, end = time.monotonic() + time_limit_s, None
+        if start is not None:
+            inner = started_at(reduced, scaled, scaling, start, problem.rows).carried(algebra.send)
+            end = _iterate(problem, inner, tol, max_iterations, deadline)
+        if end is None or end.status not in CERTIFIED:
+            end = _iterate(problem, starting_point(problem), tol, max_iterations, deadline)
     return _finish(reduced, scaling, end, algebra)
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Where the iteration ended."""
+    """Where the iteration ended, and the first iterate that is a start for similar problems."""
 
     at: Iterate | None
     measure: Residuals | None
     status: str
     iterations: int
+    inside: Iterate | None = None
 
 
-def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float) -> _End:
+def _iterate(problem: ConvexQp, iterate: Iterate | None, tol: float, max_iterations: int, deadline: float) -> _End:
     """Step until a verdict, a limit or a numerical end; without a verdict the best iterate counts."""
-    iterate, iterations = starting_point(problem), 0
-    best = _End(iterate, None, "numerical_error", 0)
+    best, iterations, inside = _End(iterate, None, "numerical_error", 0), 0, None
     refine, before = False, np.inf
     while iterate is not None:
         measure = residuals(problem, iterate)
         if not measure.finite:
             break
+        if inside is None and measure.worst <= INSIDE:
+            inside = iterate
         status = verdict(measure, tol)
         if status != "running":
-            return _End(iterate, measure, status, iterations)
+            return _End(iterate, measure, status, iterations, inside)
         if best.measure is None or measure.worst < best.measure.worst:
             best = _End(iterate, measure, "numerical_error", iterations)
         if iterations >= max_iterations:
@@ -162,25 +177,28 @@ def _iterate(problem: ConvexQp, tol: float, max_iterations: int, deadline: float
 
 def _finish(reduced: Reduced, scaling: Scaling, end: _End, algebra: Algebra) -> QpSolution:
     """The end point in the caller's units and order."""
-    at, measure, status = end.at, end.measure, end.status
-    if at is None or measure is None:
+    measure, status = end.measure, end.status
+    if end.at is None or measure is None:
         sizes = (reduced.columns, reduced.inequalities, len(reduced.original.b))
         x, z, y = (np.full(size, np.nan) for size in sizes)
         return QpSolution(x, z, y, "numerical_error", end.iterations, np.nan, np.nan, np.nan)
     if status not in CERTIFIED and measure.worst <= REDUCED_TOLERANCE:
         status = "optimal_inaccurate"
     is_ray = status in ("primal_infeasible", "dual_infeasible")
-    (size,) = [1.0] if is_ray else fetched(at.tau)
-    x, y, z = map(algebra.fetch, (at.x, at.y, at.z))
+    at = end.at.carried(algebra.fetch)
+    size = 1.0 if is_ray else at.tau
     x, z, y = restore(
         reduced,
-        scaling.level * scaling.column * x / size,
-        scaling.equality * y / (size * scaling.cost),
-        scaling.row * z / (size * scaling.cost),
+        scaling.level * scaling.column * at.x / size,
+        scaling.equality * at.y / (size * scaling.cost),
+        scaling.row * at.z / (size * scaling.cost),
         is_ray=is_ray,
     )
     if status == "primal_infeasible":
         x = np.full_like(x, np.nan)
     if status == "dual_infeasible":
         z, y = np.full_like(z, np.nan), np.full_like(y, np.nan)
-    return QpSolution(x, z, y, status, end.iterations, measure.gap, measure.primal, measure.dual)
+    inner = None
+    if status == "optimal" and end.inside is not None:
+        inner = kept_point(reduced, scaling, end.inside.carried(algebra.fetch))
+    return QpSolution(x, z, y, status, end.iterations, measure.gap, measure.primal, measure.dual, inner)

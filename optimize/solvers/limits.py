@@ -41,6 +41,9 @@ class DoseLimits:
     price : numpy.ndarray or None, shape (rows,)
     dual_value : numpy.ndarray or None, shape (rows,)
         Nonnegative multipliers after a solve; at most the price.
+    inner : numpy.ndarray or None, shape (2, rows)
+        After a solve slack and multiplier of an inner point (`inner_point.InnerPoint`). Given before, for every dose
+        limit of a problem that was solved with others, the structured solver starts from there; NaN in new rows.
     """
 
     variable: cp.Variable
@@ -51,6 +54,7 @@ class DoseLimits:
     sense: int = 1
     price: FloatArray | None = None
     dual_value: FloatArray | None = field(default=None, init=False)
+    inner: FloatArray | None = field(default=None, init=False)
 
     def stated(self) -> tuple[cp.Constraint, cp.Expression | float]:
         """The same in CVXPY, for any solver: a constraint, and what its excess costs."""
@@ -61,11 +65,15 @@ class DoseLimits:
         excess = cp.Variable(len(self.rows), nonneg=True)
         return self.sense * (dose - side) <= excess, self.price @ excess
 
+    def dose(self) -> FloatArray:
+        """``rows @ variable`` at its value, shape (rows,)."""
+        return np.array([row @ self.variable.value for row in self.rows])
+
     def violation_and_size(self) -> tuple[float, float]:
         """Largest violation at the values of the variables, 0 with a price, and the largest term of a row there."""
         x = self.variable.value
         moved = self.slope * float(self.scalar.value) if self.scalar is not None else 0.0
-        dose = np.array([row @ x for row in self.rows])
+        dose = self.dose()
         size = max((float(np.abs(row) @ np.abs(x)) for row in self.rows), default=0.0)
         excess = self.sense * (dose - self.level - moved) if self.price is None else np.zeros(0)
         return float(np.max(excess, initial=0.0)), max(size, abs(moved), float(np.abs(self.level).max(initial=0.0)))

@@ -102,8 +102,9 @@ def test_every_number_of_a_solve_goes_there_once():
     rows, columns = block.shape
     assert BUS.there.count(rows * columns) == 1 and sum(BUS.there) < 3 * rows * columns
     large = [size for size in BUS.back if size > FEW]
-    scaling, solution = large[:-2], large[-2:]
-    assert scaling == [rows, columns] * 7 and solution == [len(found.x), len(found.dual_inequality)]
+    scaling, points = large[:14], large[14:]
+    assert scaling == [rows, columns] * 7
+    assert points == [len(found.x), *[len(found.dual_inequality)] * 2] * 2  # x, z, s: the solution, and a warm start
     assert sum(size >= FEW - 2 for size in BUS.back) == found.iterations + 1 + len(large)
 
 
@@ -125,6 +126,19 @@ def test_rows_that_were_sent_are_not_sent_again():
     assert len(there.sent) == 240
     rows.clear()
     assert len(there.sent) == 0
+
+
+def test_a_warm_start_goes_there_and_comes_back():
+    """From the same inner point the device takes the steps of the host; nothing but numbers crosses in between."""
+    given = whole_problem()
+    cold = solve_qp(**given)
+    starts = cold.inner, solve_qp(**given, algebra=device()).inner
+    warm = [solve_qp(**given, start=start, algebra=device()) for start in starts]
+    host = solve_qp(**given, start=cold.inner)
+    assert [each.iterations for each in warm] == [host.iterations] * 2 and host.iterations < cold.iterations
+    for each in warm:
+        assert each.status == "optimal"
+        np.testing.assert_allclose(each.x, cold.x, atol=1e-4)
 
 
 def test_bounds_of_one_column_are_added_in_layers():
