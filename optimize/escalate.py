@@ -46,7 +46,7 @@ from .modulation import UNLIMITED
 from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop
-from .problem import BLAS_THREADS, RESERVE_GY, Master, StageResult
+from .problem import BLAS_THREADS, RESERVE_GY, Master, StageResult, solve_stage
 from .raising import RESORT_GAIN, raise_prescription
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
@@ -191,7 +191,7 @@ def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> E
 def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed) -> Escalation:
     """The result with what can be vouched for, and what stopped it."""
     factor = _normalisation(run, final, kept.d95_gy)
-    certified = [level for level in run.raised if level.scalar == "D95"][-1]
+    certified = _at_its_own_prices(run, [level for level in run.raised if level.scalar == "D95"][-1])
     gap, residual, bound_gy = gap_fixed(run, certified), kkt_residual(run, certified), d95_bound(run, certified)
     distance = None if bound_gy is None else bound_gy / certified.reached_gy - 1.0
     return Escalation(
@@ -208,6 +208,19 @@ def _with_certificate(run: Run, final: StageResult, kept: Kept, climbed: Climbed
         risk=risk_end(run, certified, final.dose_gy * factor),
         modulation_costs_gy=_cost_of_modulation(run, certified),
     )
+
+
+def _at_its_own_prices(run: Run, raised: Raised) -> Raised:
+    """A level with the multipliers of its own problem.
+
+    Where a complication probability is limited, those at hand also belong to what holds one solution near the last.
+    """
+    if run.goals.risk is None:
+        return raised
+    free = solve_stage(run.master, raised.stage, raised.result.dose_gy, raised.result.scalars)
+    priced = dataclasses.replace(raised, result=dataclasses.replace(raised.result, prices=free.prices))
+    run.raised[:] = [priced if level is raised else level for level in run.raised]
+    return priced
 
 
 def _cost_of_modulation(run: Run, raised: Raised) -> float | None:
