@@ -75,7 +75,8 @@ def repriced(run: Run, best: StageResult) -> StageResult:
         if reached >= _enough(run):
             break
         found = _raised_by(run, best, functools.partial(dose_by_price, first=first, again=passes > 0))
-        best = found if found.scalars["D95"] > reached else best
+        # What lies within the tolerance of levels is no gain: the result that is there has been settled already.
+        best = found if found.scalars["D95"] > reached * (1 + LEVEL_TOLERANCE) else best
         if best.scalars["D95"] - reached < RESORT_GAIN * reached:
             break
     return best
