@@ -23,8 +23,9 @@ from optimize.swapping import SWAP_GY, dear_first
 from .terms_case import Slice, make_slice
 
 LIMIT_GY, SPARED = 40.0, 0.2
-ENOUGH = 0.99
-"""Of the exact D95: reserve, smoothness and the tolerance of levels take up to a hundredth of it."""
+ENOUGH = {1: 0.99, 5: 0.99, 10: 0.99, 6: 0.94, 19: 0.94}
+"""Of the exact D95, by slice: reserve, smoothness and the tolerance of levels take up to a hundredth of it. In the last
+two slices a rising price ends a twentieth below the best choice of voxels: a heuristic, and known to be one."""
 
 
 def most_d95_gy(case: Slice, goals: PlanGoals, limit: DoseVolumeLimit) -> float:
@@ -58,7 +59,7 @@ def fifth_of_the_organ(case: Slice) -> tuple[PlanGoals, DoseVolumeLimit]:
     return case.goals(limit, floor_gy=1.0), limit
 
 
-@pytest.mark.parametrize("seed", [1, 5, 10])
+@pytest.mark.parametrize("seed", ENOUGH)
 def test_the_voxels_let_go_are_nearly_the_best(seed: int) -> None:
     """A fifth of the organ and a twentieth of the target, out of tens of voxels."""
     case = make_slice(seed)
@@ -66,7 +67,7 @@ def test_the_voxels_let_go_are_nearly_the_best(seed: int) -> None:
     most = most_d95_gy(case, goals, limit)
     assert most < 0.9 * goals.target_gy
     reached = escalate(case.influence, goals).prescription_gy
-    assert ENOUGH * most <= reached <= most
+    assert ENOUGH[seed] * most <= reached <= most
 
 
 def test_a_rising_price_finds_what_sorting_by_dose_misses(monkeypatch: pytest.MonkeyPatch) -> None:
