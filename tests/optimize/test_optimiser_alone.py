@@ -47,7 +47,11 @@ def test_pairs_of_neighbours_make_the_fluence_smoother(names) -> None:
 
 
 def test_a_matrix_and_its_verbs_give_the_same(names) -> None:
-    np.testing.assert_allclose(names["same"].fluence, names["found"].fluence, rtol=1e-6, atol=1e-6)
+    """Their products round differently: within the solver's tolerance, doses that hardly count may settle elsewhere."""
+    same, found = names["same"], names["found"]
+    assert same.prescription_gy == pytest.approx(found.prescription_gy, rel=1e-6)
+    assert [level.value for level in same.levels] == pytest.approx([level.value for level in found.levels], abs=2e-6)
+    np.testing.assert_allclose(names["matrix"] @ same.fluence, names["matrix"] @ found.fluence, atol=0.1)
 
 
 def test_voxels_that_matrad_lists_lie_where_it_means(names) -> None:
