@@ -63,8 +63,9 @@ class Look:
 def fast_error_gy(run: Run, result: StageResult) -> float:
     """Largest difference of fast and reference dose on the voxels that have rows, Gy: needs no dose calculation."""
     x = result.fluence / run.master.unit_fluence
-    exact = np.array([row @ x for row in run.master.rows(run.master.made)])
-    return float(np.abs(exact - result.dose_gy[run.master.made]).max(initial=0.0))
+    made = run.master.made
+    exact = np.array([row @ x for row in run.master.rows(made)])
+    return float(np.abs(exact - result.dose_gy[made]).max(initial=0.0))
 
 
 def held_on_reference(run: Run, stage: Stage, result: StageResult) -> tuple[Stage, StageResult]:
