@@ -169,17 +169,18 @@ def _direct_rows(
     components, wide, high = weights.shape[1], _edges(columns), _edges(rows)
     for block in prange((len(u_mm) + BLOCK - 1) // BLOCK):
         steps_u, steps_v = np.empty(len(columns[0])), np.empty(len(rows[0]))
-        across, along, lattice = buffers(components, high - 1, wide - 1, weights)
+        across, along, lattice, length = buffers(components, high - 1, wide - 1, weights)
         size = np.uint64(high - 1), np.uint64(wide - 1)
-        flat, cell = lattice.reshape(lattice.size), cells(row, column, lattice)
+        cell = cells(row, column, length)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(u_mm))):
             _steps(u_mm[n], columns, 0, components * wide, steps_u)
             _steps(v_mm[n], rows, 0, components * high, steps_v)
             for c in range(components):
                 for k in range(wide - 1):
                     across[c * (wide - 1) + k] = steps_u[c * wide + k] - steps_u[c * wide + k + 1]
+                quarter = 0.25 * weights[n, c]
                 for j in range(high - 1):
-                    along[c * (high - 1) + j] = 0.25 * (steps_v[c * high + j] - steps_v[c * high + j + 1])
-            products(weights[n], along, across, size, lattice)
+                    along[c * (high - 1) + j] = quarter * (steps_v[c * high + j] - steps_v[c * high + j + 1])
+            products(along, across, size, np.uint64(components), length, lattice)
             for b in range(len(cell)):
-                result[n, b] = flat[cell[b]] * output[b]
+                result[n, b] = lattice[cell[b]] * output[b]

@@ -49,6 +49,11 @@ def _repeated(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
 
+def _counted(builder: Any, start: Any) -> Any:
+    """start, start + 1, ..."""
+    return builder.add(_repeated(builder, start), ir.Constant(ir.VectorType(start.type, LANES), list(range(LANES))))
+
+
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
     """array[index : index + 8]."""
@@ -77,6 +82,18 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def store_range(typing: Any, array: Any, index: Any, start: Any) -> Any:
+    """array[index : index + 8] = start, start + 1, ... of an integer array."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind, numbers = signature.args[0], _counted(builder, given[2])
+        builder.store(numbers, _place(context, builder, kind, given, numbers.type), align=kind.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp, array.dtype), build
+
+
+@intrinsic
 def store_within(typing: Any, array: Any, index: Any, value: Any, first: Any, count: Any) -> Any:
     """array[index : index + 8] = value, but of lane l only where 0 <= first + l < count; elsewhere nothing is touched.
 
@@ -98,10 +115,7 @@ def range_within(typing: Any, array: Any, index: Any, start: Any, first: Any, co
     """The same of an integer array, with start, start + 1, ..."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        kind = signature.args[0]
-        vector = ir.VectorType(context.get_value_type(kind.dtype), LANES)
-        numbers = builder.add(_repeated(builder, given[2]), ir.Constant(vector, list(range(LANES))))
-        return _masked_store(context, builder, kind, given, numbers)
+        return _masked_store(context, builder, signature.args[0], given, _counted(builder, given[2]))
 
     return types.void(array, types.uintp, array.dtype, types.int32, types.uint32), build
 

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from ..errors import DoseError
-from .numba_lanes import LANES, load, range_within, store_within, times
-from .numba_profiles import BLOCK, FOUR, buffers, in_four_rows, read, with_spare_node
+from .numba_lanes import LANES, load, range_within, store, store_range, store_within, times
+from .numba_profiles import BLOCK, FOUR, buffers, in_four_rows, read, read_weighted, store_four, with_spare_node
 
 Array = npt.NDArray[Any]
-Part = tuple[Any, Any, Any, Any, Any, Any]
 Some = tuple[Any, Any]
 
 EVEN = 1e-9
@@ -33,8 +32,10 @@ class Runs(NamedTuple):
 
     Attributes
     ----------
-    row, column, length : (r,) int64
-        Row and first column in the lattice, and how many beamlets.
+    row : (r,) uint64
+        In the lattice.
+    column, length : (r,) int64
+        First column in the lattice, and how many beamlets.
     beamlet : (r,) int64
         Number of the first one in the whole plan.
     u_mm, v_mm : (r,) float64
@@ -68,16 +69,22 @@ def fill_near(
     table_v, table_u, iv, iu, fv, fu, weights, row, column, output = rows
     u, v = (np.ascontiguousarray(c) for c in centre)
     runs = _runs(row, column, u, v, int(first[0]))
-    # Whole lanes of it are read, in four rows at once.
-    lattice = np.zeros((table_v.shape[2] + 1, table_u.shape[2] + LANES), weights.dtype)
+    # Whole lanes of it are read.
+    lattice = np.zeros((table_v.shape[2], table_u.shape[2] + LANES), weights.dtype)
     lattice[row, column] = output
+    size = np.uint64(table_v.shape[2]), np.uint64(table_u.shape[2])
     tables = with_spare_node(table_v, iv), with_spare_node(table_u, iu)
+    flat = (*(_flat(each) for each in (*tables, weights, lattice)), size, np.uint64(weights.shape[1]))
     places = position[0][:, 0], position[1][:, 0], u, runs, cutoff_mm * cutoff_mm
-    if wrong := _fill_near(*tables, (iv, iu), (fv, fu), weights, lattice, *places, count, start, data, indices):
+    if wrong := _fill_near(*flat, (iv, iu), (fv, fu), *places, count, start, data, indices):
         raise DoseError(
             f"{wrong} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
             remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
         )
+
+
+def _flat(array: Array) -> Array:
+    return np.ascontiguousarray(array).reshape(array.size)
 
 
 def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:
@@ -91,21 +98,23 @@ def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:
             per_mm[r] = (count - 1) / (own[-1] - own[0])
         if np.abs((own - own[0]) * per_mm[r] - np.arange(count)).max() > EVEN:
             close[r] = np.inf
-    whole = (row[begin], column[begin], length, beamlet)
     none = np.zeros(FOUR)
-    found = [np.append(each, none).astype(np.int64) for each in whole]
+    found = [np.append(each, none).astype(np.int64) for each in (column[begin], length, beamlet)]
     placed = [np.append(each, none) for each in (u[beamlet], v[beamlet], per_mm, close)]
-    return Runs(*found, *placed)
+    return Runs(np.append(row[begin], none).astype(np.uint64), *found, *placed)
 
 
+# Flat arrays: a view of one, made for a voxel, is counted as one more user of its memory, at the cost of a lane or two.
 @njit(parallel=True, cache=True)
 def _fill_near(
     table_v: Array,
     table_u: Array,
-    node: tuple[Array, Array],
-    offset: tuple[Array, Array],
     weights: Array,
     output: Array,
+    size: tuple[int, int],
+    components: int,
+    node: tuple[Array, Array],
+    offset: tuple[Array, Array],
     u_mm: Array,
     v_mm: Array,
     centre_u: Array,
@@ -117,10 +126,11 @@ def _fill_near(
     indices: Array,
 ) -> int:
     """How many voxels would not have fitted the room that was counted; nothing is written for them."""
-    wrong = 0
-    size = np.uint64(table_v.shape[2]), np.uint64(table_u.shape[2])
+    wrong, plane_v, plane_u = 0, components * size[0], components * size[1]
+    wide = size[1] + np.uint64(LANES)
     for block in prange((len(u_mm) + BLOCK - 1) // BLOCK):
-        across, along, _ = buffers(weights.shape[1], table_v.shape[2], table_u.shape[2], weights)
+        across, along, _, _ = buffers(components, size[0], size[1], weights)
+        sums = np.empty(len(runs.row) * wide, weights.dtype)
         low, high = np.empty(len(runs.row), np.int32), np.empty(len(runs.row), np.int32)
         some = np.uint64(0), np.uint64(0)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(u_mm))):
@@ -131,9 +141,11 @@ def _fill_near(
             if count != counted[n]:
                 wrong += 1
             elif count:
-                read(table_u, node[1][n], offset[1][n], across)
-                read(table_v, node[0][n], offset[0][n], along)
-                _write(weights[n], along, across, size, runs, some, low, high, output, start[n], data, indices)
+                read(table_u, plane_u, node[1][n], offset[1][n], across)
+                read_weighted(table_v, plane_v, node[0][n], offset[0][n], weights, n, components, along)
+                _sum(along, across, size, components, runs, some, low, high, wide, sums)
+                end = start[n] + count
+                _write(sums, output, wide, runs, some, low, high, start[n], end, data, indices)
     return wrong
 
 
@@ -199,56 +211,60 @@ def _in_reach(some: Some, low: Array, high: Array) -> int:
     return count
 
 
-@njit(cache=True)
-def _write(
-    weights: Array,
+@njit(cache=True, inline="always")
+def _sum(
     along: Array,
     across: Array,
     size: tuple[int, int],
+    components: int,
     runs: Runs,
     some: Some,
     low: Array,
     high: Array,
-    output: Array,
-    place: int,
-    data: Array,
-    indices: Array,
+    wide: int,
+    sums: Array,
 ) -> None:
-    """Entries of one voxel from `place` on, of four runs and eight columns at a time."""
-    flat, wide = output.reshape(output.size), np.uint64(output.shape[1])
+    """Sums of one voxel for the columns that its runs have within reach, a row of so many numbers for each run."""
     for r in range(some[0], some[1], _FOUR):
         begin = np.int64(min(min(low[r], low[r + _1]), min(low[r + _2], low[r + _3])))
         end = np.int64(max(max(high[r], high[r + _1]), max(high[r + _2], high[r + _3])))
-        one = _part(runs, r, low, high, begin, place)
-        two = _part(runs, r + _1, low, high, begin, one[-1])
-        three = _part(runs, r + _2, low, high, begin, two[-1])
-        four = _part(runs, r + _3, low, high, begin, three[-1])
-        place, rows = four[-1], (one[0], two[0], three[0], four[0])
+        rows = runs.row[r], runs.row[r + _1], runs.row[r + _2], runs.row[r + _3]
         for k in range(begin, end, LANES):
             column = np.uint64(k)
-            sums = in_four_rows(weights, along, across, size, rows, column)
-            _store(data, indices, times(sums[0], load(flat, one[0] * wide + column)), one, k)
-            _store(data, indices, times(sums[1], load(flat, two[0] * wide + column)), two, k)
-            _store(data, indices, times(sums[2], load(flat, three[0] * wide + column)), three, k)
-            _store(data, indices, times(sums[3], load(flat, four[0] * wide + column)), four, k)
+            four = in_four_rows(along, across, size, components, rows, column)
+            store_four(sums, r * wide + column, wide, four)
 
 
-@njit(cache=True)
-def _part(runs: Runs, r: int, low: Array, high: Array, begin: int, place: int) -> Part:
-    """Of one run: row, first column and number of beamlets within reach, what a column is less than its place in the
-    matrix and its beamlet's number, and where the entries of the next run begin.
+@njit(cache=True, inline="always")
+def _write(
+    sums: Array,
+    output: Array,
+    wide: int,
+    runs: Runs,
+    some: Some,
+    low: Array,
+    high: Array,
+    place: int,
+    end: int,
+    data: Array,
+    indices: Array,
+) -> None:
+    """Entries of one voxel from `place` to `end`, run after run.
 
-    A run without any is stated from the column `begin` on, so that no place far outside the matrix is looked at.
+    What is written too much of a run belongs to the next, which writes over it; behind the last nothing is touched.
     """
-    count: Any = max(np.int64(high[r]) - np.int64(low[r]), 0)
-    first = np.int64(low[r]) if count else begin
-    return np.uint64(runs.row[r]), first, count, place - first, runs.beamlet[r] - runs.column[r], place + count
-
-
-@njit(cache=True)
-def _store(data: Array, indices: Array, values: Any, part: Part, column: int) -> None:
-    """Entries of one run, of those it has among eight columns from one on."""
-    _, first, count, to_place, to_beamlet, _ = part
-    at, skipped = np.uint64(column + to_place), np.int32(column - first)
-    store_within(data, at, values, skipped, np.uint32(count))
-    range_within(indices, at, np.int32(column + to_beamlet), skipped, np.uint32(count))
+    for r in range(some[0], some[1]):
+        count: Any = max(np.int64(high[r]) - np.int64(low[r]), 0)
+        first = np.uint64(low[r])
+        beamlet = np.int32(runs.beamlet[r] - runs.column[r] + low[r])
+        own, of_row = r * wide + first, runs.row[r] * wide + first
+        for i in range(0, count, LANES):
+            j, at = np.uint64(i), np.uint64(place + i)
+            values = times(load(sums, own + j), load(output, of_row + j))
+            if place + i + LANES <= end:
+                store(data, at, values)
+                store_range(indices, at, np.int32(beamlet + i))
+            else:
+                store_within(data, at, values, np.int32(0), np.uint32(count - i))
+                range_within(indices, at, np.int32(beamlet + i), np.int32(0), np.uint32(count - i))
+        place += count

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from numba import njit, prange
 
 from .exponential import decay
+from .numba_front import passed_shares
 
 Array = npt.NDArray[Any]
 Faces = tuple[float, float, int, int]
+Point = tuple[float, float, float]
 
 # Sums may be re-associated into vector lanes; nothing else is relaxed (NaN stays NaN).
 _LANES = {"reassoc", "contract"}
@@ -33,13 +35,17 @@ def trace(
     average = np.ones((len(targets), len(range_mm)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
     counts, flat = (density.shape[2], density.shape[1], density.shape[0]), density.reshape(density.size)
+    # Numbers, no arrays: a view made for a ray is counted as one more user of its memory, at the cost of some cells.
+    start, size = (source[0], source[1], source[2]), (spacing[0], spacing[1], spacing[2])
     eighth = len(range_mm) == 2 and range_mm[1] == 8.0 * range_mm[0]
     # No ray crosses more cells; one of air is written too, and written over.
+    passed, in_front = passed_shares(density, source, targets, air), float(flat[0])
     most_cells = counts[0] + counts[1] + counts[2] + 1 + TOGETHER
     for block in prange(blocks):
         end, here = np.empty(most_cells), np.empty(most_cells)
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(targets))):
-            depth[n], cells = _cross_cells(flat, counts, source, targets[n], spacing, air, end, here)
+            target = targets[n, 0], targets[n, 1], targets[n, 2]
+            depth[n], cells = _cross_cells(flat, counts, start, target, size, air, passed[n], in_front, end, here)
             if cells == 0:
                 continue
             filled = _fill_up(cells, end, here)
@@ -79,7 +85,7 @@ def _first_face(source: float, ray: float, inverse: float, count: int, cell: int
 
 
 @njit(cache=True)
-def _fastest_first(ray: tuple[float, float, float]) -> tuple[int, int, int]:
+def _fastest_first(ray: Point) -> tuple[int, int, int]:
     """The axes, that along which the ray crosses most cells first."""
     first, second = (1, 0) if abs(ray[1]) > abs(ray[0]) else (0, 1)
     return (2, second, first) if abs(ray[2]) > abs(ray[first]) else (first, second, 2)
@@ -98,13 +104,14 @@ def _pass(
 
 @njit(cache=True, fastmath=_ORDERED)
 def _entered(
-    counts: tuple[int, int, int], source: Array, target: Array, spacing: Array
-) -> tuple[int, float, float, float, int, tuple[float, float, int], Faces, Faces]:
-    """Where a ray enters the grid, and what it meets there.
+    counts: tuple[int, int, int], source: Point, target: Point, spacing: Point, passed: float
+) -> tuple[int, float, float, float, float, int, tuple[float, float, int], Faces, Faces]:
+    """Where a ray begins in the grid, not before the share of it that may be passed, and what it meets there.
 
-    How many layers of cells it crosses along the axis on which it moves fastest, none if it misses the grid; its
-    length in mm; from and to which share of it the grid lies; its first cell; the first face across that axis, how far
-    apart they are and the step of the flat index; and the faces across the two other axes.
+    How many layers of cells it crosses along the axis on which it moves fastest, none if it misses the grid; what was
+    passed inside the grid and the length of the ray, mm; from and to which share of it cells are crossed; the first of
+    them; the first face across that axis, how far apart they are and the step of the flat index; and the faces across
+    the two other axes.
     """
     ray = target[0] - source[0], target[1] - source[1], target[2] - source[2]
     length_mm = math.sqrt((ray[0] * spacing[0]) ** 2 + (ray[1] * spacing[1]) ** 2 + (ray[2] * spacing[2]) ** 2)
@@ -113,6 +120,7 @@ def _entered(
     inverse_x, t, t_out = _inside_grid(source[x], ray[x], counts[x], 0.0, 1.0)
     inverse_y, t, t_out = _inside_grid(source[y], ray[y], counts[y], t, t_out)
     inverse_z, t, t_out = _inside_grid(source[z], ray[z], counts[z], t, t_out)
+    entered, t = t, max(t, min(passed, t_out))
     cell_x = _cell_at(source[x], ray[x], counts[x], t)
     cell_y = _cell_at(source[y], ray[y], counts[y], t)
     cell_z = _cell_at(source[z], ray[z], counts[z], t)
@@ -122,17 +130,21 @@ def _entered(
     faces_z = _first_face(source[z], ray[z], inverse_z, counts[z], cell_z, strides[z])
     layers = abs(_cell_at(source[x], ray[x], counts[x], t_out) - cell_x) + 1
     at = cell_x * strides[x] + cell_y * strides[y] + cell_z * strides[z]
-    return layers if length_mm > 0.0 and t < t_out else 0, length_mm, t, t_out, at, faces_x, faces_y, faces_z
+    passed_mm = max(t - entered, 0.0) * length_mm
+    layers = layers if length_mm > 0.0 and t < t_out else 0
+    return layers, passed_mm, length_mm, t, t_out, at, faces_x, faces_y, faces_z
 
 
 @njit(cache=True, fastmath=_ORDERED)
 def _cross_cells(
     flat: Array,
     counts: tuple[int, int, int],
-    source: Array,
-    target: Array,
-    spacing: Array,
+    source: Point,
+    target: Point,
+    spacing: Point,
     air: float,
+    passed: float,
+    in_front: float,
     end: Array,
     here: Array,
 ) -> tuple[float, int]:
@@ -140,11 +152,11 @@ def _cross_cells(
 
     Between two faces across the axis on which the ray moves fastest it crosses one face of each other axis at most.
     """
-    layers, length_mm, t, t_out, at, (face, per_face, on_x), faces_y, faces_z = _entered(
-        counts, source, target, spacing
+    layers, passed_mm, length_mm, t, t_out, at, (face, per_face, on_x), faces_y, faces_z = _entered(
+        counts, source, target, spacing, passed
     )
     (next_y, apart_y, left_y, on_y), (next_z, apart_z, left_z, on_z) = faces_y, faces_z
-    depth, met, cells = 0.0, 0.0, 0
+    depth, met, cells = passed_mm * in_front, 0.0, 0
     for _ in range(layers):
         leaving = min(face, t_out)
         face += per_face

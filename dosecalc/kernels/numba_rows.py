@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from .numba_profiles import BLOCK, buffers, cells, products, read, with_spare_node
+from .numba_profiles import BLOCK, buffers, cells, products, read, read_weighted, with_spare_node
 
 Array = npt.NDArray[Any]
 
@@ -27,31 +27,35 @@ def spline_rows(
     result: Array,
 ) -> None:
     tables = with_spare_node(table_v, iv), with_spare_node(table_u, iu)
-    _spline_rows(*tables, iv, iu, fv, fu, weights, row, column, output, result)
+    size = np.uint64(table_v.shape[2]), np.uint64(table_u.shape[2])
+    flat = (*(table.reshape(table.size) for table in tables), np.ascontiguousarray(weights).reshape(weights.size))
+    _spline_rows(*flat, size, np.uint64(weights.shape[1]), iv, iu, fv, fu, row, column, output, result)
 
 
+# Flat arrays: a view of one, made for a voxel, is counted as one more user of its memory, at the cost of a lane or two.
 @njit(parallel=True, cache=True)
 def _spline_rows(
     table_v: Array,
     table_u: Array,
+    weights: Array,
+    size: tuple[int, int],
+    components: int,
     iv: Array,
     iu: Array,
     fv: Array,
     fu: Array,
-    weights: Array,
     row: Array,
     column: Array,
     output: Array,
     result: Array,
 ) -> None:
-    lines, columns = table_v.shape[2], table_u.shape[2]
-    size = np.uint64(lines), np.uint64(columns)
+    plane_v, plane_u = components * size[0], components * size[1]
     for block in prange((len(iv) + BLOCK - 1) // BLOCK):
-        across, along, lattice = buffers(weights.shape[1], lines, columns, weights)
-        flat, cell = lattice.reshape(lattice.size), cells(row, column, lattice)
+        across, along, lattice, wide = buffers(components, size[0], size[1], weights)
+        cell = cells(row, column, wide)
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(iv))):
-            read(table_u, iu[n], fu[n], across)
-            read(table_v, iv[n], fv[n], along)
-            products(weights[n], along, across, size, lattice)
+            read(table_u, plane_u, iu[n], fu[n], across)
+            read_weighted(table_v, plane_v, iv[n], fv[n], weights, n, components, along)
+            products(along, across, size, components, wide, lattice)
             for b in range(len(cell)):
-                result[n, b] = flat[cell[b]] * output[b]
+                result[n, b] = lattice[cell[b]] * output[b]
