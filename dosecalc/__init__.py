@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .head_scatter import collimator_scatter
     from .hu_table import read_hu_table
     from .influence import DoseInfluence, dose_influence
+    from .influence_matrix import influence_matrix
     from .machine import BeamModel, available_machines, load_machine
     from .medium import DensityOverride
     from .phantom import SyntheticPatient, synthetic_patient, write_synthetic_patient
@@ -75,6 +76,7 @@ __all__ = [
     "collimator_scatter",
     "dose_influence",
     "gamma_index",
+    "influence_matrix",
     "load_machine",
     "neighbouring_beamlets",
     "open_field",
@@ -116,6 +118,7 @@ _NAMES_OF = {
     "head_scatter": ("collimator_scatter",),
     "hu_table": ("read_hu_table",),
     "influence": ("DoseInfluence", "dose_influence"),
+    "influence_matrix": ("influence_matrix",),
     "machine": ("BeamModel", "available_machines", "load_machine"),
     "medium": ("DensityOverride",),
     "phantom": ("SyntheticPatient", "synthetic_patient", "write_synthetic_patient"),

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,19 @@ from scipy import sparse
 from .backend import Backend, select_backend
 from .beams import Beamlets
 from .device_matrix import DeviceMatrix
-from .errors import DoseError, InputError, UsageError
+from .dose_inputs import Precision, refuse_unknown_ways, vector, voxel_indices
+from .errors import InputError, UsageError
 from .grid import Grid, Volume
-from .heterogeneity import HETEROGENEITIES, Heterogeneity, KernelArguments
+from .heterogeneity import Heterogeneity, KernelArguments
 from .machine import BeamModel
 from .pencil_beam import Lattice, component_sigmas_mm, component_weights, lattice_of
 from .prepared import PreparedBeam, prepare_beam
 from .stored_matrix import log_truncation, stored_matrix
-from .surveyed import Survey, points_of, trace_beams
+from .surveyed import Survey, density_there, points_of, trace_beams
 from .validity import ValidityWarning, field_warnings, ray_warnings
 
 log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
-Precision = Literal["float32", "float64", "reference"]
-PRECISIONS: tuple[str, ...] = ("float32", "float64", "reference")
 
 CHUNK_PAIRS = 4_000_000
 """Voxel x beamlet pairs that are in memory at once when rows are made."""
@@ -99,7 +98,7 @@ class DoseInfluence:
         (V,) float64
             Gy, course total.
         """
-        x = _vector("fluence", fluence, self.beamlets.count, "beamlets")
+        x = vector("fluence", fluence, self.beamlets.count, "beamlets")
         if self.precision == "reference":
             return self._reference_dose(x)
         kernels = self.backend.kernels
@@ -121,7 +120,7 @@ class DoseInfluence:
         (B,) float64
             <dose(x), w> = <x, adjoint(w)> to rounding.
         """
-        w = _vector("weights", weights, self.voxels.size, "voxels")
+        w = vector("weights", weights, self.voxels.size, "voxels")
         if self.precision == "reference":
             return sum((w[part] @ self._rows(part) for part in self._chunks()), start=np.zeros(self.beamlets.count))
         kernels, result, fields = self.backend.kernels, np.empty(self.beamlets.count), []
@@ -168,8 +167,8 @@ class DoseInfluence:
         else:
             points_mm = self._points(slice(None))
             matrix = stored_matrix(
-                self._fill_beam_rows, lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets,
-                self.backend, self._real, tables=None if self.precision == "reference" else self._tables,
+                lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets, self.backend, self._real,
+                rows=self._fill_beam_rows, tables=None if self.precision == "reference" else self._tables,
                 cutoff_mm=cutoff_mm, threshold=threshold,
             )  # fmt: skip
         log_truncation(matrix, lambda: float(self.dose(np.ones(self.beamlets.count)).sum()), cutoff_mm, threshold)
@@ -266,10 +265,8 @@ class DoseInfluence:
 
     def _tables(self, b: int, index: Array | slice) -> tuple[Array, ...]:
         """What the kernel `spline_rows` needs for some voxels and one beam, but for its result."""
-        beam = self._prepared[b].at(index if isinstance(index, slice) else self.backend.kernels.to_device(index))
-        output = beam.lattice.output.astype(beam.weights.dtype)
-        tables = beam.table_v.coefficients, beam.table_u.coefficients
-        return *tables, *beam.taps, beam.lattice.row, beam.lattice.column, output
+        there = index if isinstance(index, slice) else self.backend.kernels.to_device(index)
+        return self._prepared[b].at(there).of_rows
 
     def _direct_axes(self, b: int) -> tuple[Lattice, tuple[Array, Array, Array], tuple[Array, Array, Array]]:
         """Lattice of one beam, and its columns and rows with the blur along each."""
@@ -353,15 +350,14 @@ def dose_influence(
     DoseError
         A field, depth or density beyond the kernel table, or a source shape the tables cannot hold.
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}.")
-    if heterogeneity not in HETEROGENEITIES:
-        raise UsageError(f"unknown heterogeneity {heterogeneity!r}; there are {', '.join(HETEROGENEITIES)}.")
-    _refuse_rotated_oblong_source(beamlets, machine)
+    refuse_unknown_ways(precision, heterogeneity, beamlets, machine)
     chosen = backend if isinstance(backend, Backend) else select_backend(backend)
-    flat = _voxel_indices(voxels, grid)
+    flat = voxel_indices(voxels, grid)
     told, points_mm = list(field_warnings(beamlets, machine)), points_of(chosen.kernels, grid, flat)
-    arguments, surveys = trace_beams(chosen.kernels, density, points_mm, beamlets, machine, heterogeneity)
+    values = density_there(chosen.kernels, density)
+    arguments, surveys = trace_beams(
+        chosen.kernels, values, density.grid, points_mm, beamlets.beams, machine, heterogeneity
+    )
     for beam, found in zip(beamlets.beams, surveys, strict=bool(flat.size)):
         told.extend(ray_warnings(beam, found, machine))
     for warning in told:
@@ -392,32 +388,3 @@ def _prepare(
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def _vector(name: str, value: npt.ArrayLike, length: int, of: str) -> npt.NDArray[np.float64]:
-    array = np.asarray(value, dtype=np.float64)
-    if array.shape != (length,) or not np.all(np.isfinite(array)):
-        raise InputError(f"{name} must be {length} finite numbers (one per {of[:-1]}), got shape {array.shape}.")
-    return array
-
-
-def _voxel_indices(voxels: npt.ArrayLike | None, grid: Grid) -> npt.NDArray[np.int64]:
-    if voxels is None:
-        return np.arange(grid.size)
-    flat = np.asarray(voxels)
-    if flat.ndim != 1 or not np.issubdtype(flat.dtype, np.integer):
-        raise InputError(f"voxels must be a 1-D integer array, got shape {flat.shape} and dtype {flat.dtype}.")
-    if flat.size and (flat.min() < 0 or flat.max() >= grid.size):
-        raise InputError(f"voxels must lie in 0..{grid.size - 1} (C-order indices of the grid).")
-    return flat.astype(np.int64)
-
-
-def _refuse_rotated_oblong_source(beamlets: Beamlets, machine: BeamModel) -> None:
-    unequal = machine.source_sigma_mm[0] != machine.source_sigma_mm[1]
-    turned = [b.collimator_deg for b in beamlets.beams if b.collimator_deg % 180 != 0]
-    if unequal and turned:
-        raise DoseError(
-            f"machine {machine.name!r} has a source blur of {machine.source_sigma_mm} mm, unequal along u and v and "
-            f"fixed to the gantry; at collimator {turned[0]:g} degrees the model is not separable.",
-            remedy="Use collimator 0 or 180, or a machine with equal blur.",
-        )

@@ -143,6 +143,8 @@ def spline_table(
 ) -> SplineTable:
     """Table of `blurred_squares` that covers low..high, made where the kernels run.
 
+    Nodes are multiples of the step: a voxel reads the same ones whichever others are asked for.
+
     Raises
     ------
     DoseError
@@ -154,10 +156,9 @@ def spline_table(
             remedy='Use precision="reference" for this machine.',
         )
     (low_mm, high_mm), step = span_mm, float(sigma_mm.min()) * SPLINE_STEP_PER_SIGMA
-    start = low_mm - PREFILTER_PADDING * step
-    count = math.ceil((high_mm - low_mm) / step) + 2 * PREFILTER_PADDING + 1
-    values = kernels.blurred_squares(start + step * np.arange(count), centre_mm, width_mm, sigma_mm)
-    return SplineTable(start, step, kernels.spline_coefficients(values, NEGLIGIBLE, np.dtype(dtype)))
+    first, last = math.floor(low_mm / step) - PREFILTER_PADDING, math.ceil(high_mm / step) + PREFILTER_PADDING
+    values = kernels.blurred_squares(step * np.arange(first, last + 1), centre_mm, width_mm, sigma_mm)
+    return SplineTable(step * first, step, kernels.spline_coefficients(values, NEGLIGIBLE, np.dtype(dtype)))
 
 
 def component_weights(

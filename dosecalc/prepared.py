@@ -50,6 +50,13 @@ class PreparedBeam:
         """Arguments of the `gather` and `scatter` kernels."""
         return self.iv, self.iu, self.fv, self.fu, self.weights
 
+    @property
+    def of_rows(self) -> tuple[Array, ...]:
+        """Arguments of the kernels `spline_rows` and `fill_near`: tables, taps, and the beamlets on their lattice."""
+        lattice = self.lattice
+        tables = self.table_v.coefficients, self.table_u.coefficients
+        return *tables, *self.taps, lattice.row, lattice.column, lattice.output.astype(self.weights.dtype)
+
     def at(self, index: Array | slice) -> PreparedBeam:
         """The same tables for some of the voxels."""
         return PreparedBeam(

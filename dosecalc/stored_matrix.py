@@ -23,13 +23,13 @@ Tables = Callable[[int, Any], tuple[Array, ...]]
 
 
 def stored_matrix(
-    rows: Rows,
     place: Place,
     voxels: int,
     beamlets: Beamlets,
     backend: Backend,
     dtype: npt.DTypeLike,
     *,
+    rows: Rows | None = None,
     tables: Tables | None = None,
     cutoff_mm: float = np.inf,
     threshold: float = 0.0,
@@ -40,8 +40,6 @@ def stored_matrix(
 
     Parameters
     ----------
-    rows : callable
-        Writes the rows of some voxels (positions) for the beamlets of one beam into an array.
     place : callable
         u and v of every voxel in the isocentre plane of one beam, (V,) each, mm.
     voxels : int
@@ -50,9 +48,12 @@ def stored_matrix(
     backend : Backend
     dtype : float32 or float64
         In which rows are computed.
+    rows : callable, optional
+        Writes the rows of some voxels (positions) for the beamlets of one beam into an array; needed with a threshold
+        or without tables.
     tables : callable, optional
-        What the kernel `spline_rows` needs for some voxels and one beam, but for its result; without a threshold,
-        entries are then written straight into the matrix.
+        What the kernel `spline_rows` needs for some voxels and one beam, but for its result, asked for once per beam;
+        without a threshold, entries are then written straight into the matrix.
     cutoff_mm : float
         Pairs whose distance from the beamlet's centre in the isocentre plane exceeds this are dropped.
     threshold : float
@@ -71,7 +72,7 @@ def stored_matrix(
     """
     check_truncation(cutoff_mm, threshold)
     kernels, at_once = backend.kernels, max(1, min(voxels, backend.block_pairs // max(1, beamlets.count)))
-    work = _Work(rows, place, beamlets, kernels, kernels.zeros((at_once, beamlets.count), dtype), cutoff_mm)
+    work = _Work(place, rows, beamlets, kernels, kernels.zeros((at_once, beamlets.count), dtype), cutoff_mm)
     least = threshold * work.largest() if threshold > 0 else kernels.to_device(np.full(beamlets.count, -np.inf))
     near = [work.counted(b, least, by_value=threshold > 0) for b in range(len(beamlets.beams))]
     starts = np.zeros(voxels + 1, np.int64)
@@ -107,8 +108,8 @@ class _Near:
 class _Work:
     """What the passes over the operator's rows share; one beam at a time, voxels far from all its beamlets left out."""
 
-    rows: Rows
     place: Place
+    rows: Rows | None
     beamlets: Beamlets
     kernels: Any
     buffer: Array
@@ -130,6 +131,8 @@ class _Work:
     def blocks(self, b: int, found: Array) -> Iterator[tuple[slice, Array]]:
         """Blocks of the voxels near a beam with their rows: all beams wide, this one's filled."""
         own = self.beamlets.of_beam(b)
+        if self.rows is None:
+            raise UsageError("a stored matrix is made of rows here, and none are given.")
         for part in _blocks(found.size, len(self.buffer)):
             values = self.buffer[: part.stop - part.start]
             self.rows(b, found[part], values[:, own])

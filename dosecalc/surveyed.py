@@ -6,13 +6,15 @@ fetched, once for all beams.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .beams import Beamlets
+from .beams import Beam
 from .errors import InputError
 from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity, KernelArguments, kernel_arguments
@@ -57,9 +59,10 @@ def surveyed(row: npt.NDArray[np.float64], voxels: int) -> Survey:
 
 def trace_beams(
     kernels: Any,
-    density: Volume,
+    values: Array,
+    grid: Grid,
     points_mm: Array,
-    beamlets: Beamlets,
+    beams: Sequence[Beam],
     machine: BeamModel,
     heterogeneity: Heterogeneity,
 ) -> tuple[tuple[KernelArguments, ...], tuple[Survey, ...]]:
@@ -69,11 +72,13 @@ def trace_beams(
     ----------
     kernels : module or object
         Of the backend.
-    density : Volume
-        Relative electron density.
+    values : (nz, ny, nx) float32
+        The density of `density_there`.
+    grid : Grid
+        Of the density.
     points_mm : (V, 3) float64
         LPS, where the kernels run.
-    beamlets : Beamlets
+    beams : sequence of Beam
     machine : BeamModel
     heterogeneity : str
 
@@ -87,22 +92,21 @@ def trace_beams(
     Raises
     ------
     InputError
-        Densities that are negative or not finite, or a point at or behind a source.
+        A point at or behind a source.
     """
-    values = _checked(kernels.to_device(np.ascontiguousarray(density.values, dtype=np.float32)))
-    targets = density.grid.index_coordinates(points_mm, xp=kernels.array_module())
-    rows, traced = kernels.zeros((len(beamlets.beams), SURVEYED), np.float64), []
-    for b, beam in enumerate(beamlets.beams):
+    targets = grid.index_coordinates(points_mm, xp=kernels.array_module())
+    rows, traced = kernels.zeros((len(beams), SURVEYED), np.float64), []
+    for b, beam in enumerate(beams):
         place = beam.place(points_mm, machine.sad_mm, kernels)
         source = beam.source_mm(machine.sad_mm)
-        traced.append(kernel_arguments(kernels, values, density.grid, source, targets, place[2], heterogeneity))
+        traced.append(kernel_arguments(kernels, values, grid, source, targets, place[2], heterogeneity))
         if len(points_mm):
             scales = traced[-1].scale_primary, traced[-1].scale_scatter
             kernels.survey(place, traced[-1].depth_mm, scales, machine.density, rows[b])
     if not len(points_mm):
         return tuple(traced), ()
     surveys = tuple(surveyed(row, len(points_mm)) for row in kernels.to_host(rows))
-    for beam, found in zip(beamlets.beams, surveys, strict=True):
+    for beam, found in zip(beams, surveys, strict=True):
         beam.refuse_behind(found.smallest_magnification, machine.sad_mm)
     return tuple(traced), surveys
 
@@ -112,7 +116,16 @@ def points_of(kernels: Any, grid: Grid, voxels: npt.NDArray[np.int64]) -> Array:
     return grid.centres_mm(kernels.to_device(voxels), xp=kernels.array_module())
 
 
-def _checked(values: Array) -> Array:
-    if not (bool(np.isfinite(values).all()) and float(values.min()) >= 0):
+def density_there(kernels: Any, density: Volume) -> Array:
+    """Relative electron density, (nz, ny, nx) float32, where the kernels run: checked and sent once for all beams.
+
+    Raises
+    ------
+    InputError
+        Densities that are negative or not finite.
+    """
+    values = kernels.to_device(np.ascontiguousarray(density.values, dtype=np.float32))
+    # Of no number the least and the largest are no numbers either.
+    if not (float(values.min()) >= 0.0 and float(values.max()) < math.inf):
         raise InputError("relative electron density must be finite and >= 0.", remedy="Convert HU with to_density().")
     return values

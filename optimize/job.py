@@ -13,10 +13,10 @@ from typing import cast
 import protocols
 from dosecalc.backend import select_backend
 from dosecalc.dicom import CtSeries
+from dosecalc.dose_inputs import Precision
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.hu_table import read_hu_table
-from dosecalc.influence import Precision
 from dosecalc.machine import BeamModel, load_machine
 from dosecalc.medium import DensityOverride, OutsideBody
 from dosecalc.names import read_table

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from dosecalc import names
 from dosecalc.beams import Beamlets, aim
 from dosecalc.dicom import CtSeries
+from dosecalc.dose_inputs import Precision
 from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.grid import Grid, Volume
 from dosecalc.heterogeneity import Heterogeneity
-from dosecalc.influence import DoseInfluence, Precision, dose_influence
+from dosecalc.influence import DoseInfluence, dose_influence
 from dosecalc.machine import BeamModel
 from dosecalc.plausibility import check_ct
 from dosecalc.structures import StructureSet

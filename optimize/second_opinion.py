@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from dosecalc.dose_inputs import Precision
 from dosecalc.grid import Grid, Volume
-from dosecalc.influence import DoseInfluence, Precision, dose_influence
+from dosecalc.influence import DoseInfluence, dose_influence
 from dosecalc.structures import StructureSet
 from protocols import Protocol
 
