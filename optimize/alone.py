@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,12 +23,13 @@ from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
 from .prices import WORTH_PRICING, shadow_prices
 from .problem import Bound, MeanBound, Stage, StageResult
+from .sorting import sorting_dose
 from .sparing import kept_below
 from .stages import prescription_stage
 from .tangents import tangent_bounds
 
 SECONDS = 60.0
-"""Wall time after which no further limit is tried."""
+"""Wall time after which no further limit is tried, and no further pair."""
 CLOSE = 0.15
 """Share of the room between a limit on a volume and one that surely suffices, to which the least one is sought."""
 ROUNDING = 1e-6
@@ -52,10 +54,9 @@ class Alone:
 
 
 def tried_alone(run: Run, last: StageResult) -> Alone:
-    """Every binding limit, dearest first, given up alone; pairs where none suffices."""
+    """Every binding limit, dearest first, given up alone."""
     found, deadline = Alone(), time.monotonic() + SECONDS
-    binding = _binding(run, last)
-    for name in binding:
+    for name in _binding(run, last):
         if time.monotonic() > deadline:
             found.untried.append(name)
             continue
@@ -65,13 +66,21 @@ def tried_alone(run: Run, last: StageResult) -> Alone:
             found.untried.append(name)
         if found.within is not None:
             return found
-    if not found.relaxation:
-        for pair in itertools.islice(itertools.combinations(binding, 2), MOST_PAIRS):
-            if time.monotonic() > deadline:
-                found.untried.append(" with ".join(pair))
-            elif _suffices(run, _without(run, last, *pair)[1]):
-                found.pairs.append(pair)
     return found
+
+
+def try_pairs(run: Run, last: StageResult, together: Iterable[str], found: Alone) -> None:
+    """Two limits given up at once, where none alone suffices: those that bind and those that give `together`.
+
+    A limit need not bind before another has given way.
+    """
+    names = dict.fromkeys((*_binding(run, last), *together))
+    deadline = time.monotonic() + SECONDS
+    for pair in itertools.islice(itertools.combinations(names, 2), MOST_PAIRS):
+        if time.monotonic() > deadline:
+            found.untried.append(" with ".join(pair))
+        elif _suffices(run, _without(run, last, *pair)[1]):
+            found.pairs.append(pair)
 
 
 def _binding(run: Run, last: StageResult) -> list[str]:
@@ -101,9 +110,16 @@ def _suffices(run: Run, reached: StageResult) -> bool:
 
 
 def _without(run: Run, last: StageResult, *names: str) -> tuple[Run, StageResult]:
-    """The problem without some limits, and D95 raised in it as far as the floor."""
-    eased = dataclasses.replace(run, goals=_goals_without(run.goals, names))
-    return eased, _raised(eased, f"without {' and '.join(names)}", last)
+    """The problem without some limits, and D95 raised in it as far as the floor.
+
+    Voxels are released by the dose within all limits and, where that does not suffice, by one that asks for the floor.
+    """
+    eased, name = dataclasses.replace(run, goals=_goals_without(run.goals, names)), f"without {' and '.join(names)}"
+    reached = _raised(eased, name, last)
+    if _suffices(run, reached) or (asked_gy := sorting_dose(eased, run.goals.floor_gy, last.dose_gy)) is None:
+        return eased, reached
+    again = _raised(eased, name, dataclasses.replace(last, dose_gy=asked_gy))
+    return eased, max(reached, again, key=lambda result: result.scalars["D95"])
 
 
 def _raised(run: Run, name: str, sorted_by: StageResult) -> StageResult:

@@ -7,7 +7,7 @@ import numpy as np
 
 from dosecalc.errors import InfeasibleError
 
-from .alone import SECONDS, Alone, soft_bounds, tried_alone
+from .alone import SECONDS, Alone, soft_bounds, tried_alone, try_pairs
 from .bounds import prescribed
 from .conflicts import Conflict
 from .escalation_results import RISK
@@ -43,7 +43,10 @@ def _infeasible(run: Run, last: StageResult, alone: Alone) -> InfeasibleError:
     """Name the limits that would have to give for the floor: the least sum of relative excesses, and each alone."""
     goals = run.goals
     needed, limit_gy = _together(run, last)
-    names = [name for name in limit_gy if needed[name] > limit_gy[name] or name in alone.relaxation]
+    giving = [name for name in limit_gy if needed[name] > limit_gy[name]]
+    if not alone.relaxation:
+        try_pairs(run, last, giving, alone)
+    names = [name for name in limit_gy if name in giving or name in alone.relaxation]
     names += [name for pair in alone.pairs for name in pair if name not in names]
     conflicts = tuple(_conflict(name, limit_gy[name], needed[name], goals, alone) for name in dict.fromkeys(names))
     return InfeasibleError(

@@ -23,7 +23,7 @@ def backend(request):
 
 @pytest.fixture(scope="module")
 def beamlets():
-    """One beam through the middle of the phantom, one through its rim, so that most voxels lie near one of them only."""
+    """One beam through the middle of the phantom, one through its rim: most voxels lie near one of them at most."""
     middle = open_field(Beam(20, 10, 15), x_mm=(-10, 10), y_mm=(-5, 10), width_mm=5)
     return middle + open_field(Beam(250, isocentre_mm=(0.0, 0.0, 20.0)), x_mm=(-5, 5), y_mm=(0, 10), width_mm=2.5)
 
