@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .head_scatter import collimator_scatter
     from .hu_table import read_hu_table
     from .influence import DoseInfluence, dose_influence
-    from .influence_matrix import influence_matrix
     from .machine import BeamModel, available_machines, load_machine
+    from .matrix_at_once import influence_matrix
     from .medium import DensityOverride
     from .phantom import SyntheticPatient, synthetic_patient, write_synthetic_patient
     from .raytrace import radiological_depth
@@ -118,8 +118,8 @@ _NAMES_OF = {
     "head_scatter": ("collimator_scatter",),
     "hu_table": ("read_hu_table",),
     "influence": ("DoseInfluence", "dose_influence"),
-    "influence_matrix": ("influence_matrix",),
     "machine": ("BeamModel", "available_machines", "load_machine"),
+    "matrix_at_once": ("influence_matrix",),
     "medium": ("DensityOverride",),
     "phantom": ("SyntheticPatient", "synthetic_patient", "write_synthetic_patient"),
     "raytrace": ("radiological_depth",),

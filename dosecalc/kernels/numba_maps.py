@@ -17,10 +17,9 @@ _LANES = {"reassoc", "contract"}
 
 @njit(parallel=True, cache=True, fastmath=_LANES)
 def gather(maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:
-    components = maps.shape[2]
-    # The three taps of a map row are contiguous, and unsigned indices spare the test for negative ones.
-    rows = maps.reshape(maps.shape[0], maps.shape[1] * components)
-    span = np.uint64(3 * components)
+    # Flat, with unsigned indices, which spare the test for negative ones.
+    components, flat = np.uint64(maps.shape[2]), maps.reshape(maps.size)
+    line = np.uint64(maps.shape[1]) * components
     half = weights.dtype.type(0.5)
     centre = weights.dtype.type(0.75)
     dose = np.empty(len(iv), weights.dtype)
@@ -28,15 +27,13 @@ def gather(maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Arr
         y, x = fv[n], fu[n]
         v0, v1, v2 = half * (half - y) * (half - y), centre - y * y, half * (half + y) * (half + y)
         u0, u1, u2 = half * (half - x) * (half - x), centre - x * x, half * (half + x) * (half + x)
-        first = np.uint64((iu[n] - 1) * components)
-        low = rows[np.uint64(iv[n] - 1), first : first + span]
-        mid = rows[np.uint64(iv[n]), first : first + span]
-        high = rows[np.uint64(iv[n] + 1), first : first + span]
+        mid = np.uint64(iv[n]) * line + np.uint64(iu[n]) * components
+        low, high = mid - line, mid + line
         total = weights.dtype.type(0.0)
         for c in range(components):
-            below = u0 * low[c] + u1 * low[components + c] + u2 * low[2 * components + c]
-            here = u0 * mid[c] + u1 * mid[components + c] + u2 * mid[2 * components + c]
-            above = u0 * high[c] + u1 * high[components + c] + u2 * high[2 * components + c]
+            below = u0 * flat[low + c - components] + u1 * flat[low + c] + u2 * flat[low + c + components]
+            here = u0 * flat[mid + c - components] + u1 * flat[mid + c] + u2 * flat[mid + c + components]
+            above = u0 * flat[high + c - components] + u1 * flat[high + c] + u2 * flat[high + c + components]
             total += weights[n, c] * (v0 * below + v1 * here + v2 * above)
         dose[n] = total
     return dose
@@ -45,7 +42,8 @@ def gather(maps: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Arr
 def scatter(values: Array, shape: tuple[int, int], iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> Array:
     # One private map per thread: no atomics, and the same bits for the same thread count.
     parts = np.zeros((numba.get_num_threads(), *shape, weights.shape[1]), weights.dtype)
-    _scatter_parts(parts, values.astype(weights.dtype, copy=False), iv, iu, fv, fu, weights)
+    own = np.ascontiguousarray(weights)
+    _scatter_parts(parts, values.astype(weights.dtype, copy=False), iv, iu, fv, fu, own)
     planes: Array = _planes(parts)
     return planes
 
@@ -67,22 +65,25 @@ def _planes(parts: Array) -> Array:
 
 @njit(parallel=True, cache=True, fastmath=_LANES)
 def _scatter_parts(parts: Array, values: Array, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> None:
-    components = weights.shape[1]
+    components, flat, own = np.uint64(weights.shape[1]), parts.reshape(parts.size), weights.reshape(weights.size)
+    line = np.uint64(parts.shape[2]) * components
     half = weights.dtype.type(0.5)
     centre = weights.dtype.type(0.75)
     chunk = (len(iv) + len(parts) - 1) // len(parts)
     for p in prange(len(parts)):
+        part = np.uint64(p) * np.uint64(parts.shape[1]) * line
         for n in range(p * chunk, min((p + 1) * chunk, len(iv))):
-            if values[n] == 0:
+            value = values[n]
+            if value == 0:
                 continue
-            y, x = fv[n], fu[n]
-            tap_v = (half * (half - y) * (half - y), centre - y * y, half * (half + y) * (half + y))
-            tap_u = (half * (half - x) * (half - x), centre - x * x, half * (half + x) * (half + x))
-            for a in range(3):
-                # Unsigned indices spare the test for negative ones.
-                row = np.uint64(iv[n] + a - 1)
-                for b in range(3):
-                    column = np.uint64(iu[n] + b - 1)
-                    share = tap_v[a] * tap_u[b] * values[n]
-                    for c in range(components):
-                        parts[p, row, column, c] += share * weights[n, c]
+            y, x, first = fv[n], fu[n], np.uint64(n) * components
+            v0, v1, v2 = half * (half - y) * (half - y), centre - y * y, half * (half + y) * (half + y)
+            u0, u1, u2 = half * (half - x) * (half - x), centre - x * x, half * (half + x) * (half + x)
+            low = part + np.uint64(iv[n] - 1) * line + np.uint64(iu[n]) * components
+            for v in (v0 * value, v1 * value, v2 * value):
+                for c in range(components):
+                    share = v * own[first + c]
+                    flat[low + c - components] += u0 * share
+                    flat[low + c] += u1 * share
+                    flat[low + c + components] += u2 * share
+                low += line

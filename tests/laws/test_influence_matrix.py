@@ -9,7 +9,7 @@ from dosecalc.beams import Beam, open_field
 from dosecalc.errors import InputError, UsageError
 from dosecalc.grid import Volume
 from dosecalc.influence import dose_influence
-from dosecalc.influence_matrix import influence_matrix
+from dosecalc.matrix_at_once import influence_matrix
 
 from ..backends import ALL, backend_named
 
