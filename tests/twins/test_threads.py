@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-numba = pytest.importorskip("numba", reason="threads are numba's")
+pytest.importorskip("numba", reason="threads are numba's")
+
+import numba
 
 from dosecalc.kernels.numba_threads import shared
 
