@@ -97,7 +97,7 @@ def check_truncation(cutoff_mm: float, threshold: float) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Near:
-    """Voxels within reach of a beam's beamlets: which, where (n, 1) in its isocentre plane, entries kept of each."""
+    """Voxels with entries of a beam's beamlets: which, where (n, 1) in its isocentre plane, entries kept of each."""
 
     voxels: Array
     position: tuple[Array, Array]
@@ -148,7 +148,7 @@ class _Work:
         return largest
 
     def counted(self, b: int, least: Array, *, by_value: bool) -> _Near:
-        """Voxels near a beam, and how many entries each keeps; what the cut-off alone decides needs no dose."""
+        """Voxels that keep entries of a beam, and how many; what the cut-off alone decides needs no dose."""
         (found, (u, v)), kernels, counts = self.near(b), self.kernels, np.zeros(0, np.int64)
         if not by_value:
             anything = kernels.repeated_zero((found.size, self.beamlets.count), self.buffer.dtype)
@@ -156,7 +156,8 @@ class _Work:
         for part, values in self.blocks(b, found) if by_value else ():
             more = kernels.to_host(kernels.count_kept(values, (u[part], v[part]), *self.kept(b), least))
             counts = np.concatenate([counts, more])
-        return _Near(found, (u, v), counts)
+        kept = np.flatnonzero(counts)
+        return _Near(found[kept], (u[kept], v[kept]), counts[kept])
 
     def fill(
         self, b: int, near: _Near, tables: Tables | None, least: Array, start: Array, data: Array, indices: Array

@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-Array = npt.NDArray[Any]
+from .numba_lanes import LANES, all_are
 
-BLOCK = 8
-"""Cells along an edge of a block: smaller ones are nearer to what they hold and take longer to project."""
+Array = npt.NDArray[Any]
+Cell = tuple[int, int, int]
+
+BLOCK = LANES
+"""Cells along an edge of a block, eight: smaller ones are nearer to what they hold and take longer to project."""
 BINS = 64
 """Of direction, along either axis across: about a third of a block each where a grid spans 20 blocks."""
 WIDER = 1e-6
@@ -59,15 +62,16 @@ def _nearest(density: Array, source: Array, along: int, i: int, j: int, low: Arr
     cell, infinite where there are none; bins are of the slopes along the axes i and j, from `low` on."""
     nearest = np.full((BINS, BINS), np.inf)
     first, last = np.empty(3), np.empty(3)
-    for z in range(0, density.shape[0], BLOCK):
-        for y in range(0, density.shape[1], BLOCK):
-            for x in range(0, density.shape[2], BLOCK):
-                block = density[z : z + BLOCK, y : y + BLOCK, x : x + BLOCK]
-                if _holds_only(block, density[0, 0, 0]):
+    flat, counts = density.reshape(density.size), density.shape
+    for z in range(0, counts[0], BLOCK):
+        for y in range(0, counts[1], BLOCK):
+            for x in range(0, counts[2], BLOCK):
+                end = min(z + BLOCK, counts[0]), min(y + BLOCK, counts[1]), min(x + BLOCK, counts[2])
+                if _holds_only(flat, counts, (z, y, x), end, flat[0]):
                     continue
                 first[0], first[1], first[2] = x - source[0], y - source[1], z - source[2]
                 for a in range(3):
-                    last[a] = first[a] + block.shape[2 - a] - 0.5 + WIDER
+                    last[a] = end[2 - a] - source[a] - 0.5 + WIDER
                     first[a] -= 0.5 + WIDER
                 begins = min(abs(first[along]), abs(last[along]))
                 low_i, high_i = _slopes(first[i], last[i], 0.0, first[along], last[along], 0.0)
@@ -98,11 +102,17 @@ def _slopes(low: float, high: float, across: float, near: float, far: float, alo
 
 
 @njit(cache=True)
-def _holds_only(block: Array, value: float) -> bool:
-    for z in range(block.shape[0]):
-        for y in range(block.shape[1]):
-            for x in range(block.shape[2]):
-                if block[z, y, x] != value:
+def _holds_only(flat: Array, counts: Cell, begin: Cell, end: Cell, value: float) -> bool:
+    """Whether all cells of a block have one value; z, y and x are in the order of the array."""
+    for z in range(begin[0], end[0]):
+        for y in range(begin[1], end[1]):
+            at = (z * counts[1] + y) * counts[2] + begin[2]
+            if end[2] - begin[2] == LANES:
+                if not all_are(flat, np.uint64(at), value):
+                    return False
+                continue
+            for x in range(end[2] - begin[2]):
+                if flat[at + x] != value:
                     return False
     return True
 

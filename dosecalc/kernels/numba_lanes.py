@@ -135,6 +135,21 @@ def _masked_store(context: Any, builder: Any, kind: Any, given: Any, numbers: An
 
 
 @intrinsic
+def all_are(typing: Any, array: Any, index: Any, number: Any) -> Any:
+    """Whether array[index : index + 8] holds nothing but a number."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = signature.args[0]
+        vector = ir.VectorType(_real(kind.dtype), LANES)
+        place = _place(context, builder, kind, given, vector)
+        found = builder.load(place, align=kind.dtype.bitwidth // 8)
+        same = builder.bitcast(builder.fcmp_ordered("==", found, _repeated(builder, given[2])), ir.IntType(LANES))
+        return builder.icmp_unsigned("==", same, ir.Constant(ir.IntType(LANES), (1 << LANES) - 1))
+
+    return types.boolean(array, types.uintp, array.dtype), build
+
+
+@intrinsic
 def scaled(typing: Any, factor: Any, value: Any) -> Any:
     """factor * value, a number times eight."""
 

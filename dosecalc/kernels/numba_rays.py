@@ -13,8 +13,9 @@ from .exponential import decay
 from .numba_front import passed_shares
 
 Array = npt.NDArray[Any]
-Faces = tuple[float, float, int, int]
+Faces = tuple[float, float, int]
 Point = tuple[float, float, float]
+Entry = tuple[int, float, float, float, float, int, Faces, Faces, Faces]
 
 # Sums may be re-associated into vector lanes; nothing else is relaxed (NaN stays NaN).
 _LANES = {"reassoc", "contract"}
@@ -23,6 +24,8 @@ _ORDERED = {"contract", "nnan", "reassoc", "nsz"}
 
 RAYS_PER_BLOCK = 512
 """Rays that share one set of buffers."""
+BEFORE_THE_END = 1.0 - 1e-12
+"""Times where a ray leaves the grid: faces that lie beyond bound it. They are summed up, with a rounding at each."""
 TOGETHER = 16
 """The cells of a ray are filled up to a multiple of these: the loop over them then runs in vector lanes to its end."""
 
@@ -45,7 +48,8 @@ def trace(
         end, here = np.empty(most_cells), np.empty(most_cells)
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(targets))):
             target = targets[n, 0], targets[n, 1], targets[n, 2]
-            depth[n], cells = _cross_cells(flat, counts, start, target, size, air, passed[n], in_front, end, here)
+            entry = _entered(counts, start, target, size, passed[n])
+            depth[n], cells = _cross_cells(flat, entry, air, in_front, end, here)
             if cells == 0:
                 continue
             filled = _fill_up(cells, end, here)
@@ -75,13 +79,12 @@ def _cell_at(source: float, ray: float, count: int, t: float) -> int:
 
 @njit(cache=True)
 def _first_face(source: float, ray: float, inverse: float, count: int, cell: int, stride: int) -> Faces:
-    """The faces across one axis: where the ray meets the first and how far apart they are, how many of them lie within
-    the grid, and what the flat index changes by at each."""
+    """The faces across one axis: where the ray meets the first and how far apart they are, infinite where there is
+    none, and what the flat index changes by at each."""
     step = 1 if ray > 0.0 else -1
-    left = count - 1 - cell if step > 0 else cell
-    if ray == 0.0 or left == 0:
-        return math.inf, abs(inverse), 0, step * stride
-    return (cell + 0.5 * step - source) * inverse, abs(inverse), left, step * stride
+    if ray == 0.0 or cell == (count - 1 if step > 0 else 0):
+        return math.inf, 0.0, step * stride
+    return (cell + 0.5 * step - source) * inverse, abs(inverse), step * stride
 
 
 @njit(cache=True)
@@ -92,20 +95,7 @@ def _fastest_first(ray: Point) -> tuple[int, int, int]:
 
 
 @njit(cache=True, fastmath=_ORDERED)
-def _pass(
-    value: float, path_mm: float, air: float, depth: float, met: float, cells: int, end: Array, here: Array
-) -> tuple[float, float, int]:
-    """Add a piece of the ray to its depth and, unless it lies in air, to the medium met and to the list of cells."""
-    path = path_mm * value
-    beyond, medium = met + path, value >= air
-    end[np.uint64(cells)], here[np.uint64(cells)] = beyond, value
-    return depth + path, beyond if medium else met, cells + medium
-
-
-@njit(cache=True, fastmath=_ORDERED)
-def _entered(
-    counts: tuple[int, int, int], source: Point, target: Point, spacing: Point, passed: float
-) -> tuple[int, float, float, float, float, int, tuple[float, float, int], Faces, Faces]:
+def _entered(counts: tuple[int, int, int], source: Point, target: Point, spacing: Point, passed: float) -> Entry:
     """Where a ray begins in the grid, not before the share of it that may be passed, and what it meets there.
 
     How many layers of cells it crosses along the axis on which it moves fastest, none if it misses the grid; what was
@@ -136,52 +126,49 @@ def _entered(
 
 
 @njit(cache=True, fastmath=_ORDERED)
-def _cross_cells(
-    flat: Array,
-    counts: tuple[int, int, int],
-    source: Point,
-    target: Point,
-    spacing: Point,
-    air: float,
-    passed: float,
-    in_front: float,
-    end: Array,
-    here: Array,
-) -> tuple[float, int]:
+def _cross_cells(flat: Array, entry: Entry, air: float, in_front: float, end: Array, here: Array) -> tuple[float, int]:
     """Radiological depth of one ray, and how many of its cells are no air; depth at their ends and density are written.
 
-    Between two faces across the axis on which the ray moves fastest it crosses one face of each other axis at most.
+    Between two faces across the axis on which the ray moves fastest it crosses one face of each other axis at most. A
+    piece is added in three places, in so many words: a function that is handed arrays counts as one more user of them.
     """
-    layers, passed_mm, length_mm, t, t_out, at, (face, per_face, on_x), faces_y, faces_z = _entered(
-        counts, source, target, spacing, passed
-    )
-    (next_y, apart_y, left_y, on_y), (next_z, apart_z, left_z, on_z) = faces_y, faces_z
+    layers, passed_mm, length_mm, t, t_out, at, (face, per_face, on_x), faces_y, faces_z = entry
+    (next_y, apart_y, on_y), (next_z, apart_z, on_z) = faces_y, faces_z
     depth, met, cells = passed_mm * in_front, 0.0, 0
+    stop = t_out * BEFORE_THE_END
     for _ in range(layers):
         leaving = min(face, t_out)
         face += per_face
-        y_first = next_y <= next_z
-        first, second = (next_y, next_z) if y_first else (next_z, next_y)
+        bound = min(leaving, stop)
+        first, second = min(next_y, next_z), max(next_y, next_z)
         value = float(flat[np.uint64(at)])
-        path_mm = (min(first, leaving) - t) * length_mm
-        depth, met, cells = _pass(value, path_mm, air, depth, met, cells, end, here)
-        if first < leaving:
+        path = (min(first, leaving) - t) * length_mm * value
+        depth += path
+        if value >= air:
+            met += path
+            end[np.uint64(cells)], here[np.uint64(cells)] = met, value
+            cells += 1
+        if first < bound:
+            y_first, both = next_y <= next_z, second < bound
             at += on_y if y_first else on_z
             value = float(flat[np.uint64(at)])
-            path_mm = (min(second, leaving) - first) * length_mm
-            depth, met, cells = _pass(value, path_mm, air, depth, met, cells, end, here)
-            both = second < leaving
+            path = (min(second, leaving) - first) * length_mm * value
+            depth += path
+            if value >= air:
+                met += path
+                end[np.uint64(cells)], here[np.uint64(cells)] = met, value
+                cells += 1
             if both:
                 at += on_z if y_first else on_y
                 value = float(flat[np.uint64(at)])
-                path_mm = (leaving - second) * length_mm
-                depth, met, cells = _pass(value, path_mm, air, depth, met, cells, end, here)
-            if y_first or both:
-                left_y -= 1
-                next_y = next_y + apart_y if left_y > 0 else math.inf
-            if both or not y_first:
-                left_z -= 1
-                next_z = next_z + apart_z if left_z > 0 else math.inf
+                path = (leaving - second) * length_mm * value
+                depth += path
+                if value >= air:
+                    met += path
+                    end[np.uint64(cells)], here[np.uint64(cells)] = met, value
+                    cells += 1
+            next_y += apart_y if y_first or both else 0.0
+            next_z += apart_z if both or not y_first else 0.0
         t, at = leaving, at + on_x
     return depth, cells
 
