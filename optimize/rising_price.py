@@ -31,7 +31,7 @@ from .stages import prescription_stage
 
 Array = npt.NDArray[Any]
 
-EXCESS, SHORTFALL = (0.5, 600.0), (0.4, 100.0)
+EXCESS, SHORTFALL = (1.0, 600.0), (0.4, 100.0)
 """The first price and the last, Gy of D95 for a Gy in the whole volume that may be let go: at first nearly any excess
 pays, at last none does. A last excess of 200 leaves so much of it that sort and fix loses 1 to 3 Gy afterwards."""
 STEPS, AGAIN = 20, 10
