@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from optimize import raising, rising_price
+from optimize import raising
 from optimize.bounds import CAPS
 from optimize.escalate import escalate
 from optimize.goals import PlanGoals
@@ -23,9 +23,9 @@ from optimize.swapping import SWAP_GY, dear_first
 from .terms_case import Slice, make_slice
 
 LIMIT_GY, SPARED = 40.0, 0.2
-ENOUGH = {1: 0.99, 5: 0.99, 10: 0.99, 6: 0.94, 19: 0.94}
-"""Of the exact D95, by slice: reserve, smoothness and the tolerance of levels take up to a hundredth of it. In the last
-two slices a rising price ends a twentieth below the best choice of voxels: a heuristic, and known to be one."""
+ENOUGH = {1: 0.99, 5: 0.99, 10: 0.99, 6: 0.94, 19: 0.98}
+"""Of the exact D95, by slice: reserve, smoothness and the tolerance of levels take up to a hundredth of it. In slice
+6 a rising price ends a twentieth below the best choice of voxels: a heuristic, and known to be one."""
 
 
 def most_d95_gy(case: Slice, goals: PlanGoals, limit: DoseVolumeLimit) -> float:
