@@ -24,6 +24,8 @@ RESORT_GAIN, MAX_RESORTS = 5e-3, 20
 MAX_PASSES = 4
 """Times that the price rises, at most; once where that gains less than the same share. In tight cases the later passes
 gain up to 2 Gy of D95, not each of them: they go on from the last, and the best of all is kept."""
+SAME = 1e-4
+"""Share of D95 within which a pass has ended where it began, and the next would: the same voxels, and rounding."""
 
 
 def raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
@@ -76,13 +78,15 @@ def repriced(run: Run, best: StageResult) -> StageResult:
         reached = best.scalars["D95"]
         if reached >= _enough(run):
             break
+        began = last.scalars["D95"]
         try:
             last = raised(run, dose_by_price(run, last, again=passes > 0))
         except (InfeasibleError, OptimisationError):
             break
         # What lies within the tolerance of levels is no gain: the result that is there has been settled already.
         best = last if last.scalars["D95"] > reached * (1 + LEVEL_TOLERANCE) else best
-        if passes == 0 and best.scalars["D95"] - reached < RESORT_GAIN * reached:
+        useless = passes == 0 and best.scalars["D95"] - reached < RESORT_GAIN * reached
+        if useless or abs(last.scalars["D95"] - began) <= SAME * began:
             break
     return best
 

@@ -33,8 +33,8 @@ Array = npt.NDArray[Any]
 
 EXCESS, SHORTFALL = (1.0, 600.0), (0.4, 100.0)
 """The first price and the last, Gy of D95 for a Gy in the whole volume that may be let go: at first nearly any excess
-pays, at last none does. In tight cases a last price of 200 leaves so much of it that sort and fix loses 1 to 3 Gy afterwards. Small slices with an exact answer are
-worse off with a first excess of 0.5 or of 2."""
+pays, at last none does. In tight cases a last price of 200 leaves so much of it that sort and fix loses 1 to 3 Gy
+afterwards. Small slices with an exact answer are worse off with a first excess of 0.5 or of 2."""
 STEPS, AGAIN = 20, 10
 """Steps between, evenly in the logarithm, and the one that later passes begin with: what they start from is kept in
 part. Half as many steps lose 1 Gy in tight cases, twice as many gain half of that."""
