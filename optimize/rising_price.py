@@ -23,7 +23,7 @@ import numpy.typing as npt
 from .bounds import CAPS
 from .levels import Run
 from .plan_limits import DoseVolumeLimit
-from .problem import NO_VOXELS, Bound, StageResult, solve_stage
+from .problem import Bound, StageResult, solve_stage
 from .released import COLD_SHARE
 from .sorting import take_over
 from .sparing import kept_below
@@ -31,18 +31,18 @@ from .stages import prescription_stage
 
 Array = npt.NDArray[Any]
 
-LEAST_CC = 1e-9
-"""Stands for no volume where worth is counted per volume: such a voxel has no multiplier."""
-ACTIVE = 1e-6
-"""Multipliers above this, objective per Gy, are those of bounds that cost dose."""
-FIRST = 0.25
-"""The first price over what bounds that are forbidden are worth: twice as much loses up to 2 Gy in tight cases."""
-RISE, STEPS = 60.0, 10
-"""The last price over the first, and the steps between: twice as many gain up to 2 Gy of D95 in tight cases."""
-AGAIN, STEPS_AGAIN = 3.0, 6
-"""Where an earlier pass is gone on from, the first price over that of the first pass: what it found is kept in part."""
-ROUNDS, EARLY, TOLERANCE = 2, 1e-3, 1e-4
-"""Rounds of row generation of a step, and tolerances of the solver in them: a dose to sort by need not be exact."""
+EXCESS, SHORTFALL = (1.0, 600.0), (0.4, 100.0)
+"""The first price and the last, Gy of D95 for a Gy in the whole volume that may be let go: at first nearly any excess
+pays, at last none does. In tight cases a last price of 200 leaves so much of it that sort and fix loses 1 to 3 Gy
+afterwards. Small slices with an exact answer are worse off with a first excess of 0.5 or of 2."""
+STEPS, AGAIN = 20, 10
+"""Steps between, evenly in the logarithm, and the one that later passes begin with: what they start from is kept in
+part. Half as many steps lose 1 Gy in tight cases, twice as many gain half of that."""
+BEYOND = 1.3
+"""How far D95 may rise meanwhile, over the target's dose."""
+TOLERANCE = 1e-3
+"""Of the solver: a dose to sort by need not be exact. For the same reason a step is one round of row generation, and
+leaves the rows that it misses to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +55,14 @@ class Prices:
     excess: float
     shortfall: float
 
-    def __mul__(self, factor: float) -> Prices:
-        return Prices(self.excess * factor, self.shortfall * factor)
+
+def rising_prices(target_gy: float) -> list[Prices]:
+    """Of every step, where level 1 has so high a target."""
+    each = (np.geomspace(*ends, STEPS) / target_gy for ends in (EXCESS, SHORTFALL))
+    return [Prices(excess, shortfall) for excess, shortfall in zip(*(prices.tolist() for prices in each), strict=True)]
 
 
-def first_prices(run: Run, raised: StageResult) -> Prices:
-    """Prices at which part of what now costs dose is let go: a part of what forbidden bounds are worth.
-
-    Of the limits the median, of the target the highest tenth: its worth is that of few voxels.
-    """
-    goals, of_caps = run.goals, _multipliers(raised, CAPS)
-    excess = [
-        of_caps[limit.region.positions] * _volume(run, limit) / np.maximum(limit.region.cc, LEAST_CC)
-        for limit in goals.limits
-        if limit.mandatory and limit.spare_cc > 0
-    ]
-    families = [name for name in raised.prices if name.split(",")[0] == "target"]
-    of_target = sum((_multipliers(raised, name) for name in families), start=np.zeros(raised.dose_gy.size))
-    shortfall = [
-        of_target[each.positions] * COLD_SHARE * each.cc.sum() / np.maximum(each.cc, LEAST_CC) for each in goals.lesions
-    ]
-    return Prices(FIRST * _quantile(excess, 0.5), FIRST * _quantile(shortfall, 0.9))
-
-
-def dose_by_price(run: Run, last: StageResult, *, first: Prices, again: bool) -> StageResult:
+def dose_by_price(run: Run, last: StageResult, *, again: bool) -> StageResult:
     """The last result with a dose to sort by that was found from it at rising prices; `again` after an earlier pass.
 
     Raises
@@ -86,35 +70,19 @@ def dose_by_price(run: Run, last: StageResult, *, first: Prices, again: bool) ->
     OptimisationError
         No solver found the dose of a step.
     """
-    for factor in np.geomspace(AGAIN if again else 1.0, RISE, STEPS_AGAIN if again else STEPS).tolist():
-        hard = prescription_stage(run, last, (0.0, run.goals.target_gy), None)
-        organs, targets = list(_excess(run, last.dose_gy, first * factor)), [b for b in hard.bounds if _prescribes(b)]
+    highest_gy = BEYOND * run.goals.target_gy
+    for prices in rising_prices(run.goals.target_gy)[AGAIN if again else 0 :]:
+        hard = prescription_stage(run, last, (0.0, highest_gy), None)
+        organs, targets = list(_excess(run, last.dose_gy, prices)), [b for b in hard.bounds if _prescribes(b)]
         others = [bound for bound in hard.bounds if bound.name != CAPS and bound not in targets]
-        shortfall = [part for bound in targets for part in _shortfall(run, bound, first * factor)]
-        name = f"a dose to sort by, at {factor:.1f} of the first price"
+        shortfall = [part for bound in targets for part in _shortfall(run, bound, prices)]
+        name = f"a dose to sort by, at a price of {prices.excess:.3g}"
         stage = dataclasses.replace(hard, name=name, bounds=(*others, *organs, *shortfall))
-        last = solve_stage(
-            run.master, stage, last.dose_gy, last.scalars, rounds=ROUNDS, early_tolerance=EARLY, tolerance=TOLERANCE
-        )
+        last = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=1, tolerance=TOLERANCE)
     take_over(run, organs, last.dose_gy)
     for bound in targets:
         run.master.active[bound.name] = np.union1d(*(run.master.active[name] for name in _parts(bound)))
     return last
-
-
-def _multipliers(raised: StageResult, name: str) -> Array:
-    """Multiplier of a bound on every voxel, (V,)."""
-    spread = np.zeros(raised.dose_gy.size)
-    positions, multipliers = raised.prices.get(name, (NO_VOXELS, np.zeros(0)))
-    spread[positions] = multipliers
-    return spread
-
-
-def _quantile(worth: list[Array], share: float) -> float:
-    """Of what bounds that cost dose are worth; one where none does."""
-    costly = [each[each > ACTIVE] for each in worth]
-    found = np.concatenate([np.zeros(0), *costly])
-    return float(np.quantile(found, share)) if found.size else 1.0
 
 
 def _volume(run: Run, limit: DoseVolumeLimit) -> float:
