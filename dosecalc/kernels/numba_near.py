@@ -104,7 +104,7 @@ def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:
     return Runs(np.append(row[begin], none).astype(np.uint64), *found, *placed)
 
 
-# Flat arrays: a view of one, made for a voxel, is counted as one more user of its memory, at the cost of a lane or two.
+# Flat arrays: to make a view of one for a voxel counts one more user of its memory, by an atomic instruction.
 @njit(parallel=True, cache=True)
 def _fill_near(
     table_v: Array,

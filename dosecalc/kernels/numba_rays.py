@@ -38,7 +38,7 @@ def trace(
     average = np.ones((len(targets), len(range_mm)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
     counts, flat = (density.shape[2], density.shape[1], density.shape[0]), density.reshape(density.size)
-    # Numbers, no arrays: a view made for a ray is counted as one more user of its memory, at the cost of some cells.
+    # Numbers, no arrays: to make a view for a ray counts one more user of its memory, by an atomic instruction.
     start, size = (source[0], source[1], source[2]), (spacing[0], spacing[1], spacing[2])
     eighth = len(range_mm) == 2 and range_mm[1] == 8.0 * range_mm[0]
     # No ray crosses more cells; one of air is written too, and written over.

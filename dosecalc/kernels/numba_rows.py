@@ -32,7 +32,7 @@ def spline_rows(
     _spline_rows(*flat, size, np.uint64(weights.shape[1]), iv, iu, fv, fu, row, column, output, result)
 
 
-# Flat arrays: a view of one, made for a voxel, is counted as one more user of its memory, at the cost of a lane or two.
+# Flat arrays: to make a view of one for a voxel counts one more user of its memory, by an atomic instruction.
 @njit(parallel=True, cache=True)
 def _spline_rows(
     table_v: Array,
