@@ -116,5 +116,6 @@ def _cupy() -> Backend:
 
 def compiled_here(backend: Backend) -> bool:
     """Whether this process had to compile a kernel (a cold start) or found all it used in numba's cache."""
-    stats = (getattr(getattr(backend.kernels, name), "stats", None) for name in dir(backend.kernels))
-    return any(getattr(found, "cache_misses", None) for found in stats)
+    functions = [getattr(backend.kernels, name) for name in dir(backend.kernels)]
+    functions += [function.__wrapped__ for function in functions if hasattr(function, "__wrapped__")]
+    return any(getattr(getattr(function, "stats", None), "cache_misses", None) for function in functions)

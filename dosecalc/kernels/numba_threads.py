@@ -36,4 +36,7 @@ def shared(kernel: Callable[..., Any], counted: int, least: int) -> Callable[...
         finally:
             numba.set_num_threads(most)
 
-    return functools.update_wrapper(run, getattr(kernel, "py_func", kernel))
+    named = functools.update_wrapper(run, getattr(kernel, "py_func", kernel))
+    # What numba knows of its cache is the kernel's, not the function's.
+    named.__wrapped__ = kernel
+    return named

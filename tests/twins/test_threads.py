@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("numba", reason="threads are numba's")
 
 import numba
+from numba.core.dispatcher import Dispatcher
 
+from dosecalc.backend import Backend, compiled_here
+from dosecalc.kernels import numba_kernels
 from dosecalc.kernels.numba_threads import shared
 
 
@@ -47,3 +52,20 @@ def test_a_setting_of_one_thread_is_never_exceeded():
         assert shared(lambda items: numba.get_num_threads(), 0, 1)(range(1000)) == 1
     finally:
         numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("misses", "told"), [({}, False), ({("float64",): 1}, True)])
+def test_a_kernel_that_had_to_be_compiled_is_seen_behind_its_threads(misses, told):
+    class Compiled:
+        stats = SimpleNamespace(cache_misses=misses)
+
+        def __call__(self, items):
+            return items
+
+    kernels = SimpleNamespace(project=shared(Compiled(), 0, 100), to_host=lambda array: array)
+    assert compiled_here(Backend("numba", "a test", kernels)) is told
+
+
+def test_the_kernels_that_run_on_threads_are_numbas():
+    assert isinstance(numba_kernels.trace.__wrapped__, Dispatcher)
+    assert isinstance(numba_kernels.project.__wrapped__, Dispatcher)
