@@ -11,7 +11,7 @@ from numba import njit, prange
 
 from ..errors import DoseError
 from .numba_lanes import LANES, load, range_within, store, store_range, store_within, times
-from .numba_profiles import BLOCK, FOUR, buffers, in_four_rows, read, read_weighted, store_four, with_spare_node
+from .numba_profiles import BLOCK, FOUR, buffers, flat, in_four_rows, read, read_weighted, store_four, with_spare_node
 
 Array = npt.NDArray[Any]
 Some = tuple[Any, Any]
@@ -74,17 +74,13 @@ def fill_near(
     lattice[row, column] = output
     size = np.uint64(table_v.shape[2]), np.uint64(table_u.shape[2])
     tables = with_spare_node(table_v, iv), with_spare_node(table_u, iu)
-    flat = (*(_flat(each) for each in (*tables, weights, lattice)), size, np.uint64(weights.shape[1]))
+    whole = (*(flat(each) for each in (*tables, weights, lattice)), size, np.uint64(weights.shape[1]))
     places = position[0][:, 0], position[1][:, 0], u, runs, cutoff_mm * cutoff_mm
-    if wrong := _fill_near(*flat, (iv, iu), (fv, fu), *places, count, start, data, indices):
+    if wrong := _fill_near(*whole, (iv, iu), (fv, fu), *places, count, start, data, indices):
         raise DoseError(
             f"{wrong} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
             remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
         )
-
-
-def _flat(array: Array) -> Array:
-    return np.ascontiguousarray(array).reshape(array.size)
 
 
 def _runs(row: Array, column: Array, u: Array, v: Array, first: int) -> Runs:

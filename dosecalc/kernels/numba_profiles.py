@@ -22,6 +22,11 @@ they share is read once."""
 _0, _1, _2, _3, _FOUR, _LANES = (np.uint64(number) for number in (0, 1, 2, 3, FOUR, LANES))
 
 
+def flat(array: Array) -> Array:
+    """The array in one dimension, copied only where its entries do not follow each other."""
+    return np.ascontiguousarray(array).reshape(array.size)
+
+
 def with_spare_node(table: Array, node: Array) -> Array:
     """The table, with one more node at its end where the last is read: lanes read up to seven numbers too many."""
     if node.size == 0 or node.max() + 2 < len(table):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange
 
-from .numba_profiles import BLOCK, buffers, cells, products, read, read_weighted, with_spare_node
+from .numba_profiles import BLOCK, buffers, cells, flat, products, read, read_weighted, with_spare_node
 
 Array = npt.NDArray[Any]
 
@@ -28,8 +28,8 @@ def spline_rows(
 ) -> None:
     tables = with_spare_node(table_v, iv), with_spare_node(table_u, iu)
     size = np.uint64(table_v.shape[2]), np.uint64(table_u.shape[2])
-    flat = (*(table.reshape(table.size) for table in tables), np.ascontiguousarray(weights).reshape(weights.size))
-    _spline_rows(*flat, size, np.uint64(weights.shape[1]), iv, iu, fv, fu, row, column, output, result)
+    whole = (*(flat(each) for each in (*tables, weights)), size)
+    _spline_rows(*whole, np.uint64(weights.shape[1]), iv, iu, fv, fu, row, column, output, result)
 
 
 # Flat arrays: to make a view of one for a voxel counts one more user of its memory, by an atomic instruction.
