@@ -27,11 +27,14 @@ from dosecalc import Beamlets, DoseInfluence, Grid, Volume, dose_influence, infl
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 PEER_ROUNDS = 2
-# What is timed of ours, and of theirs. Rays are traced in both: ours through the CT, theirs through the dose grid.
+OUR_ROUNDS = 9
+# Where the peer's rays are traced: as ours, or as it does by default. Ours are traced through the CT in every row.
+RAYS = {"through-ct": "rays through the CT as ours", "default": "rays through a density sampled at the dose grid"}
+# What is timed of ours.
 PARTS = {
-    "whole": ("stored matrix in one call, from density and beamlets", "all of calc_dose_influence"),
-    "with operator": ("operator and then its stored matrix, from density and beamlets", "all of calc_dose_influence"),
-    "matrix alone": ("stored matrix, operator ready", "without set-up and ray tracing of its beams"),
+    "whole": "stored matrix in one call, from density and beamlets",
+    "with operator": "operator and then its stored matrix, from density and beamlets",
+    "matrix alone": "stored matrix, operator ready",
 }
 
 
@@ -67,6 +70,7 @@ class PeerMatrix:
     """The matrix of the peer: where it has entries, its processor seconds, and all that is needed to repeat it."""
 
     name: str
+    rays: str
     density: Volume
     grid: Grid
     beamlets: Beamlets
@@ -77,23 +81,23 @@ class PeerMatrix:
     setup_s: float
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=RAYS)
 def peer_matrix(request: pytest.FixtureRequest) -> PeerMatrix:
     """TG119, three beams; the faster round of the peer."""
     peer: Path | None = request.config.getoption("--peers")
     if peer is None:
         pytest.skip("pyRadPlan runs in an environment of its own (extra `peers`): --peers PYTHON")
-    found = {key.removeprefix("matrix_"): value for key, value in peers.load(peer, str(PEER_ROUNDS)).items()}
+    told = peers.load(peer, str(PEER_ROUNDS), *(("through-ct",) if request.param == "through-ct" else ()))
+    found = {key.removeprefix("matrix_"): value for key, value in told.items()}
     density, beamlets, order = peers.repeated(found, float(found["bixel_mm"]))
     grid = peers.grid_of(found["dose_origin_mm"], found["dose_spacing_mm"], tuple(found["dose_shape"].tolist()))
     voxels, rows = np.unique(found["rows"], return_inverse=True)
     entries = np.ones(rows.size, np.int8), rows, found["column_starts"]
     pattern = sparse.csc_array(entries, shape=(voxels.size, order.size))[:, order].tocsr()
     fastest = int(np.argmin(found["cpu_s"]))
-    return PeerMatrix(
-        f"pyRadPlan {found['version']}", density, grid, beamlets, voxels, float(found["cutoff_mm"]), pattern,
-        float(found["cpu_s"][fastest]), float(found["setup_s"][fastest]),
-    )  # fmt: skip
+    cutoff_mm, cpu_s, setup_s = float(found["cutoff_mm"]), *(float(found[k][fastest]) for k in ("cpu_s", "setup_s"))
+    name, rays = f"pyRadPlan {found['version']}", RAYS[request.param]
+    return PeerMatrix(name, rays, density, grid, beamlets, voxels, cutoff_mm, pattern, cpu_s, setup_s)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -119,13 +123,14 @@ def test_stored_matrix_of_pyradplan(measure: Callable[..., Any], peer_matrix: Pe
         "with operator": lambda: prepare().tocsr(cutoff_mm=peer.cutoff_mm),
         "matrix alone": lambda: prepared.tocsr(cutoff_mm=peer.cutoff_mm),
     }
-    operation, theirs = PARTS[part]
-    theirs_s = peer.cpu_s - peer.setup_s if part == "matrix alone" else peer.cpu_s
+    theirs, theirs_s = f"all of calc_dose_influence, {peer.rays}", peer.cpu_s
+    if part == "matrix alone":
+        theirs, theirs_s = f"without set-up and rays of its beams ({peer.rays})", peer.cpu_s - peer.setup_s
     ours = measure(
         runs[part],
-        operation=operation,
+        operation=PARTS[part],
         problem=problem,
-        rounds=3,
+        rounds=OUR_ROUNDS,
         other=lambda: Other(f"{peer.name}, {theirs}, faster of {PEER_ROUNDS} rounds", theirs_s),
         more={"entries_both": both, "entries": made.nnz, "entries_other": peer.pattern.nnz},
     )

@@ -1,8 +1,10 @@
 """Run inside an environment with pyRadPlan (BSD-3): dose of open fields in water and in TG119, written as npz.
 
-Usage: PYTHON peer_pyradplan.py OUT.npz [ROUNDS [cupy]]. With ROUNDS it makes the dose-influence matrix of TG119 alone,
-as often as that, cut off where pyRadPlan does by default, and writes where it has entries and the processor and wall
-seconds of each round; with "cupy" on a GPU. It imports nothing of this project. pyRadPlan 0.5.0 needs pydantic < 2.12.
+Usage: PYTHON peer_pyradplan.py OUT.npz [ROUNDS [cupy] [through-ct]]. With ROUNDS it makes the dose-influence matrix of
+TG119 alone, as often as that, cut off where pyRadPlan does by default, and writes where it has entries and the
+processor and wall seconds of each round; with "cupy" on a GPU; with "through-ct" rays are traced through the CT, where
+pyRadPlan's default is a density sampled at the dose grid. It imports nothing of this project. pyRadPlan 0.5.0 needs
+pydantic < 2.12.
 """
 
 from __future__ import annotations
@@ -89,9 +91,10 @@ def counted(methods: tuple[str, ...], spent: list[float]) -> Iterator[None]:
             setattr(PhotonPencilBeamSVDEngine, name, original)
 
 
-def timed_matrix(ct: Any, cst: Any, rounds: int) -> dict[str, Any]:
+def timed_matrix(ct: Any, cst: Any, rounds: int, *, through_ct: bool) -> dict[str, Any]:
     """Where the matrix has entries (by columns), and the processor seconds of each round, set-up of beams apart."""
     plan, stf = planned(ct, cst, GANTRY_DEG, MATRIX_CUTOFF_MM)
+    plan.prop_dose_calc["trace_on_dose_grid"] = not through_ct
     cpu_s, setup_s, wall_s = [], [], []
     for _ in range(rounds):
         spent = [0.0]
@@ -136,11 +139,11 @@ def setup(ct: Any, stf: Any, grid: Any, gantry_deg: list[float]) -> dict[str, An
 
 def main() -> None:
     """Both cases, or the matrix."""
-    if sys.argv[3:] == ["cupy"]:
+    if "cupy" in sys.argv[3:]:
         settings.xp.prefer_gpu, settings.xp.preferred_gpu_array_backend = True, "cupy"
     ct, cst = load_tg119()
     if len(sys.argv) > 2:
-        found = {"matrix": timed_matrix(ct, cst, int(sys.argv[2]))}
+        found = {"matrix": timed_matrix(ct, cst, int(sys.argv[2]), through_ct="through-ct" in sys.argv[3:])}
     else:
         found = {"water": case(in_water(ct), cst, [0.0]), "tg119": case(ct, cst, GANTRY_DEG)}
     arrays = {f"{name}_{key}": value for name, one in found.items() for key, value in one.items()}
