@@ -189,6 +189,39 @@ def minus(typing: Any, one: Any, other: Any) -> Any:
 
 
 @intrinsic
+def from_lane(typing: Any, value: Any, first: Any) -> Any:
+    """The numbers of lane `first` and those after it, zero in the lanes before."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        first = _repeated(builder, given[1])
+        kept = builder.icmp_unsigned(">=", ir.Constant(first.type, list(range(LANES))), first)
+        return builder.select(kept, given[0], ir.Constant(given[0].type, [0.0] * LANES))
+
+    return value(value, types.uint32), build
+
+
+@intrinsic
+def total(typing: Any, value: Any) -> Any:
+    """The sum of all lanes, by halves."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        summed, count = given[0], LANES
+        while count > 1:
+            count //= 2
+            low, high = (
+                ir.Constant(ir.VectorType(ir.IntType(32), count), [start + k for k in range(count)])
+                for start in (0, count)
+            )
+            nothing = ir.Constant(summed.type, ir.Undefined)
+            summed = builder.fadd(
+                builder.shuffle_vector(summed, nothing, low), builder.shuffle_vector(summed, nothing, high)
+            )
+        return builder.extract_element(summed, ir.Constant(ir.IntType(32), 0))
+
+    return value.real(value), build
+
+
+@intrinsic
 def lanes(typing: Any, number: Any) -> Any:
     """A number in every lane."""
     return Lanes(number)(number), lambda context, builder, signature, given: _repeated(builder, given[0])
