@@ -82,6 +82,22 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def fetch_ahead(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index], which may lie beyond its end."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, given[0]).data
+        place, integer = builder.gep(data, [given[1]]), ir.IntType(32)
+        taken = ir.FunctionType(ir.VoidType(), [place.type, integer, integer, integer])
+        function = builder.module.declare_intrinsic("llvm.prefetch.p0", (), taken)
+        read, near, data_cache = integer(0), integer(3), integer(1)
+        builder.call(function, [place, read, near, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp), build
+
+
+@intrinsic
 def store_range(typing: Any, array: Any, index: Any, start: Any) -> Any:
     """array[index : index + 8] = start, start + 1, ... of an integer array."""
 
