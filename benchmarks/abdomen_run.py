@@ -28,6 +28,7 @@ from benchmarks.abdomen_judging import judge, reference_dose
 from benchmarks.abdomen_search import search
 from benchmarks.memory import resident_mb
 from dosecalc import InfeasibleError
+from optimize.effort import TRIES
 from optimize.escalate import escalate
 
 WARM_UP_SEED = 2
@@ -39,7 +40,7 @@ Answer = tuple[npt.NDArray[np.float64] | None, dict[str, Any]]
 def by_escalation(case: AbdomenCase, options: argparse.Namespace) -> Answer:
     """The optimiser of this project."""
     try:
-        result = escalate(case.influence, case.goals, progress=_tell)
+        result = escalate(case.influence, case.goals, tries=options.tries, progress=_tell)
     except InfeasibleError as error:
         return None, {"said": str(error)}
     said = f"{len(result.levels)} levels"
@@ -82,7 +83,8 @@ def measured(size: str, how: str, options: argparse.Namespace) -> dict[str, Any]
     fluence, more = HOW[how](case, options)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     found = {
-        "size": size, "how": how, "seed": options.seed, "cap_gy": options.cap_gy, "problem": case.text,
+        "size": size, "how": how, "seed": options.seed, "cap_gy": options.cap_gy, "tries": options.tries,
+        "problem": case.text,
         "voxels": case.influence.shape[0], "beamlets": case.influence.shape[1], "criteria": case.criteria,
         "wall_s": wall, "cpu_s": cpu, "load": load, "threads": options.threads,
         "before_mb": before_mb, "peak_mb": resident_mb("VmHWM"), **more,
@@ -101,6 +103,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("how", choices=HOW)
     parser.add_argument("--seed", type=int, help="of the case; drawn and printed when left out")
     parser.add_argument("--cap-gy", type=float, help="that D95 is raised to (default: the protocol's 60)")
+    parser.add_argument("--tries", type=int, default=TRIES, help=f"of the escalation (default {TRIES})")
     parser.add_argument("--threads", type=int, default=1, help="of numba and BLAS (default 1)")
     parser.add_argument("--solver", choices=SOLVERS, default="HIGHS", help="of tail_means (default HIGHS)")
     parser.add_argument("--share", type=float, default=1.0, help="of the voxels that tail_means holds (default 1)")

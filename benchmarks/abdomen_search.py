@@ -22,7 +22,7 @@ from dosecalc import OptimisationError
 from optimize.escalate import _never_cold
 from optimize.levels import Run
 from optimize.problem import Master, StageResult
-from optimize.raising import raise_from, raised, repriced, resorted  # the optimiser's own search, and no copy of it
+from optimize.raising import Aim, raise_from, raised, searched  # the optimiser's own search, and no copy of it
 from optimize.smoothness import roughness
 
 Array = npt.NDArray[np.float64]
@@ -83,18 +83,20 @@ def _d95(result: StageResult) -> float:
 
 
 def _start(run: Run, asked_gy: float, open_gy: Array) -> StageResult:
-    return resorted(run, repriced(run, raise_from(run, asked_gy, open_gy)))
+    aim = Aim(run.goals.cap_gy)
+    return searched(run, raise_from(run, asked_gy, aim, open_gy), aim)
 
 
 def _sorted_by(run: Run, last: StageResult) -> StageResult:
-    return resorted(run, repriced(run, raised(run, last)))
+    aim = Aim(run.goals.cap_gy)
+    return searched(run, raised(run, last, aim), aim)
 
 
 def _run(case: AbdomenCase) -> Run:
     """A run of the optimiser that has no rows yet, and goes up to the cap at once."""
     operator, goals = case.influence, replace(case.goals, target_gy=case.goals.cap_gy)
     master = Master(operator, open_field_unit(case), roughness(operator.neighbours, operator.shape[1]))
-    return Run(master, goals, lambda text: None, _never_cold(goals), {}, [], [])
+    return Run(master, goals, lambda text: None, _never_cold(goals), {}, [], [], tries=1)
 
 
 def _tried(local_search: Callable[[], StageResult]) -> StageResult | None:

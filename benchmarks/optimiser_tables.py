@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import markdown
 from benchmarks.markdown import number
+from optimize.effort import TRIES
 
 Run = dict[str, Any]
 HEAD = (
@@ -58,4 +59,6 @@ def _case(run: Run) -> tuple[Any, ...]:
 def _way(run: Run) -> str:
     share, cap_gy = run.get("share", 1.0), run.get("cap_gy")
     of = f", {share:.0%} of the voxels" if share < 1 else ""
+    if run.get("tries", TRIES) != TRIES and run["how"] == "escalate":
+        of += f", {run['tries']} tries"
     return WAYS[run["how"]] + of + ("" if cap_gy is None else f", cap raised to {cap_gy:g} Gy")

@@ -18,6 +18,7 @@ from dosecalc.errors import DosecalcError, DoseError, UsageError
 from protocols.errors import ProtocolError
 
 from .console import AcceptLimit, AsJson, err_console, out_console, print_json
+from .effort import TRIES
 from .gamma_verb import gamma_command
 from .machine_verbs import machines_app
 from .options import (
@@ -52,6 +53,7 @@ from .options import (
     ResampleLabels,
     ResampleSlices,
     Scenario,
+    TriesArg,
     WarmStartArg,
 )
 from .plan_verb import run_plan
@@ -159,6 +161,7 @@ def plan_command(
     prior_fractions: PriorFractions = None,
     recovery: Recovery = 0.0,
     warm_start: WarmStartArg = None,
+    tries: TriesArg = TRIES,
     overwrite: Overwrite = False,
 ) -> None:
     """Plan a patient: optimise, judge on the reference dose, and write plan, scorecard and report."""
@@ -201,6 +204,7 @@ def plan_command(
             recovery=recovery,
             alpha_beta=_alpha_beta(alpha_beta),
             warm_start=warm_start,
+            tries=tries,
         )
     )
 

@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
+from .effort import TRIES
 from .escalation_results import LadderEnd, RiskEnd
 from .goals import PlanGoals
 from .infeasible import reach_or_explain
@@ -47,7 +48,7 @@ from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop
 from .problem import BLAS_THREADS, RESERVE_GY, Master, StageResult, solve_stage
-from .raising import RESORT_GAIN, raise_prescription
+from .raising import RESORT_GAIN, raise_prescription, raise_to_cap
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
 from .released import COLD_SHARE, gtv_kept
@@ -55,7 +56,7 @@ from .risk import Tangents
 from .rounds import OnRound, Rounds
 from .smoothness import roughness
 from .solvers import HOST, Algebra
-from .stages import gtv_stage, lesser_stage, prescription_stage
+from .stages import gtv_stage, lesser_stage
 from .warm_start import WarmStart
 
 Array = npt.NDArray[Any]
@@ -101,6 +102,7 @@ def escalate(
     progress: Progress = lambda text: None,
     on_round: OnRound = lambda done: None,
     warm_start: WarmStart | None = None,
+    tries: int = TRIES,
     algebra: Algebra = HOST,
 ) -> Escalation:
     """Optimise the fluence of a plan.
@@ -123,6 +125,9 @@ def escalate(
     warm_start : WarmStart, optional
         A fluence of the same beamlets to start from. With the limits that it was planned for the target dose is that of
         a cold start or better, less the tolerance of levels; with others it is one start more.
+    tries : int, optional
+        How often the voxels that dose-volume limits let go are chosen once more, from the best fluence perturbed, where
+        the limits hold D95 below the cap. Each takes as long as forty rounds; 0 for a quick answer.
     algebra : Algebra, optional
         Where the structured solver works: `DeviceAlgebra` with CuPy for a GPU.
 
@@ -152,7 +157,7 @@ def escalate(
         operator, unit, rough, tuple(extra_terms), goals.modulation, rounds=Rounds(on_round), algebra=algebra
     )
     tangents = Tangents(goals.risk) if goals.risk is not None else None
-    run = Run(master, goals, progress, _never_cold(goals), {}, [], [], tangents=tangents)
+    run = Run(master, goals, progress, _never_cold(goals), {}, [], [], tangents=tangents, tries=tries)
     try:
         return _escalated(run, start * unit, warm_start)
     except KeyboardInterrupt:
@@ -176,11 +181,9 @@ def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> E
     goals = run.goals
     kept = Kept(keep(raised.scalars["D95"], goals.target_gy), None)
     raised, kept = _raise_gtv(run, raised, kept)
-    if goals.cap_gy > goals.target_gy and kept.d95_gy >= goals.target_gy and kept.gtv_gy == goals.gtv_d98_gy:
-        range_gy = (kept.d95_gy * (1 - LEVEL_TOLERANCE), goals.cap_gy)
-        stage = prescription_stage(run, raised, range_gy, kept.gtv_gy)
-        raised = raise_dose(run, stage, raised, Kept(0.0, kept.gtv_gy), goals.target_gy)
-        raised = _raised_on_reference(run, raised)
+    met = kept.d95_gy >= goals.target_gy and kept.gtv_gy in (None, goals.gtv_d98_gy)
+    if met and goals.cap_gy > goals.target_gy:
+        raised = _raised_on_reference(run, raise_to_cap(run, raised, kept.d95_gy, kept.gtv_gy))
         kept = Kept(keep(raised.scalars["D95"], goals.cap_gy), kept.gtv_gy)
     rounds.kept_gy = kept.d95_gy
     rounds.expect(FEWEST_LESSER)

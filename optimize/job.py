@@ -28,6 +28,7 @@ from .accepted import parse_relaxations
 from .anatomy import Target
 from .arrangements import Angles, parse_beams, planning_position
 from .densities import Densities
+from .effort import TRIES
 from .fluence_file import FLUENCE_FILE, read_earlier_plan
 from .planning import Plan, plan
 from .prior_treatment import PriorTreatment, read_prior
@@ -76,6 +77,7 @@ class Job:
     recovery: float = 0.0
     alpha_beta: Mapping[str, float] = field(default_factory=dict)
     warm_start: Path | None = None
+    tries: int = TRIES
 
     @property
     def reading_overrides(self) -> tuple[str, ...]:
@@ -145,6 +147,7 @@ def run_job(job: Job, progress: Callable[[str], None], on_round: OnRound = lambd
                 reading_overrides=job.reading_overrides,
                 prior=prior,
                 warm_start=earlier,
+                tries=job.tries,
                 progress=progress,
                 on_round=on_round,
                 on_fluence=on_fluence,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dosecalc.errors import OptimisationError
 
+from .effort import TRIES
 from .escalation_results import RISK, RiskEnd
 from .goals import PlanGoals, Region
 from .problem import RAISED_DOSES, Master, Stage, StageResult
@@ -76,7 +77,9 @@ class Feasible:
 class Run:
     """What the levels share: the master, the goals, the logs of what was reached, and the best that was feasible.
 
-    `tangents` are those of the limit on a risk, where the goals have one, `convex_tangents` those of convex limits.
+    `tangents` are those of the limit on a risk, where the goals have one, `convex_tangents` those of convex limits;
+    `tries` is how often voxels are chosen once more where the limits hold D95 below what is asked for, `searched`
+    whether they have been.
     """
 
     master: Master
@@ -89,6 +92,8 @@ class Run:
     best: Feasible | None = None
     tangents: Tangents | None = None
     convex_tangents: dict[str, list[Tangent]] = field(default_factory=dict)
+    tries: int = TRIES
+    searched: bool = False
 
 
 def keep(reached_gy: float, asked_gy: float) -> float:

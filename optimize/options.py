@@ -148,3 +148,12 @@ WarmStartArg = Annotated[
         "--warm-start", help="Output folder of an earlier plan of the same beams and beamlets to start from: faster."
     ),
 ]
+TriesArg = Annotated[
+    int,
+    typer.Option(
+        "--tries",
+        min=0,
+        help="How often the voxels that limits let go are chosen once more where limits hold the dose below the cap: "
+        "more dose in tight cases, for more time.",
+    ),
+]

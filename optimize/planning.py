@@ -31,6 +31,7 @@ from .arrangements import Angles, beams_at, planning_position
 from .conflicts import explained, where_of
 from .delivery import delivery_of
 from .densities import AS_DEFAULT, Densities, with_medium
+from .effort import TRIES, stated_tries
 from .eligibility import PatientFacts
 from .escalate import Escalation, escalate
 from .evaluate import evaluate, judged_goals
@@ -118,6 +119,7 @@ def plan(
     prior: PriorTreatment | None = None,
     extra_terms: Sequence[OwnTerm] = (),
     warm_start: EarlierPlan | None = None,
+    tries: int = TRIES,
     progress: Progress = lambda text: None,
     on_round: OnRound = lambda done: None,
     on_fluence: OnFluence = lambda fluence, beamlets, interrupted: None,
@@ -165,6 +167,8 @@ def plan(
         CVXPY terms of the user's own (`optimize.own_terms.OwnTerm`), here with structures by name; recorded.
     warm_start : EarlierPlan, optional
         From `read_earlier_plan`: a plan of the same beams and beamlets to start from.
+    tries : int, optional
+        As in `escalate`: how often voxels are chosen once more where limits hold the dose below the cap; recorded.
     progress : callable, optional
         Told in a line what is being done.
     on_round : callable, optional
@@ -218,7 +222,7 @@ def plan(
         anatomy = _warned(anatomy, goals.judged_only)
         own = by_name(extra_terms, RegionFinder(anatomy.structures, grid, voxels))
         optimise = partial(escalate, algebra=algebra_beside(influence.backend), progress=progress, on_round=on_round)
-        result = optimise(operator, goals, extra_terms=own, warm_start=start)
+        result = optimise(operator, goals, extra_terms=own, warm_start=start, tries=tries)
         on_fluence(result.fluence, beamlets, result.interrupted)
     with watch.step("reference dose"):
         progress("reference dose: float64 error-function sum on every voxel")
@@ -234,7 +238,7 @@ def plan(
     evaluation = against_the_protocol(evaluation, protocol)
     stated = (*densities.departures, *map(str, made.applied), *(f"extra term {term.__name__}" for term in own))
     chosen = overrides(protocol, accept_missing, grid.spacing_mm[0], accept_ct=accept_ct)
-    accepted, recorded = (*reading_overrides, *stated, *chosen), densities.record(machine, made)
+    accepted, recorded = (*reading_overrides, *stated, *stated_tries(tries), *chosen), densities.record(machine, made)
     told_of = (protocol, machine, influence, result, anatomy, evaluation, accepted, input_sha256, recorded, prior)
     record = plan_record(watch, *told_of)
     return Plan(result.fluence, beamlets, dose, evaluation, ct, anatomy, protocol, machine, record)

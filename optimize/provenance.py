@@ -116,7 +116,7 @@ class Provenance:
         Of BLAS in the solver; those of the compiled kernels stand in `backend_reason`.
     solver : str
     seed : int
-        Nothing here is random; recorded for later versions that are.
+        Of the perturbations that voxels are chosen once more from; the same in every run of a version.
     levels : tuple of dict
         What each level of the optimisation reached.
     timings_s : dict

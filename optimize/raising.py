@@ -1,17 +1,19 @@
-"""Level 1: D95 raised as far as the mandatory limits allow, whichever voxels they let go."""
+"""D95 raised as far as the mandatory limits allow, whichever voxels they let go: level 1, and on from it to the cap."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from dosecalc.errors import InfeasibleError, OptimisationError
 
 from .levels import LEVEL_TOLERANCE, Kept, Run, raise_dose
 from .problem import StageResult
-from .rising_price import dose_by_price
+from .rising_price import dose_by_price, wandering
 from .sorting import sorting_dose
 from .stages import prescription_stage
 from .swapping import dear_first
@@ -21,77 +23,99 @@ Array = npt.NDArray[Any]
 
 RESORT_GAIN, MAX_RESORTS = 5e-3, 20
 """Re-sorting stops when neither order gains this share, or after so many passes."""
-MAX_PASSES = 4
-"""Times that the price rises, at most; once where that gains less than the same share. In tight cases the later passes
-gain up to 2 Gy of D95, not each of them: they go on from the last, and the best of all is kept."""
-SAME = 1e-4
-"""Share of D95 within which a pass has ended where it began, and the next would: the same voxels, and rounding."""
+PERTURBED, SEED = 0.3, 11
+"""Standard deviation of the logarithm of every beamlet's fluence in the dose that voxels are chosen from once more, and
+what the draws begin with: two runs are the same. From the very dose that a choice ended with, whose voxels lie at their
+limits, another ends where it did or lower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """The dose that D95 is to rise to, and that of the GTV which may not be given up for it."""
+
+    highest_gy: float
+    gtv_gy: float | None = None
+
+    @property
+    def enough_gy(self) -> float:
+        """What is asked for, less the solver's rounding."""
+        return self.highest_gy * (1 - 1e-6)
 
 
 def raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
     """Level 1: sort and fix from the dose of an earlier plan, or from one that asks for the target's dose.
 
     Where an earlier plan was not finished, or what it reached is out of reach now, both are tried; the best is kept.
+    Where the target's dose is out of reach with the first voxels, others are searched for, at once for the cap: D95 may
+    end above what the level asks for.
     """
-    tried, enough = list[StageResult](), False
+    aim, tried, enough = Aim(run.goals.target_gy), list[StageResult](), False
     if warm_start is not None:
         before = warm_result(run, warm_start)
         seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
-        tried.append(resorted(run, raised(run, before), before.scalars["D95"]))
+        tried.append(resorted(run, raised(run, before, aim), aim, before.scalars["D95"]))
         kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
         enough = warm_start.finished and kept
     if not enough:
-        tried.append(_raise_cold(run, open_dose_gy))
-    best = max(tried, key=lambda result: result.scalars["D95"])
-    # The certificate and the prices are of the last level that was raised.
-    run.raised.append(next(level for level in run.raised if level.result is best))
-    return best
+        cold = raise_from(run, aim.highest_gy, aim, open_dose_gy)
+        reached = cold.scalars["D95"] >= aim.enough_gy
+        tried.append(cold if reached else searched(run, cold, Aim(run.goals.cap_gy)))
+    return _as_last_raised(run, max(tried, key=lambda result: result.scalars["D95"]))
 
 
-def _raise_cold(run: Run, open_dose_gy: Array) -> StageResult:
-    """From the dose that asks for the target's; where that is out of reach, with voxels chosen at a rising price."""
-    return resorted(run, repriced(run, raise_from(run, run.goals.target_gy, open_dose_gy)))
+def raise_to_cap(run: Run, last: StageResult, d95_gy: float, gtv_gy: float | None) -> StageResult:
+    """Level 3: D95 from what must be kept of it up to the cap; other voxels are searched for unless level 1 did."""
+    aim = Aim(run.goals.cap_gy, gtv_gy)
+    stage = prescription_stage(run, last, (d95_gy * (1 - LEVEL_TOLERANCE), aim.highest_gy), gtv_gy)
+    result = raise_dose(run, stage, last, Kept(0.0, gtv_gy), run.goals.target_gy)
+    return _as_last_raised(run, result if run.searched else searched(run, result, aim))
 
 
-def raise_from(run: Run, asked_gy: float, open_dose_gy: Array) -> StageResult:
+def searched(run: Run, result: StageResult, aim: Aim) -> StageResult:
+    """D95 raised on: with voxels that a rising price chose, then sorted again until that gains nothing."""
+    run.searched = True
+    return resorted(run, repriced(run, result, aim), aim)
+
+
+def raise_from(run: Run, asked_gy: float, aim: Aim, open_dose_gy: Array) -> StageResult:
     """D95 from the dose that asks for so much."""
     sorted_by = sorting_dose(run, asked_gy, open_dose_gy)
     last = StageResult.start(open_dose_gy, {"D95": asked_gy})
     if sorted_by is not None:
         last = dataclasses.replace(last, dose_gy=sorted_by, rounds=1)
-    return raised(run, last)
+    return raised(run, last, aim)
 
 
-def raised(run: Run, last: StageResult) -> StageResult:
+def raised(run: Run, last: StageResult, aim: Aim) -> StageResult:
     """D95 raised with voxels released by the last dose."""
-    target_gy = run.goals.target_gy
-    return raise_dose(run, prescription_stage(run, last, (0.0, target_gy), None), last, Kept(0.0, None), target_gy)
+    stage = prescription_stage(run, last, (0.0, aim.highest_gy), aim.gtv_gy)
+    return raise_dose(run, stage, last, Kept(0.0, aim.gtv_gy), run.goals.target_gy)
 
 
-def repriced(run: Run, best: StageResult) -> StageResult:
-    """D95 raised with voxels that a rising price chose, from the dose that the result was sorted by, then from itself.
+def repriced(run: Run, best: StageResult, aim: Aim) -> StageResult:
+    """D95 raised with voxels that a rising price chose: first from the dose that the result was sorted by, and where
+    that gains, again from the best fluence perturbed, as often as the run is to try.
 
     The dose before the result: what sort and fix makes of it has kept its voxels to their sides, and ends lower.
     """
-    last = next(level.sorted_by for level in reversed(run.raised) if level.result is best)
-    for passes in range(MAX_PASSES):
-        reached = best.scalars["D95"]
-        if reached >= _enough(run):
+    before = next(level.sorted_by for level in reversed(run.raised) if level.result is best)
+    reached, rng = best.scalars["D95"], np.random.default_rng(SEED)
+    for trial in range(1 + run.tries):
+        if best.scalars["D95"] >= aim.enough_gy or (trial == 1 and best.scalars["D95"] < reached * (1 + RESORT_GAIN)):
             break
-        began = last.scalars["D95"]
+        start = wandering(run, best, PERTURBED, rng) if trial else before
         try:
-            last = raised(run, dose_by_price(run, last, again=passes > 0))
+            priced = dose_by_price(run, start, aim.highest_gy, aim.gtv_gy, rng if trial else None)
+            found = raised(run, priced, aim)
         except (InfeasibleError, OptimisationError):
-            break
+            continue
         # What lies within the tolerance of levels is no gain: the result that is there has been settled already.
-        best = last if last.scalars["D95"] > reached * (1 + LEVEL_TOLERANCE) else best
-        useless = passes == 0 and best.scalars["D95"] - reached < RESORT_GAIN * reached
-        if useless or abs(last.scalars["D95"] - began) <= SAME * began:
-            break
+        if found.scalars["D95"] > best.scalars["D95"] * (1 + LEVEL_TOLERANCE):
+            best = found
     return best
 
 
-def resorted(run: Run, best: StageResult, before_gy: float = 0.0) -> StageResult:
+def resorted(run: Run, best: StageResult, aim: Aim, before_gy: float = 0.0) -> StageResult:
     """D95 raised on, voxels released by price and, where that gains nothing, by dose alone, until neither does.
 
     Where the result itself gained nothing on what was there before, neither is tried.
@@ -99,23 +123,24 @@ def resorted(run: Run, best: StageResult, before_gy: float = 0.0) -> StageResult
     by_price, gained = True, best.scalars["D95"] - before_gy
     for _ in range(MAX_RESORTS):
         reached = best.scalars["D95"]
-        if reached >= _enough(run) or (gained < RESORT_GAIN * reached and by_price):
+        if reached >= aim.enough_gy or (gained < RESORT_GAIN * reached and by_price):
             break
-        found = _swapped(run, best) if by_price else raised(run, best)
+        found = _swapped(run, best, aim) if by_price else raised(run, best, aim)
         gained = found.scalars["D95"] - reached
         best = found if gained > 0 else best
         by_price = gained >= RESORT_GAIN * reached or not by_price
     return best
 
 
-def _enough(run: Run) -> float:
-    """The target's dose in Gy, less the solver's rounding."""
-    return run.goals.target_gy * (1 - 1e-6)
-
-
-def _swapped(run: Run, best: StageResult) -> StageResult:
+def _swapped(run: Run, best: StageResult, aim: Aim) -> StageResult:
     """D95 raised with dear voxels released first; what was there before where no plan keeps the limits so."""
     try:
-        return raised(run, dear_first(run, best))
+        return raised(run, dear_first(run, best), aim)
     except (InfeasibleError, OptimisationError):
         return best
+
+
+def _as_last_raised(run: Run, best: StageResult) -> StageResult:
+    """The result, its level put last: the certificate and the prices are of the last level that was raised."""
+    run.raised.append(next(level for level in run.raised if level.result is best))
+    return best

@@ -15,6 +15,7 @@ from .anatomy import Anatomy
 from .escalate import Escalation
 from .prior_treatment import PriorTreatment
 from .provenance import Provenance, Stopwatch, device, peak_rss_mb, software_version, source_commit
+from .raising import SEED
 from .results import PlanEvaluation
 
 
@@ -53,7 +54,7 @@ def plan_record(
         beams=tuple(_beam_record(beamlets, b) for b in range(len(beamlets.beams))),
         threads=result.threads,
         solver=", ".join(dict.fromkeys(level.solver for level in result.levels)),
-        seed=0,
+        seed=SEED,
         levels=tuple(dataclasses.asdict(level) for level in result.levels),
         timings_s=dict(watch.seconds),
         peak_rss_mb=peak_rss_mb(),

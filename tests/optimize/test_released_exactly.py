@@ -13,19 +13,19 @@ from optimize import raising
 from optimize.bounds import CAPS
 from optimize.escalate import escalate
 from optimize.goals import PlanGoals
+from optimize.levels import Run
 from optimize.plan_limits import DoseVolumeLimit, Region
 from optimize.problem import StageResult
 from optimize.released import COLD_SHARE
-from optimize.rising_price import EXCESS, SHORTFALL, STEPS, rising_prices
+from optimize.rising_price import EXCESS, SHORTFALL, STEPS, dose_by_price, rising_prices
 from optimize.sparing import kept_below
 from optimize.swapping import SWAP_GY, dear_first
 
 from .terms_case import Slice, make_slice
 
 LIMIT_GY, SPARED = 40.0, 0.2
-ENOUGH = {1: 0.99, 5: 0.99, 10: 0.99, 6: 0.94, 19: 0.98}
-"""Of the exact D95, by slice: reserve, smoothness and the tolerance of levels take up to a hundredth of it. In slice
-6 a rising price ends a twentieth below the best choice of voxels: a heuristic, and known to be one."""
+SEEDS, ENOUGH = (1, 5, 10, 6, 19), 0.99
+"""Of the exact D95: reserve, smoothness and the tolerance of levels take up to a hundredth of it."""
 
 
 def most_d95_gy(case: Slice, goals: PlanGoals, limit: DoseVolumeLimit) -> float:
@@ -59,7 +59,7 @@ def fifth_of_the_organ(case: Slice) -> tuple[PlanGoals, DoseVolumeLimit]:
     return case.goals(limit, floor_gy=1.0), limit
 
 
-@pytest.mark.parametrize("seed", ENOUGH)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_voxels_let_go_are_nearly_the_best(seed: int) -> None:
     """A fifth of the organ and a twentieth of the target, out of tens of voxels."""
     case = make_slice(seed)
@@ -67,7 +67,7 @@ def test_the_voxels_let_go_are_nearly_the_best(seed: int) -> None:
     most = most_d95_gy(case, goals, limit)
     assert most < 0.9 * goals.target_gy
     reached = escalate(case.influence, goals).prescription_gy
-    assert ENOUGH[seed] * most <= reached <= most
+    assert ENOUGH * most <= reached <= most
 
 
 def test_a_rising_price_finds_what_sorting_by_dose_misses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,12 +76,50 @@ def test_a_rising_price_finds_what_sorting_by_dose_misses(monkeypatch: pytest.Mo
     goals, _ = fifth_of_the_organ(case)
     priced = escalate(case.influence, goals).prescription_gy
     with monkeypatch.context() as without:
-        without.setattr(raising, "MAX_PASSES", 0)
+        without.setattr(raising, "repriced", lambda run, best, aim: best)
         sorted_only = escalate(case.influence, goals).prescription_gy
     useless = np.random.default_rng(1).uniform(size=case.matrix.shape[0])
-    monkeypatch.setattr(raising, "dose_by_price", lambda run, last, **how: dataclasses.replace(last, dose_gy=useless))
+    monkeypatch.setattr(raising, "dose_by_price", lambda run, last, *how: dataclasses.replace(last, dose_gy=useless))
     assert priced > 1.03 * sorted_only
     assert escalate(case.influence, goals).prescription_gy == pytest.approx(sorted_only, rel=1e-6)
+
+
+@pytest.mark.parametrize("tries", [0, 2])
+def test_voxels_are_chosen_once_more_as_often_as_told(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
+    """Where limits hold the dose below the cap, and not where the first voxels reach it."""
+    passes: list[bool] = []
+
+    def counted(run: Run, last: StageResult, asked_gy: float, gtv_gy: float | None, rng: object = None) -> StageResult:
+        passes.append(rng is None)
+        return dose_by_price(run, last, asked_gy, gtv_gy, rng)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(raising, "dose_by_price", counted)
+    case = make_slice(1)
+    goals, _ = fifth_of_the_organ(case)
+    reached = escalate(case.influence, goals, tries=tries).prescription_gy
+    assert passes == [True] + [False] * tries
+    easy = dataclasses.replace(goals, target_gy=0.5 * reached, cap_gy=0.5 * reached)
+    escalate(case.influence, easy, tries=tries)
+    assert len(passes) == 1 + tries
+
+
+def test_two_runs_are_the_same() -> None:
+    """What is drawn begins with the same number."""
+    case = make_slice(10)
+    goals, _ = fifth_of_the_organ(case)
+    one, other = (escalate(case.influence, goals).fluence for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_target_below_the_cap_costs_no_dose(share: float) -> None:
+    """Voxels are chosen for the cap too, once the target's dose is reached."""
+    case = make_slice(1)
+    goals, _ = fifth_of_the_organ(case)
+    at_once = escalate(case.influence, goals).prescription_gy
+    lower = dataclasses.replace(goals, target_gy=share * at_once, floor_gy=0.0)
+    assert lower.cap_gy > at_once
+    assert escalate(case.influence, lower).prescription_gy >= 0.99 * at_once
 
 
 def test_prices_rise_evenly_and_count_in_doses_of_the_target() -> None:
