@@ -46,20 +46,20 @@ def raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | No
     """Level 1: sort and fix from the dose of an earlier plan, or from one that asks for the target's dose.
 
     Where an earlier plan was not finished, or what it reached is out of reach now, both are tried; the best is kept.
-    Where the target's dose is out of reach with the first voxels, others are searched for, at once for the cap: D95 may
-    end above what the level asks for.
+    An earlier plan is raised to the cap at once, and so is one whose voxels must be searched for, because the target's
+    dose is out of reach with the first: D95 may end above what the level asks for.
     """
-    aim, tried, enough = Aim(run.goals.target_gy), list[StageResult](), False
+    aim, to_cap, tried = Aim(run.goals.target_gy), Aim(run.goals.cap_gy), list[StageResult]()
     if warm_start is not None:
         before = warm_result(run, warm_start)
-        seed_rows(run, prescription_stage(run, before, (0.0, run.goals.target_gy), None), before)
-        tried.append(resorted(run, raised(run, before, aim), aim, before.scalars["D95"]))
-        kept = tried[0].scalars["D95"] >= before.scalars["D95"] * (1 - LEVEL_TOLERANCE)
-        enough = warm_start.finished and kept
-    if not enough:
+        seed_rows(run, prescription_stage(run, before, (0.0, to_cap.highest_gy), None), before)
+        tried.append(resorted(run, raised(run, before, to_cap), to_cap, before.scalars["D95"]))
+        kept = tried[0].scalars["D95"] >= min(before.scalars["D95"], to_cap.highest_gy) * (1 - LEVEL_TOLERANCE)
+        run.searched = warm_start.finished and kept
+    if not run.searched:
         cold = raise_from(run, aim.highest_gy, aim, open_dose_gy)
         reached = cold.scalars["D95"] >= aim.enough_gy
-        tried.append(cold if reached else searched(run, cold, Aim(run.goals.cap_gy)))
+        tried.append(cold if reached else searched(run, cold, to_cap))
     return _as_last_raised(run, max(tried, key=lambda result: result.scalars["D95"]))
 
 
