@@ -94,15 +94,17 @@ def raised(run: Run, last: StageResult, aim: Aim) -> StageResult:
 
 def repriced(run: Run, best: StageResult, aim: Aim) -> StageResult:
     """D95 raised with voxels that a rising price chose: first from the dose that the result was sorted by, and where
-    that gains, again from the best fluence perturbed, as often as the run is to try.
+    that gains, again from the best fluence perturbed, as often as the run is to try; half of that in vain ends it.
 
     The dose before the result: what sort and fix makes of it has kept its voxels to their sides, and ends lower.
     """
     before = next(level.sorted_by for level in reversed(run.raised) if level.result is best)
-    reached, rng = best.scalars["D95"], np.random.default_rng(SEED)
+    reached, rng, vain = best.scalars["D95"], np.random.default_rng(SEED), 0
     for trial in range(1 + run.tries):
-        if best.scalars["D95"] >= aim.enough_gy or (trial == 1 and best.scalars["D95"] < reached * (1 + RESORT_GAIN)):
+        useless = trial == 1 and best.scalars["D95"] < reached * (1 + RESORT_GAIN)
+        if best.scalars["D95"] >= aim.enough_gy or useless or (vain and 2 * vain >= run.tries):
             break
+        vain += 1
         start = wandering(run, best, PERTURBED, rng) if trial else before
         try:
             priced = dose_by_price(run, start, aim.highest_gy, aim.gtv_gy, rng if trial else None)
@@ -111,7 +113,7 @@ def repriced(run: Run, best: StageResult, aim: Aim) -> StageResult:
             continue
         # What lies within the tolerance of levels is no gain: the result that is there has been settled already.
         if found.scalars["D95"] > best.scalars["D95"] * (1 + LEVEL_TOLERANCE):
-            best = found
+            best, vain = found, 0
     return best
 
 
