@@ -84,12 +84,12 @@ def _d95(result: StageResult) -> float:
 
 def _start(run: Run, asked_gy: float, open_gy: Array) -> StageResult:
     aim = Aim(run.goals.cap_gy)
-    return searched(run, raise_from(run, asked_gy, aim, open_gy), aim)
+    return searched(run, raise_from(run, asked_gy, aim, open_gy), aim, aim)
 
 
 def _sorted_by(run: Run, last: StageResult) -> StageResult:
     aim = Aim(run.goals.cap_gy)
-    return searched(run, raised(run, last, aim), aim)
+    return searched(run, raised(run, last, aim), aim, aim)
 
 
 def _run(case: AbdomenCase) -> Run:

@@ -21,6 +21,8 @@ import numpy.typing as npt
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from dosecalc.errors import UsageError
+
 from .bounds import optimal_bounds
 from .certificate import gap_fixed, kkt_residual
 from .effort import TRIES
@@ -145,7 +147,11 @@ def escalate(
         It was interrupted before any fluence kept the limits and the floor.
     OptimisationError
         No solver succeeded.
+    UsageError
+        Fewer than no tries.
     """
+    if tries < 0:
+        raise UsageError(f"tries must be 0 or more, got {tries}.", remedy="0 takes the voxels that are chosen first.")
     operator, goals = as_operator(influence), asked_of(goals)
     voxels, beamlets = operator.shape
     goals.check_covered(voxels)

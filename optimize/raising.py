@@ -36,20 +36,19 @@ class Aim:
     highest_gy: float
     gtv_gy: float | None = None
 
-    @property
-    def enough_gy(self) -> float:
-        """What is asked for, less the solver's rounding."""
-        return self.highest_gy * (1 - 1e-6)
+    def met_by(self, result: StageResult) -> bool:
+        """Whether the result reaches what is asked for, less the solver's rounding."""
+        return result.scalars["D95"] >= self.highest_gy * (1 - 1e-6)
 
 
 def raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> StageResult:
     """Level 1: sort and fix from the dose of an earlier plan, or from one that asks for the target's dose.
 
     Where an earlier plan was not finished, or what it reached is out of reach now, both are tried; the best is kept.
-    An earlier plan is raised to the cap at once, and so is one whose voxels must be searched for, because the target's
-    dose is out of reach with the first: D95 may end above what the level asks for.
+    An earlier plan is raised to the cap at once, and so is one whose voxels must be chosen once more, because the
+    target's dose is out of reach with the first: D95 may end above what the level asks for.
     """
-    aim, to_cap, tried = Aim(run.goals.target_gy), Aim(run.goals.cap_gy), list[StageResult]()
+    to_target, to_cap, tried = Aim(run.goals.target_gy), Aim(run.goals.cap_gy), list[StageResult]()
     if warm_start is not None:
         before = warm_result(run, warm_start)
         seed_rows(run, prescription_stage(run, before, (0.0, to_cap.highest_gy), None), before)
@@ -57,9 +56,8 @@ def raise_prescription(run: Run, open_dose_gy: Array, warm_start: WarmStart | No
         kept = tried[0].scalars["D95"] >= min(before.scalars["D95"], to_cap.highest_gy) * (1 - LEVEL_TOLERANCE)
         run.searched = warm_start.finished and kept
     if not run.searched:
-        cold = raise_from(run, aim.highest_gy, aim, open_dose_gy)
-        reached = cold.scalars["D95"] >= aim.enough_gy
-        tried.append(cold if reached else searched(run, cold, to_cap))
+        cold = raise_from(run, to_target.highest_gy, to_target, open_dose_gy)
+        tried.append(searched(run, cold, to_target, to_cap))
     return _as_last_raised(run, max(tried, key=lambda result: result.scalars["D95"]))
 
 
@@ -68,13 +66,21 @@ def raise_to_cap(run: Run, last: StageResult, d95_gy: float, gtv_gy: float | Non
     aim = Aim(run.goals.cap_gy, gtv_gy)
     stage = prescription_stage(run, last, (d95_gy * (1 - LEVEL_TOLERANCE), aim.highest_gy), gtv_gy)
     result = raise_dose(run, stage, last, Kept(0.0, gtv_gy), run.goals.target_gy)
-    return _as_last_raised(run, result if run.searched else searched(run, result, aim))
+    return _as_last_raised(run, result if run.searched else searched(run, result, aim, aim))
 
 
-def searched(run: Run, result: StageResult, aim: Aim) -> StageResult:
-    """D95 raised on: with voxels that a rising price chose, then sorted again until that gains nothing."""
+def searched(run: Run, result: StageResult, first: Aim, then: Aim) -> StageResult:
+    """D95 raised on, for the first aim, with voxels that a rising price chose.
+
+    Where that falls short, they are chosen once more for the other aim, and sorted again until that gains nothing.
+    """
+    best = result if first.met_by(result) else repriced(run, result, first)
+    if first.met_by(best):
+        return best
     run.searched = True
-    return resorted(run, repriced(run, result, aim), aim)
+    if best.scalars["D95"] >= result.scalars["D95"] * (1 + RESORT_GAIN):
+        best = chosen_again(run, best, then)
+    return resorted(run, best, then)
 
 
 def raise_from(run: Run, asked_gy: float, aim: Aim, open_dose_gy: Array) -> StageResult:
@@ -92,29 +98,40 @@ def raised(run: Run, last: StageResult, aim: Aim) -> StageResult:
     return raise_dose(run, stage, last, Kept(0.0, aim.gtv_gy), run.goals.target_gy)
 
 
-def repriced(run: Run, best: StageResult, aim: Aim) -> StageResult:
-    """D95 raised with voxels that a rising price chose: first from the dose that the result was sorted by, and where
-    that gains, again from the best fluence perturbed, as often as the run is to try; half of that in vain ends it.
+def repriced(run: Run, result: StageResult, aim: Aim) -> StageResult:
+    """D95 raised with voxels that a rising price chose, from the dose that the result was sorted by.
 
     The dose before the result: what sort and fix makes of it has kept its voxels to their sides, and ends lower.
     """
-    before = next(level.sorted_by for level in reversed(run.raised) if level.result is best)
-    reached, rng, vain = best.scalars["D95"], np.random.default_rng(SEED), 0
-    for trial in range(1 + run.tries):
-        useless = trial == 1 and best.scalars["D95"] < reached * (1 + RESORT_GAIN)
-        if best.scalars["D95"] >= aim.enough_gy or useless or (vain and 2 * vain >= run.tries):
+    before = next(level.sorted_by for level in reversed(run.raised) if level.result is result)
+    return _better_by_price(run, result, before, aim, None)
+
+
+def chosen_again(run: Run, best: StageResult, aim: Aim) -> StageResult:
+    """D95 raised with voxels that a rising price chose from the best fluence perturbed, as often as the run is to try.
+
+    Half of that in vain ends it.
+    """
+    rng, vain = np.random.default_rng(SEED), 0
+    for _ in range(run.tries):
+        if aim.met_by(best) or (vain and 2 * vain >= run.tries):
             break
-        vain += 1
-        start = wandering(run, best, PERTURBED, rng) if trial else before
-        try:
-            priced = dose_by_price(run, start, aim.highest_gy, aim.gtv_gy, rng if trial else None)
-            found = raised(run, priced, aim)
-        except (InfeasibleError, OptimisationError):
-            continue
-        # What lies within the tolerance of levels is no gain: the result that is there has been settled already.
-        if found.scalars["D95"] > best.scalars["D95"] * (1 + LEVEL_TOLERANCE):
-            best, vain = found, 0
+        found = _better_by_price(run, best, wandering(run, best, PERTURBED, rng), aim, rng)
+        vain = vain + 1 if found is best else 0
+        best = found
     return best
+
+
+def _better_by_price(
+    run: Run, best: StageResult, start: StageResult, aim: Aim, rng: np.random.Generator | None
+) -> StageResult:
+    """What sort and fix makes of a rising price from the start, or the best where that is no better."""
+    try:
+        found = raised(run, dose_by_price(run, start, aim.highest_gy, aim.gtv_gy, rng), aim)
+    except (InfeasibleError, OptimisationError):
+        return best
+    # What lies within the tolerance of levels is no gain: the result that is there has been settled already.
+    return found if found.scalars["D95"] > best.scalars["D95"] * (1 + LEVEL_TOLERANCE) else best
 
 
 def resorted(run: Run, best: StageResult, aim: Aim, before_gy: float = 0.0) -> StageResult:
@@ -125,7 +142,7 @@ def resorted(run: Run, best: StageResult, aim: Aim, before_gy: float = 0.0) -> S
     by_price, gained = True, best.scalars["D95"] - before_gy
     for _ in range(MAX_RESORTS):
         reached = best.scalars["D95"]
-        if reached >= aim.enough_gy or (gained < RESORT_GAIN * reached and by_price):
+        if aim.met_by(best) or (gained < RESORT_GAIN * reached and by_price):
             break
         found = _swapped(run, best, aim) if by_price else raised(run, best, aim)
         gained = found.scalars["D95"] - reached

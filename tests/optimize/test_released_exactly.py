@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from dosecalc import UsageError
 from optimize import raising
 from optimize.bounds import CAPS
 from optimize.escalate import escalate
@@ -101,6 +102,13 @@ def test_voxels_are_chosen_once_more_as_often_as_told(monkeypatch: pytest.Monkey
     easy = dataclasses.replace(goals, target_gy=0.5 * reached, cap_gy=0.5 * reached)
     escalate(case.influence, easy, tries=tries)
     assert len(passes) == 1 + made
+
+
+def test_fewer_than_no_tries_are_refused() -> None:
+    """Before anything is solved."""
+    case = make_slice(1)
+    with pytest.raises(UsageError, match="tries must be 0 or more, got -1"):
+        escalate(case.influence, fifth_of_the_organ(case)[0], tries=-1)
 
 
 def test_two_runs_are_the_same() -> None:
