@@ -6,7 +6,7 @@ name voxel centres. Arrays are indexed (z, y, x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ class Volume:
     """
 
     grid: Grid
-    values: npt.NDArray[Any]
+    values: npt.NDArray[Any] = field(repr=False)
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)

@@ -70,6 +70,14 @@ class DoseInfluence:
     outside_validity: tuple[ValidityWarning, ...]
     _prepared: tuple[PreparedBeam, ...] = dataclasses.field(repr=False, default=())
 
+    def __repr__(self) -> str:
+        voxels, beamlets = self.shape
+        beams = len(self.beamlets.beams)
+        return (
+            f"DoseInfluence({voxels} voxels x {beamlets} beamlets of {beams} beams, {self.precision}, "
+            f"backend={self.backend.name!r}, heterogeneity={self.heterogeneity!r}, grid={self.grid})"
+        )
+
     @property
     def shape(self) -> tuple[int, int]:
         """(V, B)."""

@@ -96,13 +96,21 @@ class Contours:
             raise InputError("contour planes must be finite and the slab thickness positive, in mm.")
         check_end_caps(self.end_caps)
 
+    def __repr__(self) -> str:
+        points = sum(len(polygon) for polygon in self.polygons_mm)
+        where = f", z {min(self.z_mm):g} to {max(self.z_mm):g} mm" if self.z_mm else ""
+        return (
+            f"Contours({len(self.z_mm)} polygons of {points} points{where}, slab_mm={self.slab_mm}, "
+            f"end_caps={self.end_caps!r})"
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occupancy:
     """The fraction of each voxel that belongs to the structure, (nz, ny, nx) float32 in 0..1."""
 
     grid: Grid
-    fraction: npt.NDArray[np.float32]
+    fraction: npt.NDArray[np.float32] = field(repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fraction", _read_only(self.fraction, np.float32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ class Region:
     """
 
     name: str
-    positions: npt.NDArray[np.int64]
-    cc: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.int64] = field(repr=False)
+    cc: npt.NDArray[np.float64] = field(repr=False)
 
     def __post_init__(self) -> None:
         positions, cc = np.asarray(self.positions), np.asarray(self.cc, np.float64)

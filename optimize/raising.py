@@ -27,6 +27,9 @@ PERTURBED, SEED = 0.3, 11
 """Standard deviation of the logarithm of every beamlet's fluence in the dose that voxels are chosen from once more, and
 what the draws begin with: two runs are the same. From the very dose that a choice ended with, whose voxels lie at their
 limits, another ends where it did or lower."""
+HOPELESS, IN_VAIN = 2, 6
+"""So many tries in a row without a gain end them: before the first gain, and after it. Where the dose hardly depends on
+which voxels are let go, it shows at once; in tight cases a gain still came after five in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,10 @@ def repriced(run: Run, result: StageResult, aim: Aim) -> StageResult:
 
 
 def chosen_again(run: Run, best: StageResult, aim: Aim) -> StageResult:
-    """D95 raised with voxels that a rising price chose from the best fluence perturbed, as often as the run is to try.
-
-    Half of that in vain ends it.
-    """
-    rng, vain = np.random.default_rng(SEED), 0
+    """D95 raised with voxels that a rising price chose from the best fluence perturbed, while tries are left."""
+    rng, start, vain = np.random.default_rng(SEED), best, 0
     for _ in range(run.tries):
-        if aim.met_by(best) or (vain and 2 * vain >= run.tries):
+        if aim.met_by(best) or vain >= (HOPELESS if best is start else IN_VAIN):
             break
         found = _better_by_price(run, best, wandering(run, best, PERTURBED, rng), aim, rng)
         vain = vain + 1 if found is best else 0

@@ -32,6 +32,17 @@ def test_absent_name_tells_the_nearest():
     assert len(structures) == 3
 
 
+def test_a_set_prints_what_it_holds_and_not_every_vertex():
+    """As at a Python prompt, where a patient's contours are some 80 000 lines."""
+    contours = as_contours(ball())
+    said = repr(StructureSet((Structure("Liver", "ORGAN", contours), ball("Kidney_L"))))
+    assert f"Contours({len(contours.z_mm)} polygons of " in said
+    assert f"z {min(contours.z_mm):g} to {max(contours.z_mm):g} mm" in said
+    assert "Kidney_L" in said
+    assert "array" not in said
+    assert "Contours(0 polygons of 0 points" in repr(Contours((), ()))
+
+
 def test_duplicate_names_are_refused_with_both_named():
     with pytest.raises(InputError, match=r"'PTV' \(no. 1, role PTV\), 'PTV' \(no. 3, role ORGAN\)"):
         StructureSet((ball("PTV", "PTV"), ball("Liver"), ball("PTV")))
