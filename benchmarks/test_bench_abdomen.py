@@ -36,7 +36,7 @@ ROWS = {
     "medium-against_the_bound": ("medium", "escalate", "--cap-gy", "120"),
     "large-escalate": ("large", "escalate"),
     "tight-escalate": ("tight", "escalate"),
-    "tight-escalate_longer": ("tight", "escalate", "--tries", "12"),
+    "tight-escalate_shorter": ("tight", "escalate", "--tries", "4"),
     "tight-search": ("tight", "search"),
     "tight-quadratic_penalties": ("tight", "quadratic_penalties"),
 }
