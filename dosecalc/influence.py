@@ -89,6 +89,11 @@ class DoseInfluence:
         return self.beamlets.neighbours
 
     @property
+    def array_module(self) -> Any:
+        """NumPy, or CuPy where the operator is on a GPU: the module of the arrays that `dose_there` gives."""
+        return self.backend.kernels.array_module()
+
+    @property
     def depth_mm(self) -> tuple[npt.NDArray[np.float64], ...]:
         """Radiological depth of every voxel, per beam: (V,) float64 each."""
         return tuple(self.backend.kernels.to_host(each.depth_mm) for each in self.arguments)
@@ -106,15 +111,18 @@ class DoseInfluence:
         (V,) float64
             Gy, course total.
         """
-        x = vector("fluence", fluence, self.beamlets.count, "beamlets")
+        return self.backend.kernels.to_host(self.dose_there(fluence))
+
+    def dose_there(self, fluence: npt.ArrayLike) -> Any:
+        """The same dose as an array of `array_module`: on a GPU it stays there."""
+        x, kernels = vector("fluence", fluence, self.beamlets.count, "beamlets"), self.backend.kernels
         if self.precision == "reference":
-            return self._reference_dose(x)
-        kernels = self.backend.kernels
+            return kernels.to_device(self._reference_dose(x))
         dose = kernels.zeros(self.voxels.size, np.float64)
         for index, beam in enumerate(self._prepared):
             field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
             beam.add_dose(field, dose, kernels)
-        return kernels.to_host(dose)
+        return dose
 
     def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Transpose of `dose`: sum over voxels of weight times dose per unit fluence.
@@ -154,6 +162,13 @@ class DoseInfluence:
             Gy per MU-equivalent; ``rows(i) @ x`` is ``dose(x)[i]`` to rounding.
         """
         return self._rows(self._positions(voxels))
+
+    def rows_there(self, voxels: npt.ArrayLike) -> Any:
+        """The same rows as an array of `array_module`: on a GPU they stay there."""
+        index, kernels = self._positions(voxels), self.backend.kernels
+        result = kernels.zeros((index.size, self.beamlets.count), np.float64)
+        kernels.in_parts("rows", len(index), self._chunk_rows, lambda part: self._fill_rows(index[part], result[part]))
+        return result
 
     def tocsr(self, cutoff_mm: float = np.inf, threshold: float = 0.0) -> sparse.csr_array:
         """The dose-influence matrix, truncated on request, with the cost of truncation logged.

@@ -22,11 +22,12 @@ from .escalation_results import RISK
 from .goals import DoseVolumeLimit, PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Run, mean_row, solve_level
 from .prices import WORTH_PRICING, shadow_prices
-from .problem import Bound, MeanBound, Stage, StageResult
+from .problem import Stage, StageResult
 from .sorting import sorting_dose
 from .sparing import kept_below
 from .stages import prescription_stage
 from .tangents import tangent_bounds
+from .voxel_bounds import Bound, MeanBound
 
 SECONDS = 60.0
 """Wall time after which no further limit is tried, and no further pair."""

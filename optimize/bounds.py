@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from .goals import DoseVolumeLimit, MeanLimit, PlanGoals, RelativeLimit
 from .levels import Kept, Run, mean_row
-from .problem import NO_VOXELS, Bound, MeanBound, StageResult
+from .problem import StageResult
 from .released import gtv_kept, target_kept
 from .sparing import kept_below
 from .tangents import tangent_bounds
 from .terms import STRICTLY_BELOW_GY
+from .voxel_bounds import NO_VOXELS, Bound, MeanBound
 
 Array = npt.NDArray[Any]
 

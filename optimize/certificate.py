@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from .levels import Raised, Run
 from .operator import Operator
-from .problem import MODULATION_WEIGHT, NO_VOXELS, RESERVE_GY
+from .problem import MODULATION_WEIGHT
+from .voxel_bounds import NO_VOXELS, RESERVE_GY
 
 Array = npt.NDArray[Any]
 ROWS_AT_ONCE = 1000

@@ -49,7 +49,7 @@ from .modulation import UNLIMITED
 from .operator import Operator
 from .own_terms import OwnTerm
 from .prices import Stop
-from .problem import BLAS_THREADS, RESERVE_GY, Master, StageResult, solve_stage
+from .problem import BLAS_THREADS, Master, StageResult, solve_stage
 from .raising import RESORT_GAIN, raise_prescription, raise_to_cap
 from .reference_caps import VISIBLE_GY, fast_error_gy, held_on_reference
 from .relaxation import d95_bound
@@ -59,6 +59,7 @@ from .rounds import OnRound, Rounds
 from .smoothness import roughness
 from .solvers import HOST, Algebra
 from .stages import gtv_stage, lesser_stage
+from .voxel_bounds import RESERVE_GY
 from .warm_start import WarmStart
 
 Array = npt.NDArray[Any]

@@ -21,9 +21,10 @@ from .escalation_results import LadderEnd
 from .goals import PlanGoals
 from .levels import LEVEL_TOLERANCE, Kept, Raised, Run, mean_row, raise_dose
 from .prices import Stop, stop_at, what_stopped
-from .problem import PTV_MEAN_DOSE, MeanBound, StageResult
+from .problem import PTV_MEAN_DOSE, StageResult
 from .relaxation import REACHED, d95_bound
 from .stages import prescription_stage
+from .voxel_bounds import MeanBound
 
 WITHIN_GY = 0.1
 """The mean of the PTV ends no more than this below a rung that is stated as a mean, and never above it."""

@@ -37,3 +37,25 @@ class Operator(Protocol):
 
     def at_reference(self) -> Operator:
         """The operator that plans are judged by, in full float64 precision; itself where there is only one."""
+
+
+def array_module(operator: Operator) -> Any:
+    """NumPy, or the module of the arrays that an operator's `dose_there` and `rows_there` give, as on a GPU.
+
+    An operator that has these two, as `dosecalc.DoseInfluence`, names the module as its own `array_module`.
+    """
+    return getattr(operator, "array_module", np)
+
+
+def dose_in(operator: Any, fluence: npt.ArrayLike, xp: Any) -> Any:
+    """`Operator.dose` as an array of a module; only the fluence crosses where the operator computes with it."""
+    if array_module(operator) is xp is not np:
+        return operator.dose_there(fluence)
+    return xp.asarray(operator.dose(fluence))
+
+
+def rows_in(operator: Any, positions: npt.NDArray[Any], xp: Any) -> Any:
+    """`Operator.rows` as an array of a module; only the positions cross where the operator computes with it."""
+    if array_module(operator) is xp is not np:
+        return operator.rows_there(positions)
+    return xp.asarray(operator.rows(positions))

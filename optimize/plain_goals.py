@@ -11,7 +11,7 @@ from dosecalc.errors import InputError
 
 from .goals import ConvexLimit, DoseVolumeLimit, MeanLimit, PlanGoals, Region, RelativeLimit
 from .modulation import UNLIMITED, Modulation
-from .problem import RESERVE_GY
+from .voxel_bounds import RESERVE_GY
 
 
 def goals_from_limits(

@@ -20,9 +20,10 @@ from .bounds import CAPS, HOT_SPOT, PTV_MEAN, voxel_caps
 from .escalation_results import RISK
 from .goals import DoseVolumeLimit
 from .levels import Raised, Run
-from .problem import Bound, Stage
+from .problem import Stage
 from .risk import solve_within_risk
 from .tangents import limit_of
+from .voxel_bounds import Bound
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ dose that the plan is judged on; the fast operator only chooses which rows to ad
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,37 +20,32 @@ from scipy import sparse
 from dosecalc.errors import InfeasibleError, OptimisationError
 
 from .modulation import UNLIMITED, Modulation
-from .operator import Operator
+from .operator import Operator, dose_in, rows_in
 from .own_terms import OwnTerm, stated
 from .plan_limits import Region
 from .rounds import Rounds
+from .row_choice import (
+    FEWEST_ROWS,
+    FEWEST_TO_SORT,
+    Active,
+    Family,
+    add_violated,
+    count_rows,
+    drop_idle,
+    families_of,
+    seed_rows,
+    watched,
+)
 from .solvers import HOST, Algebra, DoseLimits, SolveRecord, solve_with_fallback
+from .voxel_bounds import NO_VOXELS, RESERVE_GY, Bound, MeanBound
 
-log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 
-NO_VOXELS = np.zeros(0, np.int64)
 PTV_MEAN_DOSE = "PTV mean"
 RAISED_DOSES = (PTV_MEAN_DOSE, "D95", "GTV D98")
 """Scalars that are doses which a stage raises; all others are relative excesses."""
-RESERVE_GY = 0.02
-"""Upper bounds enter the master this much lower: covers the fast operator's rounding for voxels outside the master."""
-VIOLATION_GY = 0.01
-"""A voxel outside the master that exceeds its (lowered) bound by more than this is added."""
-FIRST_ROWS, ROWS_PER_ROUND, MAX_ROUNDS = 300, 800, 20
-"""Rows per family at the start and per round; rounds after which a stage gives up aloud."""
-FEWEST_ROWS, FEWEST_TO_SORT = 40, 5
-"""Rows at the start of a family that seems far from its bound: without any, the first solution may run away. The second
-in a stage of one round, which only sorts: there the rows of a dozen organs that bind nothing took a fifth of the time.
-"""
-SPREAD_ROWS = 900
-"""Rows of a new family of lower bounds (a target), evenly spread: nearly all of a target is near its bound."""
-NEAR_GY = 0.5
-"""When a family has violated voxels, those this close to their bound are added with them."""
-WATCH_GY = 25.0
-"""Voxels further than this inside their bound at the start of a stage are looked at only once the others hold."""
-IDLE_GY = 4.0
-"""Rows further than this from their bound under the last stage's dose are dropped before the next stage."""
+MAX_ROUNDS = 20
+"""Rounds after which a stage gives up aloud."""
 EARLY_TOLERANCE, FEW_MORE = 1e-3, 0.15
 """Relative tolerance of the solver as long as a round adds more than this share of its rows: the next one moves the
 solution anyway. What a stage returns is at full tolerance.
@@ -64,50 +58,6 @@ D95). Without it the linear stages end in spikes between the voxels of the maste
 """
 BLAS_THREADS = 1
 """Threads spin when they wait: under contention two take three times the CPU time of one, for the same work."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bound:
-    """Conditions on voxel doses: d <= level + slope * scalar for sense +1, d >= for sense -1.
-
-    Attributes
-    ----------
-    name : str
-        Active rows are remembered under it from stage to stage.
-    positions : (n,) int64
-        Voxels, as positions in the operator's list.
-    level_gy : (n,) float64
-    scalar : str or None
-    slope : float
-    sense : +1 or -1
-    price : (n,) float64 or None
-        What a Gy on the wrong side adds to the objective; None where there may be none.
-    """
-
-    name: str
-    positions: npt.NDArray[np.int64]
-    level_gy: npt.NDArray[np.float64]
-    scalar: str | None = None
-    slope: float = 0.0
-    sense: int = 1
-    price: npt.NDArray[np.float64] | None = None
-
-    def excess_gy(self, dose: Array, scalars: Mapping[str, float]) -> Array:
-        """How far each voxel is on the wrong side, (n,); negative on the good side."""
-        moved = self.slope * scalars[self.scalar] if self.scalar else 0.0
-        excess: Array = self.sense * (dose[self.positions] - self.level_gy - moved)
-        return excess
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MeanBound:
-    """A condition on a weighted sum of doses: row @ x <= level + slope * scalar."""
-
-    name: str
-    row: npt.NDArray[np.float64]
-    level_gy: float
-    scalar: str | None = None
-    slope: float = 0.0
 
 
 Families = dict[str, tuple[Array, DoseLimits]]
@@ -167,11 +117,11 @@ class Master:
     roughness: sparse.csc_array
     own: tuple[OwnTerm, ...] = ()
     modulation: Modulation = UNLIMITED
-    active: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    active: Active = field(default_factory=dict)
     rounds: Rounds = field(default_factory=Rounds)
     algebra: Algebra = HOST
     _row_of: dict[int, int] = field(default_factory=dict)
-    _rows: list[Array] = field(default_factory=list)
+    _rows: list[Any] = field(default_factory=list)
     _reference: Operator | None = None
 
     @property
@@ -185,23 +135,28 @@ class Master:
         """Voxels whose rows were made in any stage, in the master still or not."""
         return np.fromiter(self._row_of, np.int64, len(self._row_of))
 
-    def rows(self, positions: Array) -> list[Array]:
-        """Reference rows per `unit_fluence`, n arrays of shape (B,), made once per voxel and not copied.
+    def rows(self, positions: Array) -> list[Any]:
+        """Reference rows per `unit_fluence`, n rows of the algebra of shape (B,), made once per voxel and not copied.
 
         Kept in single precision: that rounds a dose of 60 Gy by 4e-6 Gy, and the rows are what grows with the problem.
         """
         missing = np.array([p for p in positions.tolist() if p not in self._row_of], dtype=np.int64)
         if missing.size:
-            new = (self.reference.rows(missing) * self.unit_fluence).astype(np.float32)
+            made = rows_in(self.reference, missing, self.algebra.xp) * self.unit_fluence
+            new = self.algebra.rows_of(made.astype(np.float32))
             self._row_of.update(zip(missing.tolist(), range(len(self._rows), len(self._rows) + len(new)), strict=True))
             self._rows.extend(new)
         return [self._rows[self._row_of[p]] for p in positions.tolist()]
+
+    def row_block(self, positions: Array) -> Array:
+        """The same rows as one array on the host, (n, B)."""
+        return self.algebra.together(self.rows(positions))
 
     def with_own_terms(self, x: cp.Variable) -> tuple[Any, list[cp.Constraint]]:
         """Penalty and constraints of the user's terms, in the operator's own unit of fluence."""
 
         def rows(region: Region) -> Array:
-            return np.array(self.rows(region.positions)) / self.unit_fluence
+            return self.row_block(region.positions) / self.unit_fluence
 
         return stated(self.own, self.unit_fluence * x, rows)
 
@@ -251,9 +206,12 @@ def solve_stage(
     OptimisationError
         Every solver failed, or the rows did not settle.
     """
-    _seed_rows(master, stage, start_dose_gy, start_scalars, FEWEST_ROWS if rounds != 1 else FEWEST_TO_SORT)
-    watched = _watched(master, stage, start_dose_gy, start_scalars)
-    nearby = None if rounds == 1 else master.influence.restricted_to(watched)
+    active, bounds, algebra = master.active, stage.bounds, master.algebra
+    start = {name: start_scalars.get(name, 0.0) for name in stage.scalars}
+    seed_rows(active, bounds, start_dose_gy, start, FEWEST_ROWS if rounds != 1 else FEWEST_TO_SORT)
+    looked_at = families_of(active, bounds, algebra)
+    near = watched(active, bounds, start_dose_gy, start)
+    nearby = None if rounds == 1 else (algebra.xp.asarray(near), master.influence.restricted_to(near))
     x, scalars, means, modulated, problem = _state(master, stage)
     round_number, nearly_settled = 1, False
     families: Families = {}
@@ -263,9 +221,7 @@ def solve_stage(
         last_round = round_number == rounds
         early = not (last_round or nearly_settled)
         asked = early_tolerance if early else tolerance
-        record = solve_with_fallback(
-            problem, limits=limits, threads=BLAS_THREADS, tolerance=asked, algebra=master.algebra
-        )
+        record = solve_with_fallback(problem, limits=limits, threads=BLAS_THREADS, tolerance=asked, algebra=algebra)
         if record.status == "infeasible":
             own = " together with the extra_terms" if master.own else ""
             raise InfeasibleError(f"stage {stage.name!r}: no fluence keeps all of its bounds{own}.")
@@ -273,17 +229,12 @@ def solve_stage(
             raise OptimisationError(f"stage {stage.name!r} ended {record.status}.")
         fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
         values = {name: float(v.value) for name, v in scalars.items()}
-        dose = np.full(start_dose_gy.size, np.nan)
-        if nearby is not None and not last_round:
-            dose[watched] = nearby.dose(fluence)
-        before, beyond_gy = _active(master, stage), _add_violated(master, stage, dose, values)
-        if not beyond_gy:
-            dose = master.influence.dose(fluence)
-            beyond_gy = _add_violated(master, stage, dose, values)
-        if early and _active(master, stage) - before <= FEW_MORE * count:
+        before = count_rows(active, bounds)
+        dose, beyond_gy = _looked_up(master, looked_at, None if last_round else nearby, fluence, values)
+        if early and count_rows(active, bounds) - before <= FEW_MORE * count:
             nearly_settled = True
             if rounds is None:
-                _drop_idle(master, stage, families, values)
+                _drop_idle(master, looked_at, families, values)
         if not beyond_gy and asked != tolerance:
             continue  # the same rows once more, to all digits
         master.rounds.told(stage.name, round_number, count, values, beyond_gy)
@@ -292,7 +243,8 @@ def solve_stage(
             prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
             prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
             of_fluence = master.priced(modulated) if modulated else None
-            return StageResult(fluence, values, dose, prices, record, round_number, count, settled, of_fluence)
+            everywhere = algebra.fetch(dose)
+            return StageResult(fluence, values, everywhere, prices, record, round_number, count, settled, of_fluence)
         round_number += 1
     raise OptimisationError(
         f"stage {stage.name!r}: the full grid still adds rows after {MAX_ROUNDS} rounds.",
@@ -352,70 +304,32 @@ def _inner(positions: Array, before: tuple[Array, DoseLimits] | None) -> Array:
     return inner
 
 
-def _seed_rows(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float], fewest: int) -> None:
-    """Keep the rows that are near their bound; a family with none gets its most critical voxels."""
-    for bound in stage.bounds:
-        filled = {name: scalars.get(name, 0.0) for name in stage.scalars}
-        excess = bound.excess_gy(dose, filled)
-        near = bound.positions[excess > -IDLE_GY]
-        active = np.intersect1d(master.active.get(bound.name, np.zeros(0, np.int64)), near)
-        if not active.size and bound.sense < 0 and bound.name not in master.active:
-            active = bound.positions[:: max(1, bound.positions.size // SPREAD_ROWS)]
-        if not active.size and bound.positions.size:
-            active = _worst(bound, excess, min(FIRST_ROWS, max(fewest, near.size)))
-        master.active[bound.name] = active
+def _looked_up(
+    master: Master,
+    looked_at: Sequence[Family],
+    nearby: tuple[Any, Operator] | None,
+    fluence: Array,
+    scalars: Mapping[str, float],
+) -> tuple[Any, float]:
+    """Dose (V,) of a fluence, where the solver works, and what `add_violated` says of it.
 
-
-def _drop_idle(master: Master, stage: Stage, families: Families, scalars: Mapping[str, float]) -> None:
-    """Drop the rows that are far from their bound by their own dose, which is the reference; once in a stage."""
-    for bound in stage.bounds:
-        if bound.name in families:
-            positions, limits = families[bound.name]
-            dose = np.full(master.influence.shape[0], np.nan)
-            dose[positions] = limits.dose()
-            idle = bound.positions[bound.excess_gy(dose, scalars) < -IDLE_GY]
-            master.active[bound.name] = np.setdiff1d(master.active[bound.name], idle)
-
-
-def _watched(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> npt.NDArray[np.int64]:
-    """Voxels that are looked at in every round: active ones, and those within reach of their bound."""
-    filled = {name: scalars.get(name, 0.0) for name in stage.scalars}
-    near = [b.positions[b.excess_gy(dose, filled) > -WATCH_GY] for b in stage.bounds]
-    return np.unique(np.concatenate([*near, *(master.active[b.name] for b in stage.bounds)]))
-
-
-def _active(master: Master, stage: Stage) -> int:
-    """Rows that a stage has by now."""
-    return sum(master.active[bound.name].size for bound in stage.bounds)
-
-
-def _add_violated(master: Master, stage: Stage, dose: Array, scalars: Mapping[str, float]) -> float:
-    """Add the most violated voxels of each family; how far the worst is beyond its bound in Gy, 0 when there are none.
-
-    A NaN dose has not been looked at.
+    Where one of the voxels nearby, given with their operator, is violated, the others have not been looked at.
     """
-    beyond_gy = 0.0
-    for bound in stage.bounds:
-        excess = bound.excess_gy(dose, scalars) + RESERVE_GY
-        active = master.active[bound.name]
-        inactive = ~np.isin(bound.positions, active)
-        new = inactive & (excess > VIOLATION_GY)
-        if new.any():
-            beyond_gy = max(beyond_gy, float(excess[new].max()))
-            log.info("  %s: %d voxels beyond the bound, worst by %.3f Gy", bound.name, new.sum(), excess[new].max())
-            # Their neighbours come along: near their bound now, they would be violated in the next round.
-            near = inactive & (excess > -NEAR_GY)
-            worst = _worst(
-                bound,
-                np.where(near, excess, -np.inf),
-                min(ROWS_PER_ROUND, int(near.sum()), 2 * int(new.sum()) + FEWEST_ROWS),
-            )
-            active = np.union1d(active, worst)
-        master.active[bound.name] = active
-    return beyond_gy
+    active, algebra = master.active, master.algebra
+    if nearby is not None:
+        positions, operator = nearby
+        dose = algebra.xp.full(master.influence.shape[0], np.nan)
+        dose[positions] = dose_in(operator, fluence, algebra.xp)
+        if beyond_gy := add_violated(active, looked_at, dose, scalars, algebra):
+            return dose, beyond_gy
+    dose = dose_in(master.influence, fluence, algebra.xp)
+    return dose, add_violated(active, looked_at, dose, scalars, algebra)
 
 
-def _worst(bound: Bound, excess: Array, count: int) -> npt.NDArray[np.int64]:
-    count = min(count, excess.size)
-    chosen = np.argpartition(-excess, count - 1)[:count]
-    return np.sort(bound.positions[chosen])
+def _drop_idle(master: Master, looked_at: Sequence[Family], families: Families, scalars: Mapping[str, float]) -> None:
+    """Drop the rows that are far from their bound by their own dose, which is the reference; once in a stage."""
+    for family in looked_at:
+        if family.bound.name in families:
+            positions, limits = families[family.bound.name]
+            dose_gy = limits.dose(master.algebra)
+            drop_idle(master.active, family, positions, dose_gy, scalars, master.algebra)

@@ -24,8 +24,9 @@ from protocols.metrics import MeanDose
 from .bounds import PTV_MEAN
 from .levels import Run, solved_level
 from .plan_limits import ConvexLimit, MeanLimit
-from .problem import RESERVE_GY, MeanBound, Stage, StageResult
+from .problem import Stage, StageResult
 from .tangents import limit_of, tangent
+from .voxel_bounds import RESERVE_GY, MeanBound
 
 Array = npt.NDArray[Any]
 
@@ -63,8 +64,8 @@ class Look:
 def fast_error_gy(run: Run, result: StageResult) -> float:
     """Largest difference of fast and reference dose on the voxels that have rows, Gy: needs no dose calculation."""
     x = result.fluence / run.master.unit_fluence
-    made = run.master.made
-    exact = np.array([row @ x for row in run.master.rows(made)])
+    made, algebra = run.master.made, run.master.algebra
+    exact, _ = algebra.products(run.master.rows(made), x)
     return float(np.abs(exact - result.dose_gy[made]).max(initial=0.0))
 
 

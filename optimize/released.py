@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .levels import Run
-from .problem import Bound, StageResult
+from .problem import StageResult
 from .room import room_mm, spared_dose
 from .sparing import kept_above
+from .voxel_bounds import Bound
 
 Array = npt.NDArray[Any]
 

@@ -23,11 +23,12 @@ import numpy.typing as npt
 from .bounds import CAPS
 from .levels import Run
 from .plan_limits import DoseVolumeLimit
-from .problem import Bound, StageResult, solve_stage
+from .problem import StageResult, solve_stage
 from .released import COLD_SHARE
 from .sorting import take_over
 from .sparing import kept_below
 from .stages import prescription_stage
+from .voxel_bounds import Bound
 
 Array = npt.NDArray[Any]
 

@@ -36,7 +36,8 @@ from protocols.errors import ProtocolError
 from protocols.outcome_models import Lyman
 
 from .escalation_results import RISK
-from .problem import RAISED_DOSES, RESERVE_GY, Master, MeanBound, Stage, StageResult, solve_stage
+from .problem import RAISED_DOSES, Master, Stage, StageResult, solve_stage
+from .voxel_bounds import RESERVE_GY, MeanBound
 
 if TYPE_CHECKING:
     from .goals import Region
@@ -242,7 +243,7 @@ class Tangents:
         """Second derivative (B, B) of the gEUD by the fluence variable, from above, on a sample of the voxels."""
         positions = self.limit.region.positions
         sample = positions[:: max(1, positions.size // SAMPLE)]
-        rows = np.array(master.rows(sample))
+        rows = master.row_block(sample)
         curved: Array = rows.T @ (self.limit.curvature(dose_gy, sample)[:, None] * rows)
         return curved * (positions.size / sample.size)
 

@@ -21,9 +21,10 @@ from dosecalc.errors import OptimisationError
 from .bounds import CAPS
 from .goals import DoseVolumeLimit
 from .levels import Run, mean_row
-from .problem import NO_VOXELS, Bound, Stage, solve_stage
+from .problem import Stage, solve_stage
 from .released import COLD_SHARE
 from .verification import LARGEST_CC
+from .voxel_bounds import NO_VOXELS, Bound
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dosecalc.errors import InputError
 
-from .operator import Operator
+from .operator import Operator, array_module, dose_in, rows_in
 
 Array = npt.NDArray[Any]
 
@@ -43,9 +43,19 @@ class StackedInfluence:
         """Pairs of beamlets of one beam that share an edge, (n, 2)."""
         return self.first.neighbours
 
+    @property
+    def array_module(self) -> Any:
+        """Of the first operator: the module of the arrays that `dose_there` and `rows_there` give."""
+        return array_module(self.first)
+
     def dose(self, fluence: npt.ArrayLike, /) -> npt.NDArray[np.float64]:
         """Dose (V,) in Gy of a fluence (B,)."""
         return np.concatenate([self.first.dose(fluence), self.second.dose(fluence)])
+
+    def dose_there(self, fluence: npt.ArrayLike, /) -> Any:
+        """The same as an array of `array_module`."""
+        xp = self.array_module
+        return xp.concatenate([dose_in(each, fluence, xp) for each in (self.first, self.second)])
 
     def adjoint(self, weights: npt.ArrayLike, /) -> npt.NDArray[np.float64]:
         """Transpose of `dose`, (B,)."""
@@ -58,25 +68,33 @@ class StackedInfluence:
 
     def rows(self, positions: Array, /) -> npt.NDArray[np.float64]:
         """Dose of some voxels (n,) per unit fluence of every beamlet, (n, B), Gy."""
-        index = np.atleast_1d(np.asarray(positions))
-        split = self.first.shape[0]
-        above = index < split
-        result = np.empty((index.size, self.shape[1]))
-        result[above] = self.first.rows(index[above])
-        result[~above] = self.second.rows(index[~above] - split)
+        above, of_first, of_second = self._divided(positions)
+        result = np.empty((above.size, self.shape[1]))
+        result[above] = self.first.rows(of_first)
+        result[~above] = self.second.rows(of_second)
         return result
+
+    def rows_there(self, positions: Array, /) -> Any:
+        """The same as an array of `array_module`."""
+        xp = self.array_module
+        above, of_first, of_second = self._divided(positions)
+        made = xp.concatenate([rows_in(self.first, of_first, xp), rows_in(self.second, of_second, xp)])
+        return made[xp.asarray(np.argsort(np.argsort(~above, kind="stable")))]
 
     def restricted_to(self, positions: Array, /) -> StackedInfluence:
         """The same for some voxels, those of the first operator before those of the second."""
-        index = np.atleast_1d(np.asarray(positions))
-        split = self.first.shape[0]
-        above = index < split
+        above, of_first, of_second = self._divided(positions)
         if np.any(above[1:] & ~above[:-1]):
             raise InputError("voxels of the first operator must come before those of the second.")
-        return StackedInfluence(
-            self.first.restricted_to(index[above]), self.second.restricted_to(index[~above] - split)
-        )
+        return StackedInfluence(self.first.restricted_to(of_first), self.second.restricted_to(of_second))
 
     def at_reference(self) -> StackedInfluence:
         """Both at the precision that plans are judged by."""
         return StackedInfluence(self.first.at_reference(), self.second.at_reference())
+
+    def _divided(self, positions: Array) -> tuple[Array, Array, Array]:
+        """Which voxels are the first operator's, and the positions in either."""
+        index = np.atleast_1d(np.asarray(positions))
+        split = self.first.shape[0]
+        above = index < split
+        return above, index[above], index[~above] - split

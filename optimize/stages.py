@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from .bounds import HOT_SPOT, above, hard_bounds, prescribed
 from .levels import Kept, Run, mean_row
-from .problem import Bound, MeanBound, Stage, StageResult
+from .problem import Stage, StageResult
 from .released import dear_target_kept, gtv_kept, target_kept
+from .voxel_bounds import Bound, MeanBound
 
 Array = npt.NDArray[Any]
 
@@ -89,5 +90,5 @@ def _cold_tail(run: Run, last: StageResult) -> tuple[Array, Array]:
     if not let_go.any():
         return np.zeros((1, last.fluence.size)), np.zeros(1)
     cc = region.cc[let_go]
-    rows = np.array(run.master.rows(region.positions[let_go]))
+    rows = run.master.row_block(region.positions[let_go])
     return rows / run.goals.share[let_go, None], cc / cc.sum()

@@ -14,7 +14,8 @@ import numpy as np
 
 from .bounds import CAPS
 from .levels import Run
-from .problem import NO_VOXELS, StageResult
+from .problem import StageResult
+from .voxel_bounds import NO_VOXELS
 
 SWAP_GY = 1.0
 """How far above its dose the dearest voxel of a limit is sorted. On small tight cases 2 Gy and more lose now and then

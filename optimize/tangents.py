@@ -19,9 +19,10 @@ import numpy.typing as npt
 from protocols.metrics import Biological, GeneralisedEud, MeanDose, TailMean
 
 from .plan_limits import ConvexLimit
-from .problem import Master, MeanBound, Stage, StageResult
+from .problem import Master, Stage, StageResult
 from .slopes import geud_slope, tail_shares
 from .summed import OfSum
+from .voxel_bounds import MeanBound
 
 Array = npt.NDArray[Any]
 

@@ -12,8 +12,9 @@ from dosecalc.errors import InputError
 
 from .levels import Run
 from .metrics import dose_at_volume
-from .problem import NEAR_GY, ROWS_PER_ROUND, Stage, StageResult
+from .problem import Stage, StageResult
 from .released import COLD_SHARE
+from .row_choice import NEAR_GY, ROWS_PER_ROUND
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,7 +30,14 @@ FEWEST_SINGLE_ROWS = 256
 
 
 class Algebra(Protocol):
-    """Operations on a `block` and what goes with it; ``None`` from `cholesky` says that there is no factor."""
+    """Operations on a `block` and what goes with it; ``None`` from `cholesky` says that there is no factor.
+
+    A row is an array of NumPy, shape (columns,), or one of those that `rows_of` gave.
+    """
+
+    @property
+    def xp(self) -> Any:
+        """The module of the arrays."""
 
     @property
     def real(self) -> DTypeLike:
@@ -39,7 +46,16 @@ class Algebra(Protocol):
     def block(self, first: sp.csr_array, rows: int) -> Any:
         """A dense block whose first rows are those of a sparse array, in its type; the others are zeros."""
 
-    def write(self, rows: Sequence[FloatArray], block: Any, columns: Any) -> None:
+    def rows_of(self, made: Any) -> list[Any]:
+        """The rows of an array of `xp`, shape (rows, columns), each by itself; they stay where they are."""
+
+    def together(self, rows: Sequence[Any]) -> FloatArray:
+        """Rows as one array on the host, shape (rows, columns)."""
+
+    def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
+        """``row @ x`` of every row, on the host, and the largest ``|row| @ |x|``; 0 without rows."""
+
+    def write(self, rows: Sequence[Any], block: Any, columns: Any) -> None:
         """Write rows into some columns, a slice or an index, of as many rows of a block."""
 
     def squared(self, block: Any, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -92,6 +108,11 @@ class HostAlgebra:
     single: bool = False
 
     @property
+    def xp(self) -> Any:
+        """NumPy."""
+        return np
+
+    @property
     def real(self) -> DTypeLike:
         """Type of the block."""
         return np.float32 if self.single else np.float64
@@ -102,7 +123,20 @@ class HostAlgebra:
         first.toarray(out=block[: first.shape[0]])
         return block
 
-    def write(self, rows: Sequence[FloatArray], block: NDArray[Any], columns: Any) -> None:
+    def rows_of(self, made: NDArray[Any]) -> list[Any]:
+        """Views of them."""
+        return list(made)
+
+    def together(self, rows: Sequence[Any]) -> FloatArray:
+        """A copy."""
+        return np.array(rows)
+
+    def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
+        """Row by row: no copy of all of them."""
+        size = max((float(np.abs(row) @ np.abs(x)) for row in rows), default=0.0)
+        return np.array([row @ x for row in rows]), size
+
+    def write(self, rows: Sequence[Any], block: NDArray[Any], columns: Any) -> None:
         """Each once, in the type of the block."""
         for target, row in zip(block, rows, strict=True):
             target[columns] = row

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from dosecalc.backend import Backend
 from dosecalc.kernels.host_arrays import in_parts
 
-from .algebra import HOST, Algebra, FloatArray
+from .algebra import HOST, Algebra, FloatArray, fetched
 
 Array = Any
 
@@ -45,10 +45,34 @@ class Curvature:
         return np.concatenate([self.core.diagonal(), self.hinges])
 
 
-class SentRows:
-    """Rows of dose that are on the device: row generation offers most of them again and again, and none is sent twice.
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceRow:
+    """A row that was made on the device and stays there, in the stack that it was made in.
 
-    They lie in the stacks in which they were sent; a stack goes when none of its rows lives on the host any longer.
+    Attributes
+    ----------
+    stack : (rows, columns), on the device
+    place : int
+        Which of its rows.
+    """
+
+    stack: Array
+    place: int
+
+    def __len__(self) -> int:
+        return int(self.stack.shape[1])
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        """A copy on the host, for solvers that work there."""
+        row: np.ndarray = self.stack[self.place].get()
+        return row if dtype is None else row.astype(dtype)
+
+
+class SentRows:
+    """Rows of dose by their place on the device, and those of the host that were sent: none of them is sent twice.
+
+    Row generation offers most of them again and again. They lie in the stacks in which they were made or sent; one that
+    was sent goes when none of its rows lives on the host any longer.
     """
 
     def __init__(self) -> None:
@@ -57,15 +81,16 @@ class SentRows:
     def __len__(self) -> int:
         return len(self._held)
 
-    def rows(self, rows: list[FloatArray], xp: Any) -> Iterator[tuple[Array, Array]]:
+    def rows(self, rows: Sequence[Any], xp: Any) -> Iterator[tuple[Array, Array]]:
         """Where rows stand in the list, and the rows themselves on the device: stack by stack."""
-        new = [row for row in rows if id(row) not in self._held]
+        rows = list(rows)
+        new = [row for row in rows if not isinstance(row, DeviceRow) and id(row) not in self._held]
         if new:
             stack = xp.asarray(np.array(new))
             self._held.update((id(row), (self._watched(row), stack, place)) for place, row in enumerate(new))
         groups: dict[int, tuple[Array, list[tuple[int, int]]]] = {}
         for at, row in enumerate(rows):
-            _, stack, place = self._held[id(row)]
+            stack, place = (row.stack, row.place) if isinstance(row, DeviceRow) else self._held[id(row)][1:]
             groups.setdefault(id(stack), (stack, []))[1].append((at, place))
         for stack, pairs in groups.values():
             there = xp.asarray(np.array(pairs))
@@ -112,10 +137,29 @@ class DeviceAlgebra:
             block[: first.shape[0]] = self.xp.asarray(first.toarray())
         return block
 
-    def write(self, rows: Sequence[FloatArray], block: Array, columns: Any) -> None:
-        """Rows that were written before are on the device already."""
+    def rows_of(self, made: Array) -> list[Any]:
+        """`DeviceRow` each."""
+        return [DeviceRow(made, place) for place in range(len(made))]
+
+    def together(self, rows: Sequence[Any]) -> FloatArray:
+        """They come back stack by stack."""
+        found = np.empty((len(rows), len(rows[0]) if len(rows) else 0))
+        for place, there in self.sent.rows(rows, self.xp):
+            found[place.get()] = there.get()
+        return found
+
+    def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
+        """One number per row comes back, and the largest."""
+        found, sizes, x = self.xp.zeros(len(rows)), [0.0], self.xp.asarray(x)
+        for place, there in self.sent.rows(rows, self.xp):
+            found[place] = there.astype(np.float64) @ x
+            sizes.append((np.abs(there) @ np.abs(x)).max())
+        return self.fetch(found), max(fetched(*sizes))
+
+    def write(self, rows: Sequence[Any], block: Array, columns: Any) -> None:
+        """Rows that were made here or written before are on the device already."""
         where = columns if isinstance(columns, slice) else self.xp.asarray(columns)
-        for place, sent in self.sent.rows(list(rows), self.xp):
+        for place, sent in self.sent.rows(rows, self.xp):
             block[place if isinstance(columns, slice) else place[:, None], where] = sent.astype(block.dtype)
 
     def squared(self, block: Array, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:

@@ -199,7 +199,7 @@ def _attempt(
         return _Outcome("failed", f"ended as {status} after {took}")
     for limit, constraint in zip(limits, stated.constraints[len(problem.constraints) :], strict=False):
         limit.dual_value = np.atleast_1d(constraint.dual_value)
-    fault = _fault(problem, limits, tolerance)
+    fault = _fault(problem, limits, tolerance, algebra)
     if fault:
         return _Outcome("failed", f"said {status}, but {fault}")
     return _Outcome(status, f"{status} in {took}", iterations)
@@ -240,7 +240,7 @@ def _clear(problem: cp.Problem) -> None:
         variable.value = None
 
 
-def _fault(problem: cp.Problem, limits: Sequence[DoseLimits], tolerance: float) -> str:
+def _fault(problem: cp.Problem, limits: Sequence[DoseLimits], tolerance: float, algebra: Algebra) -> str:
     """What is wrong with the point that the variables carry; empty where nothing is."""
     for variable in problem.variables():
         if variable.value is None or not np.all(np.isfinite(variable.value)):
@@ -256,7 +256,7 @@ def _fault(problem: cp.Problem, limits: Sequence[DoseLimits], tolerance: float) 
         if not violation <= tolerance * size:
             return f"constraint {index} is violated by {violation:.3g} (its terms reach {size:.3g})"
     for index, limit in enumerate(limits):
-        violation, largest = limit.violation_and_size()
+        violation, largest = limit.violation_and_size(algebra)
         if not violation <= tolerance * max(largest, rounding):
             return f"dose limits {index} are violated by {violation:.3g} (their terms reach {largest:.3g})"
     return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from dosecalc.errors import OptimisationError
 
+from .algebra import HOST, Algebra
 from .structure import DenseRows
 
 FloatArray = NDArray[np.float64]
@@ -31,7 +33,7 @@ class DoseLimits:
     ----------
     variable : cvxpy.Variable, shape (columns,)
         Without attributes: CVXPY replaces a variable that was declared nonnegative by another.
-    rows : sequence of numpy.ndarray, each of shape (columns,)
+    rows : sequence of rows (`algebra.Algebra`), each of shape (columns,)
         Not copied.
     level : numpy.ndarray, shape (rows,)
     scalar : cvxpy.Variable or None
@@ -47,7 +49,7 @@ class DoseLimits:
     """
 
     variable: cp.Variable
-    rows: Sequence[FloatArray]
+    rows: Sequence[Any]
     level: FloatArray
     scalar: cp.Variable | None = None
     slope: float = 0.0
@@ -65,16 +67,14 @@ class DoseLimits:
         excess = cp.Variable(len(self.rows), nonneg=True)
         return self.sense * (dose - side) <= excess, self.price @ excess
 
-    def dose(self) -> FloatArray:
-        """``rows @ variable`` at its value, shape (rows,)."""
-        return np.array([row @ self.variable.value for row in self.rows])
+    def dose(self, algebra: Algebra = HOST) -> FloatArray:
+        """``rows @ variable`` at its value, shape (rows,), computed where the rows are."""
+        return algebra.products(self.rows, self.variable.value)[0]
 
-    def violation_and_size(self) -> tuple[float, float]:
+    def violation_and_size(self, algebra: Algebra = HOST) -> tuple[float, float]:
         """Largest violation at the values of the variables, 0 with a price, and the largest term of a row there."""
-        x = self.variable.value
         moved = self.slope * float(self.scalar.value) if self.scalar is not None else 0.0
-        dose = self.dose()
-        size = max((float(np.abs(row) @ np.abs(x)) for row in self.rows), default=0.0)
+        dose, size = algebra.products(self.rows, self.variable.value)
         excess = self.sense * (dose - self.level - moved) if self.price is None else np.zeros(0)
         return float(np.max(excess, initial=0.0)), max(size, abs(moved), float(np.abs(self.level).max(initial=0.0)))
 

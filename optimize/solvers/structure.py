@@ -85,7 +85,7 @@ class DenseRows:
 
     Attributes
     ----------
-    rows : sequence of numpy.ndarray, each of shape (width,)
+    rows : sequence of rows (`algebra.Algebra`), each of shape (width,)
     sign : float
     first : int
     column : int or None
@@ -98,7 +98,7 @@ class DenseRows:
         Finite, 0 or more.
     """
 
-    rows: Sequence[FloatArray]
+    rows: Sequence[Any]
     sign: float
     first: int
     column: int | None

@@ -16,11 +16,12 @@ from optimize.limiting import limiting, price_text
 from optimize.operator import Operator
 from optimize.planning import Plan
 from optimize.prices import price_per_cc, shadow_prices, what_stopped, with_limit
-from optimize.problem import MODULATION_WEIGHT, RESERVE_GY, Master, StageResult, solve_stage
+from optimize.problem import MODULATION_WEIGHT, Master, StageResult, solve_stage
 from optimize.raising import RESORT_GAIN
 from optimize.relaxation import d95_bound
 from optimize.smoothness import roughness
 from optimize.stages import prescription_stage
+from optimize.voxel_bounds import RESERVE_GY
 
 TARGETS, ORGANS, BEAMLETS, CAP_GY = 25, 6, 8, 60.0
 

@@ -181,6 +181,12 @@ class Functions:
     def zeros(self, shape, dtype=np.float64):
         return self._take(np.zeros(shape, dtype))
 
+    def full(self, shape, value):
+        return self._take(np.full(shape, value))
+
+    def argpartition(self, a, kth):
+        return self._take(np.argpartition(numbers(a), kth))
+
     def broadcast_to(self, a, shape):
         return on_device(np.broadcast_to(numbers(a), shape), a)
 

@@ -110,6 +110,22 @@ def test_verbs_fetch_their_result_alone(small, monkeypatch):
     assert sizes[3:] == [3 * beamlets]
 
 
+@pytest.mark.parametrize("precision", ["float32", "reference"])
+def test_doses_and_rows_can_be_left_there(small, precision):
+    """As the optimiser asks for them: the fast dose, and rows of either precision; no number of them comes back."""
+    there = operator(small(), precision)
+    x, voxels = np.random.default_rng(5).random(there.shape[1]), [7, 3, 200]
+    BUS.clear()
+    rows = there.rows_there(voxels)
+    assert max(BUS.back, default=0) <= 1
+    assert there.array_module is there.backend.kernels.device.xp
+    assert np.array_equal(rows.get(), there.rows(voxels))
+    BUS.clear()
+    dose = there.dose_there(x)
+    assert max(BUS.back, default=0) <= 1 or precision == "reference"
+    assert np.array_equal(dose.get(), there.dose(x))
+
+
 def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
     """The same numbers; the log and the notices for the run record name what was divided."""
     stated = operator(small())
@@ -121,6 +137,7 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
         rows = there.rows(np.arange(there.shape[0]))
     assert np.array_equal(found.indptr, matrix.indptr) and np.array_equal(found.data, matrix.data)
     assert np.array_equal(rows, stated.rows(np.arange(there.shape[0])))
+    assert np.array_equal(there.rows_there([3, 200]).get(), rows[[3, 200]])
     told = there.backend.kernels.take_notices()
     assert "The GPU's memory was full: rows went on in parts of 200." in told
     assert set(told) <= set(caplog.messages)
