@@ -115,7 +115,7 @@ def run_study(
         progress(f"{k} of {len(cells)}: {patient.name}, {arm.name}")
         begin = time.perf_counter()
         try:
-            job = job_of(patient, arm, folder, place)
+            job = job_of(patient, arm, folder, place, study.tries)
             _plan_once(job, place, progress, run)
             rows.append(row_of(patient.name, arm.name, place))
         except (OutputError, InterruptionError):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dosecalc.errors import InputError
 from protocols.faults import faults_of
 
+from .effort import TRIES
 from .job import Job, parse_targets
 
 LARGEST_FILE_BYTES = 1_000_000
@@ -55,9 +56,10 @@ class ArmEntry(_Strict):
 
 
 class Study(_Strict):
-    """What is compared; the first arm is what the others are compared with."""
+    """What is compared, all with as much work; the first arm is what the others are compared with."""
 
     title: str = ""
+    tries: Annotated[int, Field(ge=0)] = TRIES
     patients: Annotated[tuple[PatientEntry, ...], Field(min_length=1, max_length=1000)]
     arms: Annotated[tuple[ArmEntry, ...], Field(min_length=1, max_length=50)]
 
@@ -92,7 +94,7 @@ def read_study(path: str | Path) -> Study:
     return study
 
 
-def job_of(patient: PatientEntry, arm: ArmEntry, folder: Path, out: Path) -> Job:
+def job_of(patient: PatientEntry, arm: ArmEntry, folder: Path, out: Path, tries: int) -> Job:
     """The planning job of one patient under one arm; relative paths are those of `folder`."""
     names, roles = [t.name for t in patient.targets], [t.role for t in patient.targets]
     protocol = folder / arm.protocol if arm.protocol.endswith(".toml") else arm.protocol
@@ -108,6 +110,7 @@ def job_of(patient: PatientEntry, arm: ArmEntry, folder: Path, out: Path) -> Job
         dose_grid_mm=arm.dose_grid_mm,
         accept_missing=patient.accept_missing,
         accept_limit=arm.accept_limit,
+        tries=tries,
         out=out,
         overwrite=True,
     )

@@ -15,6 +15,7 @@ import pytest
 
 from dosecalc.errors import InfeasibleError, InputError, InterruptedPlanError, OutputError
 from optimize import study as study_module
+from optimize.effort import TRIES
 from optimize.saving import save_infeasible, save_plan
 from optimize.study import StudyRow, run_study
 from optimize.study_file import read_study
@@ -106,6 +107,16 @@ def test_every_patient_under_every_arm(file, runner, planned):
     assert second.dose_grid_mm == 3.0
 
 
+def test_every_plan_is_made_with_as_many_tries(file, runner):
+    """As many as the study says, else as many as usual."""
+    run(file, runner)
+    assert {job.tries for job in runner.jobs} == {TRIES}
+    file.write_text("tries = 2\n" + FILE)
+    again = Runner(runner.plan, runner.saved)
+    run_study(read_study(file), file.parent, file.parent / "again", progress=lambda text: None, run=again)
+    assert {job.tries for job in again.jobs} == {2}
+
+
 def test_what_is_finished_is_not_planned_again(file, runner):
     rows = run(file, runner)
     again = run(file, runner)
@@ -133,7 +144,9 @@ def test_an_interrupted_study_goes_on(file, runner, planned):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [('"crlm_3fx"', '"crlm_45_3fx"'), ('beams = "9"', 'beams = "7"')], ids=["protocol", "beams"]
+    ("before", "after"),
+    [('"crlm_3fx"', '"crlm_45_3fx"'), ('beams = "9"', 'beams = "7"'), ("title =", "tries = 3\ntitle =")],
+    ids=["protocol", "beams", "tries"],
 )
 def test_a_plan_from_other_inputs_is_not_taken_for_this_one(file, runner, before, after):
     run(file, runner)
@@ -172,6 +185,7 @@ def test_a_refused_patient_does_not_stop_the_others(file, runner):
         ('protocol = "crlm_5fx"', "", "arms[0].protocol: this key is missing"),
         ('role = "GTV"', 'role = "CTVN"', "patients[0].targets[0].role"),
         ("[[arms]]", "[[arm", "study cannot be read"),
+        ("title =", "tries = -1\ntitle =", "tries"),
     ],
 )
 def test_faults_of_the_file_are_named(file, before, after, told):
