@@ -178,7 +178,7 @@ def escalate(
 def _escalated(run: Run, open_dose_gy: Array, warm_start: WarmStart | None) -> Escalation:
     """All levels in their order."""
     rounds = run.master.rounds
-    rounds.expect(FEWEST_LEVELS)
+    rounds.expect(FEWEST_LEVELS, later=FEWEST_LESSER)
     raised = _raised_on_reference(run, raise_prescription(run, open_dose_gy, warm_start))
     if raised.scalars["D95"] < run.goals.floor_gy * (1 - LEVEL_TOLERANCE):
         raised = _raised_on_reference(run, reach_or_explain(run, raised))

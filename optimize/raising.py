@@ -107,19 +107,25 @@ def repriced(run: Run, result: StageResult, aim: Aim) -> StageResult:
     The dose before the result: what sort and fix makes of it has kept its voxels to their sides, and ends lower.
     """
     before = next(level.sorted_by for level in reversed(run.raised) if level.result is result)
+    run.progress(f"{_held_at(result)} are chosen at a rising price")
     return _better_by_price(run, result, before, aim, None)
 
 
 def chosen_again(run: Run, best: StageResult, aim: Aim) -> StageResult:
     """D95 raised with voxels that a rising price chose from the best fluence perturbed, while tries are left."""
     rng, start, vain = np.random.default_rng(SEED), best, 0
-    for _ in range(run.tries):
+    for trial in range(run.tries):
         if aim.met_by(best) or vain >= (HOPELESS if best is start else IN_VAIN):
             break
+        run.progress(f"{_held_at(best)} are chosen once more, try {trial + 1} of at most {run.tries}")
         found = _better_by_price(run, best, wandering(run, best, PERTURBED, rng), aim, rng)
         vain = vain + 1 if found is best else 0
         best = found
     return best
+
+
+def _held_at(result: StageResult) -> str:
+    return f"limits hold D95 at {result.scalars['D95']:.2f} Gy: the voxels that they let go"
 
 
 def _better_by_price(

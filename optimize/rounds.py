@@ -28,6 +28,8 @@ class Round:
     seconds_left : float or None
         What the optimisation still takes at least: the levels known to come, each as long as those so far took in the
         mean. None before a level has ended: nothing is known then.
+    steps_left : int or None
+        Of a step that only chooses voxels to let go, whose dose is no plan: how many more of them follow. Else None.
     """
 
     level: str
@@ -37,16 +39,17 @@ class Round:
     violation_gy: float
     seconds: float
     seconds_left: float | None
+    steps_left: int | None = None
 
     def __str__(self) -> str:
+        times = f"{_clock(self.seconds)} so far, {_left_words(self.seconds_left)}"
+        if self.steps_left is not None:
+            return f"{self.level}: {self.rows} voxels in the problem; {times}"
         target = "" if self.target_gy is None else f", D95 {self.target_gy:.2f} Gy"
         others = "the others keep their limits"
         if self.violation_gy:
             others = f"the worst of the others is {self.violation_gy:.2f} Gy beyond its limit"
-        return (
-            f"{self.level}, round {self.number}: {self.rows} voxels in the problem, {others}{target}; "
-            f"{_clock(self.seconds)} so far, {_left_words(self.seconds_left)}"
-        )
+        return f"{self.level}, round {self.number}: {self.rows} voxels in the problem, {others}{target}; {times}"
 
 
 def _left_words(seconds: float | None) -> str:
@@ -75,34 +78,44 @@ class Rounds:
         Given every round.
     kept_gy : float or None
         D95 that the levels to come keep.
+    steps_left : int or None
+        Where the masters are steps that only choose voxels: how many follow the next one.
     """
 
     tell: OnRound = lambda done: None
     kept_gy: float | None = None
+    steps_left: int | None = None
     _begin: float = field(default_factory=time.monotonic)
     _level_begin: float = field(default_factory=time.monotonic)
     _last: float | None = None
     _took: list[float] = field(default_factory=list)
     _ahead: int = 0
+    _later: int = 0
 
-    def expect(self, levels: int) -> None:
-        """So many levels are sure to come, the next one included."""
-        self._ahead = levels
+    def expect(self, levels: int, *, later: int = 0) -> None:
+        """So many levels are sure to come, the next one included; the last `later` of them not before another call."""
+        self._ahead, self._later = levels, later
 
     def told(self, level: str, number: int, rows: int, scalars: Mapping[str, float], violation_gy: float) -> None:
-        """A master was solved; the first of a level says that the level before it has ended."""
+        """A master was solved; the first of a level, or a step, says that the level before it has ended."""
         now = time.monotonic()
-        if number == 1:
-            self._ahead = max(self._ahead - 1, 0)
-            if self._last is not None:
-                self._took.append(self._last - self._level_begin)
-                self._level_begin = self._last
-        self._last = now
-        target = scalars.get("D95", self.kept_gy)
-        self.tell(Round(level, number, rows, target, violation_gy, now - self._begin, self._left(now)))
+        if number == 1 and self._last is not None:
+            self._took.append(self._last - self._level_begin)
+            self._level_begin, self._last = self._last, None
+        target, left = scalars.get("D95", self.kept_gy), None
+        if self.steps_left is not None:
+            left = self.steps_left * (now - self._level_begin) + self._ahead * (self._mean or 0.0)
+            self._level_begin, target = now, None
+        else:
+            self._ahead = max(self._ahead - (number == 1), min(self._ahead, self._later))
+            left, self._last = self._left(now), now
+        self.tell(Round(level, number, rows, target, violation_gy, now - self._begin, left, self.steps_left))
+
+    @property
+    def _mean(self) -> float | None:
+        return sum(self._took) / len(self._took) if self._took else None
 
     def _left(self, now: float) -> float | None:
-        if not self._took:
+        if self._mean is None:
             return None
-        mean = sum(self._took) / len(self._took)
-        return self._ahead * mean + max(mean - (now - self._level_begin), 0.0)
+        return self._ahead * self._mean + max(self._mean - (now - self._level_begin), 0.0)

@@ -12,6 +12,8 @@ from rich.text import Text
 from .console import err_console
 from .rounds import OnRound, Round
 
+TOLD_STEPS = 10
+
 
 def tell(text: str) -> None:
     """A line on standard error, with the time of day."""
@@ -23,10 +25,15 @@ def progress_shown() -> Iterator[tuple[Callable[[str], None], OnRound]]:
     """What is given lines and rounds of a plan.
 
     Where standard error is a terminal, rounds share one line that is rewritten and vanishes with the next step; else
-    each is a line, as a step is.
+    each is a line, as a step is, but that of the many which only choose voxels every tenth is told.
     """
     if not err_console.is_terminal:
-        yield tell, lambda done: tell(str(done))
+
+        def some(done: Round) -> None:
+            if (done.steps_left or 0) % TOLD_STEPS == 0:
+                tell(str(done))
+
+        yield tell, some
         return
     from rich.live import Live
 

@@ -15,6 +15,7 @@ from optimize.goals import ConvexLimit, DoseVolumeLimit, PlanGoals
 from optimize.levels import LEVEL_TOLERANCE
 from optimize.matrix import MatrixInfluence
 from optimize.metrics import dose_at_volume
+from optimize.rising_price import STEPS
 from optimize.rounds import Round, Rounds
 from optimize.summed import OfSum
 from optimize.warm_start import WarmStart
@@ -76,7 +77,7 @@ def by_level(rounds: list[Round]) -> list[list[Round]]:
 def test_every_round_of_every_level_is_told(cold: Ended) -> None:
     levels = by_level(cold.rounds)
     assert all([r.number for r in level] == list(range(1, len(level) + 1)) for level in levels)
-    solved = [level for level in levels if "to sort by" not in level[0].level]
+    solved = [level for level in levels if level[0].steps_left is None and "to sort by" not in level[0].level]
     reports = cold.result.levels
     assert [(level[0].level, len(level), level[-1].rows) for level in solved] == [
         (report.name, report.rounds, report.rows) for report in reports
@@ -86,6 +87,31 @@ def test_every_round_of_every_level_is_told(cold: Ended) -> None:
     assert all(r.violation_gy > 0 for level in solved for r in level[:-1])
     assert cold.rounds[-1].violation_gy == 0.0
     assert np.all(np.diff([r.seconds for r in cold.rounds]) > 0)
+
+
+def test_a_choice_of_voxels_tells_its_steps_and_no_dose(cold: Ended) -> None:
+    """What they reach is no plan's dose, and what they exceed is meant to be."""
+    steps = [r for r in cold.rounds if r.steps_left is not None]
+    ends = [k for k, r in enumerate(steps) if r.steps_left == 0]
+    assert len(ends) >= 1 and ends[0] == STEPS - 1
+    assert [r.steps_left for r in steps[:STEPS]] == list(reversed(range(STEPS)))
+    assert all(r.target_gy is None and "Gy" not in str(r) for r in steps)
+    assert steps[4].level == f"a choice of voxels to let go, step 5 of {STEPS}"
+    assert steps[4].seconds_left > 0.0
+
+
+def test_steps_count_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level of 4 s, two steps of 3 s with one more to come, then a level that is known to come throughout."""
+    clock = iter([2.0, 4.0, 7.0, 10.0, 11.0])
+    monkeypatch.setattr("optimize.rounds.time.monotonic", lambda: next(clock))
+    told: list[Round] = []
+    rounds = Rounds(told.append, _begin=0.0, _level_begin=0.0)
+    rounds.expect(2, later=1)
+    for name, number, steps_left in (("a", 1, None), ("a", 2, None), ("s", 1, 2), ("s", 1, 1), ("b", 1, None)):
+        rounds.steps_left = steps_left
+        rounds.told(name, number, 10, {"D95": 50.0}, 0.5)
+    assert [r.seconds_left for r in told] == pytest.approx([None, None, 2 * 3 + 4, 3 + 4, 4 + 3])
+    assert str(told[3]) == "s: 10 voxels in the problem; 10 s so far, at least 7 s left"
 
 
 def test_the_time_left_is_that_of_the_levels_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
