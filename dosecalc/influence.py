@@ -117,7 +117,7 @@ class DoseInfluence:
         """The same dose as an array of `array_module`: on a GPU it stays there."""
         x, kernels = vector("fluence", fluence, self.beamlets.count, "beamlets"), self.backend.kernels
         if self.precision == "reference":
-            return kernels.to_device(self._reference_dose(x))
+            return self._reference_dose(x)
         dose = kernels.zeros(self.voxels.size, np.float64)
         for index, beam in enumerate(self._prepared):
             field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
@@ -308,8 +308,9 @@ class DoseInfluence:
     def _project(self, b: int, points_mm: Array) -> tuple[Array, Array, Array]:
         return self.beamlets.beams[b].place(points_mm, self.machine.sad_mm, self.backend.kernels)
 
-    def _reference_dose(self, x: Array) -> npt.NDArray[np.float64]:
-        dose, kernels = np.empty(self.voxels.size), self.backend.kernels
+    def _reference_dose(self, x: Array) -> Any:
+        kernels = self.backend.kernels
+        dose = kernels.zeros(self.voxels.size, np.float64)
         beams = [self._direct_axes(b) for b in range(len(self.beamlets.beams))]
 
         def sum_beams(part: slice) -> None:
@@ -319,7 +320,7 @@ class DoseInfluence:
                 weights = self._component_weights(b, part, magnification)
                 field = lattice.spread(x[self.beamlets.of_beam(b)])
                 total += kernels.direct_dose(u, v, weights, field, columns, lines)
-            dose[part] = kernels.to_host(total)
+            dose[part] = total
 
         kernels.in_parts("the reference dose", self.voxels.size, CHUNK_VOXELS, sum_beams)
         return dose

@@ -14,7 +14,7 @@ import protocols
 from dosecalc.backend import select_backend
 from dosecalc.dicom import CtSeries
 from dosecalc.dose_inputs import Precision
-from dosecalc.errors import InfeasibleError, UsageError
+from dosecalc.errors import InfeasibleError, ResourceError, UsageError
 from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.hu_table import read_hu_table
 from dosecalc.machine import BeamModel, load_machine
@@ -156,6 +156,12 @@ def run_job(job: Job, progress: Callable[[str], None], on_round: OnRound = lambd
         seconds = time.perf_counter() - begin
         _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, prior, error, seconds)
         raise
+    except MemoryError as error:
+        raise ResourceError(
+            f"memory ran out: {error}",
+            where=str(job.out),
+            remedy="Use a coarser dose grid or larger beamlets, close other programs, or plan on a larger computer.",
+        ) from error
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
 

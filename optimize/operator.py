@@ -44,7 +44,7 @@ def array_module(operator: Operator) -> Any:
 
     An operator that has these two, as `dosecalc.DoseInfluence`, names the module as its own `array_module`.
     """
-    return getattr(operator, "array_module", np)
+    return getattr(operator, "array_module", np) if hasattr(operator, "dose_there") else np
 
 
 def dose_in(operator: Any, fluence: npt.ArrayLike, xp: Any) -> Any:

@@ -27,7 +27,8 @@ class Round:
         Wall time since the optimisation began.
     seconds_left : float or None
         What the optimisation still takes at least: the levels known to come, each as long as those so far took in the
-        mean. None before a level has ended: nothing is known then.
+        mean. None before a level has ended: nothing is known then. Of a step with the steps that follow, each as long
+        as the last one, but without what they may show to be needed: that the voxels are chosen once more.
     steps_left : int or None
         Of a step that only chooses voxels to let go, whose dose is no plan: how many more of them follow. Else None.
     """

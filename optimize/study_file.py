@@ -59,7 +59,7 @@ class Study(_Strict):
     """What is compared, all with as much work; the first arm is what the others are compared with."""
 
     title: str = ""
-    tries: Annotated[int, Field(ge=0)] = TRIES
+    tries: Annotated[int, Field(ge=0, strict=True)] = TRIES
     patients: Annotated[tuple[PatientEntry, ...], Field(min_length=1, max_length=1000)]
     arms: Annotated[tuple[ArmEntry, ...], Field(min_length=1, max_length=50)]
 

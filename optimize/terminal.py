@@ -13,6 +13,7 @@ from .console import err_console
 from .rounds import OnRound, Round
 
 TOLD_STEPS = 10
+"""Of so many rounds that only choose voxels one is told where each takes a line: a plan may have some hundred."""
 
 
 def tell(text: str) -> None:
@@ -24,8 +25,8 @@ def tell(text: str) -> None:
 def progress_shown() -> Iterator[tuple[Callable[[str], None], OnRound]]:
     """What is given lines and rounds of a plan.
 
-    Where standard error is a terminal, rounds share one line that is rewritten and vanishes with the next step; else
-    each is a line, as a step is, but that of the many which only choose voxels every tenth is told.
+    Where standard error is a terminal, rounds share one line that is rewritten and vanishes with the next one that is
+    given. Elsewhere every round is a line; of those that only choose voxels, every tenth and the last.
     """
     if not err_console.is_terminal:
 

@@ -49,8 +49,8 @@ class Algebra(Protocol):
     def rows_of(self, made: Any) -> list[Any]:
         """The rows of an array of `xp`, shape (rows, columns), each by itself; they stay where they are."""
 
-    def together(self, rows: Sequence[Any]) -> FloatArray:
-        """Rows as one array on the host, shape (rows, columns)."""
+    def together(self, rows: Sequence[Any]) -> NDArray[Any]:
+        """Rows as one array on the host, shape (rows, columns), in their type."""
 
     def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
         """``row @ x`` of every row, on the host, and the largest ``|row| @ |x|``; 0 without rows."""
@@ -127,14 +127,14 @@ class HostAlgebra:
         """Views of them."""
         return list(made)
 
-    def together(self, rows: Sequence[Any]) -> FloatArray:
+    def together(self, rows: Sequence[Any]) -> NDArray[Any]:
         """A copy."""
         return np.array(rows)
 
     def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
         """Row by row: no copy of all of them."""
         size = max((float(np.abs(row) @ np.abs(x)) for row in rows), default=0.0)
-        return np.array([row @ x for row in rows]), size
+        return np.array([np.asarray(row) @ x for row in rows]), size
 
     def write(self, rows: Sequence[Any], block: NDArray[Any], columns: Any) -> None:
         """Each once, in the type of the block."""

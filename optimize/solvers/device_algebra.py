@@ -81,8 +81,8 @@ class SentRows:
     def __len__(self) -> int:
         return len(self._held)
 
-    def rows(self, rows: Sequence[Any], xp: Any) -> Iterator[tuple[Array, Array]]:
-        """Where rows stand in the list, and the rows themselves on the device: stack by stack."""
+    def stacks(self, rows: Sequence[Any], xp: Any) -> Iterator[tuple[Array, Array, Array]]:
+        """Stack by stack: where its rows stand in the list, the stack, and where they stand in it."""
         rows = list(rows)
         new = [row for row in rows if not isinstance(row, DeviceRow) and id(row) not in self._held]
         if new:
@@ -94,7 +94,7 @@ class SentRows:
             groups.setdefault(id(stack), (stack, []))[1].append((at, place))
         for stack, pairs in groups.values():
             there = xp.asarray(np.array(pairs))
-            yield there[:, 0], stack[there[:, 1]]
+            yield there[:, 0], stack, there[:, 1]
 
     def _watched(self, row: FloatArray) -> weakref.ref[FloatArray]:
         """A row that is forgotten when it dies: another may then have its identity."""
@@ -141,26 +141,33 @@ class DeviceAlgebra:
         """`DeviceRow` each."""
         return [DeviceRow(made, place) for place in range(len(made))]
 
-    def together(self, rows: Sequence[Any]) -> FloatArray:
-        """They come back stack by stack."""
-        found = np.empty((len(rows), len(rows[0]) if len(rows) else 0))
-        for place, there in self.sent.rows(rows, self.xp):
-            found[place.get()] = there.get()
-        return found
+    def together(self, rows: Sequence[Any]) -> np.ndarray:
+        """They come back one by one."""
+        return np.array([np.asarray(row) for row in rows])
 
     def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
-        """One number per row comes back, and the largest."""
-        found, sizes, x = self.xp.zeros(len(rows)), [0.0], self.xp.asarray(x)
-        for place, there in self.sent.rows(rows, self.xp):
-            found[place] = there.astype(np.float64) @ x
-            sizes.append((np.abs(there) @ np.abs(x)).max())
+        """One number per row comes back, and the largest of each part."""
+        found, sizes, there = self.xp.zeros(len(rows)), [0.0], self.xp.asarray(x)
+        for at, stack, place in self.sent.stacks(rows, self.xp):
+
+            def multiply(part: slice, at: Array = at, stack: Array = stack, place: Array = place) -> None:
+                taken = stack[place[part]].astype(np.float64)
+                found[at[part]] = taken @ there
+                sizes.append((np.abs(taken) @ np.abs(there)).max())
+
+            self.in_parts("the doses of the solver's rows", len(place), max(1, len(place)), multiply)
         return self.fetch(found), max(fetched(*sizes))
 
     def write(self, rows: Sequence[Any], block: Array, columns: Any) -> None:
         """Rows that were made here or written before are on the device already."""
         where = columns if isinstance(columns, slice) else self.xp.asarray(columns)
-        for place, sent in self.sent.rows(rows, self.xp):
-            block[place if isinstance(columns, slice) else place[:, None], where] = sent.astype(block.dtype)
+        for at, stack, place in self.sent.stacks(rows, self.xp):
+
+            def copy(part: slice, at: Array = at, stack: Array = stack, place: Array = place) -> None:
+                onto = at[part] if isinstance(columns, slice) else at[part][:, None]
+                block[onto, where] = stack[place[part]].astype(block.dtype)
+
+            self.in_parts("the solver's rows", len(place), max(1, len(place)), copy)
 
     def squared(self, block: Array, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Two vectors go there and two come back."""

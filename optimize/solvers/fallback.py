@@ -21,7 +21,7 @@ from cvxpy.atoms.affine.binary_operators import MulExpression
 from cvxpy.atoms.affine.unary_operators import NegExpression
 from threadpoolctl import threadpool_limits
 
-from dosecalc.errors import OptimisationError
+from dosecalc.errors import OptimisationError, ResourceError
 
 from .algebra import HOST, Algebra
 from .cvxpy_interface import NAME, StructuredInteriorPoint
@@ -176,6 +176,7 @@ def _attempt(
     _clear(problem)
     begin = time.monotonic()
     stated, options = problem, _call(solver, time_left_s, threads)
+    where = algebra if isinstance(options["solver"], StructuredInteriorPoint) else HOST
     if isinstance(options["solver"], StructuredInteriorPoint):
         options |= {"limits": tuple(limits), "algebra": algebra}
         if asked is not None:
@@ -199,7 +200,10 @@ def _attempt(
         return _Outcome("failed", f"ended as {status} after {took}")
     for limit, constraint in zip(limits, stated.constraints[len(problem.constraints) :], strict=False):
         limit.dual_value = np.atleast_1d(constraint.dual_value)
-    fault = _fault(problem, limits, tolerance, algebra)
+    try:
+        fault = _fault(problem, limits, tolerance, where)
+    except (MemoryError, ResourceError) as error:
+        fault = f"its point could not be put into the limits: {error}"
     if fault:
         return _Outcome("failed", f"said {status}, but {fault}")
     return _Outcome(status, f"{status} in {took}", iterations)

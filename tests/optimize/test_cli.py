@@ -271,6 +271,20 @@ def test_an_existing_folder_is_refused_before_any_work(plan, tmp_path: Path) -> 
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
+def test_memory_that_runs_out_is_one_line(plan, monkeypatch, tmp_path: Path) -> None:
+    """As NumPy and CuPy say it."""
+
+    def full(*given: object, **options: object) -> None:
+        raise MemoryError("Unable to allocate 5.12 GiB for an array with shape (400, 512, 512)")
+
+    monkeypatch.setattr(optimize.job, "plan", full)
+    ended = plan()
+    assert ended.code == 30
+    said = error_line(ended)
+    assert "memory ran out: Unable to allocate 5.12 GiB" in said and "coarser dose grid" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_target_without_volume_is_refused(plan, tmp_path: Path) -> None:
     ended = plan(target_sphere="-12,-6,-3,0.001", target=None, target_role=None)
     assert ended.code == 10

@@ -18,6 +18,7 @@ from optimize.metrics import dose_at_volume
 from optimize.rising_price import STEPS
 from optimize.rounds import Round, Rounds
 from optimize.summed import OfSum
+from optimize.terminal import progress_shown
 from optimize.warm_start import WarmStart
 from protocols.metrics import MeanDose
 
@@ -98,6 +99,18 @@ def test_a_choice_of_voxels_tells_its_steps_and_no_dose(cold: Ended) -> None:
     assert all(r.target_gy is None and "Gy" not in str(r) for r in steps)
     assert steps[4].level == f"a choice of voxels to let go, step 5 of {STEPS}"
     assert steps[4].seconds_left > 0.0
+
+
+def test_a_log_is_told_every_tenth_step(capsys: pytest.CaptureFixture[str]) -> None:
+    """And every round of a level."""
+    round_of = Round("PTV_opt D95 (Gy)", 1, 10, 50.0, 0.0, 1.0, None)
+    with progress_shown() as (progress, on_round):
+        progress("reading")
+        for left in range(19, -1, -1):
+            on_round(dataclasses.replace(round_of, level=f"step {20 - left}", target_gy=None, steps_left=left))
+        on_round(round_of)
+    lines = [line.split(" ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    assert [line.split(":")[0] for line in lines] == ["reading", "step 10", "step 20", "PTV_opt D95 (Gy), round 1"]
 
 
 def test_steps_count_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

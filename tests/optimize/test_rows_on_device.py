@@ -84,8 +84,14 @@ def test_doses_and_rows_stay_on_the_device_and_the_plan_is_the_same(monkeypatch:
     host = escalate(case.influence, case.goals(*limits), tries=0)
     rounds: list[tuple[list[int], list[int]]] = []
     made: list[tuple[list[int], list[int]]] = []
+    asked: list[int] = []
+
+    def counted(operator: Any, positions: np.ndarray, xp: Any) -> Any:
+        asked.append(positions.size)
+        return rows_in(operator, positions, xp)
+
     monkeypatch.setattr(problem, "_looked_up", watched(problem._looked_up, rounds))
-    monkeypatch.setattr(problem, "rows_in", watched(problem.rows_in, made))
+    monkeypatch.setattr(problem, "rows_in", watched(counted, made))
     BUS.clear()
     found = escalate(MatrixOnDevice(case.influence, there.xp), case.goals(*limits), tries=0, algebra=there)
     assert found.prescription_gy == pytest.approx(host.prescription_gy, rel=1e-4)
@@ -96,7 +102,7 @@ def test_doses_and_rows_stay_on_the_device_and_the_plan_is_the_same(monkeypatch:
         assert sent in ([beamlets], [beamlets] * 2)  # for the voxels nearby, then for all
         assert back[0] % 3 == 0 and back[0] <= 15, "three numbers of every family, together"
         assert max(back) < voxels / 4
-    assert made and all(len(sent) == 1 and back == [] for sent, back in made)
+    assert made == [([count], []) for count in asked] and asked
     assert len(there.sent) == 0, "a row was sent from the host"
 
 
@@ -114,6 +120,7 @@ def test_rows_made_there_are_read_here_where_they_are_asked_for() -> None:
     np.testing.assert_allclose(found, stated @ x, rtol=1e-14)
     assert size == pytest.approx((np.abs(stated) @ np.abs(x)).max(), rel=1e-14)
     assert sorted(BUS.back) == [3, 7]  # the largest of each of three stacks, and one number per row
+    assert np.array(rows).dtype == there.together(rows).dtype == np.float64
     assert there.products([], x)[1] == 0.0 and there.products([], x)[0].size == 0
 
 
@@ -129,6 +136,40 @@ def test_a_solver_of_the_host_is_given_rows_of_the_device() -> None:
     stated = cp.Problem(cp.Maximize(cp.sum(x)), [x >= 0, block @ x <= level])
     found = master.objective.value
     assert found == pytest.approx(stated.solve(solver="HIGHS"), rel=1e-6)
+
+
+def test_a_full_device_hands_over_to_a_solver_of_the_host() -> None:
+    """Rows that were made there are read where they are; nothing more is asked of the device."""
+    room = Room()
+    there = DeviceAlgebra(Functions(room), solve_triangular)
+    rng, x = np.random.default_rng(5), cp.Variable(4)
+    rows = there.rows_of(room.take(rng.random((9, 4)).astype(np.float32)))
+    master, limits = cp.Problem(cp.Maximize(cp.sum(x)), [x >= 0]), [DoseLimits(x, rows, np.full(9, 2.0))]
+    solve_with_fallback(master, limits=limits)
+    best, room.capacity = master.objective.value, room.held
+    record = solve_with_fallback(master, limits=limits, algebra=there)
+    assert record.solver == "CLARABEL" and "MemoryError" in record.attempts[0][1]
+    assert master.objective.value == pytest.approx(best, rel=1e-6)
+
+
+def test_rows_are_multiplied_in_parts_where_the_device_is_full() -> None:
+    """And written into the solver's block so."""
+    rng, parts = np.random.default_rng(8), []
+
+    def in_parts(what: str, count: int, most: int, run: Any) -> None:
+        for first in range(0, count, 3):
+            parts.append(what)
+            run(slice(first, min(first + 3, count)))
+
+    there = DeviceAlgebra(Functions(Room()), solve_triangular, in_parts)
+    block, x = rng.random((7, 5)), rng.random(5)
+    rows = there.rows_of(on_device(block))
+    np.testing.assert_allclose(there.products(rows[::-1], x)[0], block[::-1] @ x, rtol=1e-14)
+    for columns in (slice(1, 6), np.array([6, 0, 2, 5, 1])):
+        held = on_device(np.zeros((7, 7)))
+        there.write(rows[::-1], held, columns)
+        np.testing.assert_array_equal(held.get()[:, columns], block[::-1])
+    assert parts == ["the doses of the solver's rows"] * 3 + ["the solver's rows"] * 6
 
 
 @pytest.mark.parametrize("both", [True, False])

@@ -186,6 +186,7 @@ def test_a_refused_patient_does_not_stop_the_others(file, runner):
         ('role = "GTV"', 'role = "CTVN"', "patients[0].targets[0].role"),
         ("[[arms]]", "[[arm", "study cannot be read"),
         ("title =", "tries = -1\ntitle =", "tries"),
+        ("title =", "tries = true\ntitle =", "tries"),
     ],
 )
 def test_faults_of_the_file_are_named(file, before, after, told):
