@@ -14,7 +14,7 @@ import protocols
 from dosecalc.backend import select_backend
 from dosecalc.dicom import CtSeries
 from dosecalc.dose_inputs import Precision
-from dosecalc.errors import InfeasibleError, ResourceError, UsageError
+from dosecalc.errors import InfeasibleError, UsageError
 from dosecalc.heterogeneity import Heterogeneity
 from dosecalc.hu_table import read_hu_table
 from dosecalc.machine import BeamModel, load_machine
@@ -34,7 +34,7 @@ from .planning import Plan, plan
 from .prior_treatment import PriorTreatment, read_prior
 from .problem import BLAS_THREADS
 from .provenance import device, file_sha256, overrides, peak_rss_mb, software_version, source_commit
-from .rescue import rescued
+from .rescue import full_memory_told, rescued
 from .results import SCHEMA_VERSION
 from .rounds import OnRound
 from .saving import save_infeasible, save_plan
@@ -127,7 +127,7 @@ def run_job(job: Job, progress: Callable[[str], None], on_round: OnRound = lambd
     prior = read_prior(job.prior_dose, job.prior_fractions, job.recovery, found.frame_of_reference_uid)
     hashes = input_hashes(job)
     try:
-        with rescued(job.out, progress) as on_fluence:
+        with full_memory_told(job.out), rescued(job.out, progress) as on_fluence:
             made = plan(
                 ct,
                 found,
@@ -156,12 +156,6 @@ def run_job(job: Job, progress: Callable[[str], None], on_round: OnRound = lambd
         seconds = time.perf_counter() - begin
         _save_infeasible(job, protocol, machine, densities, (position, angles), hashes, prior, error, seconds)
         raise
-    except MemoryError as error:
-        raise ResourceError(
-            f"memory ran out: {error}",
-            where=str(job.out),
-            remedy="Use a coarser dose grid or larger beamlets, close other programs, or plan on a larger computer.",
-        ) from error
     return made, save_plan(made, job.out, overwrite=job.overwrite)
 
 

@@ -34,7 +34,6 @@ from .row_choice import (
     drop_idle,
     families_of,
     seed_rows,
-    watched,
 )
 from .solvers import HOST, Algebra, DoseLimits, SolveRecord, solve_with_fallback
 from .voxel_bounds import NO_VOXELS, RESERVE_GY, Bound, MeanBound
@@ -214,8 +213,6 @@ def solve_stage(
     start = {name: start_scalars.get(name, 0.0) for name in stage.scalars}
     seed_rows(active, bounds, start_dose_gy, start, FEWEST_ROWS if rounds != 1 else FEWEST_TO_SORT)
     looked_at = families_of(active, bounds, algebra)
-    near = watched(active, bounds, start_dose_gy, start)
-    nearby = None if rounds == 1 else (algebra.xp.asarray(near), master.influence.restricted_to(near))
     x, scalars, means, modulated, problem = _state(master, stage)
     round_number, nearly_settled = 1, False
     families: Families = {}
@@ -234,7 +231,8 @@ def solve_stage(
         fluence = np.maximum(np.asarray(x.value), 0.0) * master.unit_fluence
         values = {name: float(v.value) for name, v in scalars.items()}
         before = count_rows(active, bounds)
-        dose, beyond_gy = _looked_up(master, looked_at, None if last_round else nearby, fluence, values)
+        dose = dose_in(master.influence, fluence, algebra.xp)
+        beyond_gy = add_violated(active, looked_at, dose, values, algebra)
         if early and count_rows(active, bounds) - before <= FEW_MORE * count:
             nearly_settled = True
             if rounds is None:
@@ -306,28 +304,6 @@ def _inner(positions: Array, before: tuple[Array, DoseLimits] | None) -> Array:
         _, here, there = np.intersect1d(positions, before[0], assume_unique=True, return_indices=True)
         inner[:, here] = before[1].inner[:, there]
     return inner
-
-
-def _looked_up(
-    master: Master,
-    looked_at: Sequence[Family],
-    nearby: tuple[Any, Operator] | None,
-    fluence: Array,
-    scalars: Mapping[str, float],
-) -> tuple[Any, float]:
-    """Dose (V,) of a fluence, where the solver works, and what `add_violated` says of it.
-
-    Where one of the voxels nearby, given with their operator, is violated, the others have not been looked at.
-    """
-    active, algebra = master.active, master.algebra
-    if nearby is not None:
-        positions, operator = nearby
-        dose = algebra.xp.full(master.influence.shape[0], np.nan)
-        dose[positions] = dose_in(operator, fluence, algebra.xp)
-        if beyond_gy := add_violated(active, looked_at, dose, scalars, algebra):
-            return dose, beyond_gy
-    dose = dose_in(master.influence, fluence, algebra.xp)
-    return dose, add_violated(active, looked_at, dose, scalars, algebra)
 
 
 def _drop_idle(master: Master, looked_at: Sequence[Family], families: Families, scalars: Mapping[str, float]) -> None:

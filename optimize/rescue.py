@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dosecalc.beams import Beamlets
-from dosecalc.errors import InterruptionError
+from dosecalc.errors import InterruptionError, ResourceError
 
 from .planning import OnFluence
 from .saving import save_fluence
@@ -42,3 +42,22 @@ def rescued(out: Path, progress: Callable[[str], None]) -> Iterator[OnFluence]:
             raise InterruptionError(f"interrupted before the plan was judged; {where}.") from None
         progress(where)
         raise
+
+
+@contextmanager
+def full_memory_told(out: Path) -> Iterator[None]:
+    """Memory that ran out, as NumPy and CuPy say it, as an error of this package.
+
+    Raises
+    ------
+    ResourceError
+        In place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise ResourceError(
+            f"memory ran out: {error}",
+            where=str(out),
+            remedy="Use a coarser dose grid or larger beamlets, close other programs, or plan on a larger computer.",
+        ) from error

@@ -35,8 +35,6 @@ SPREAD_ROWS = 900
 """Rows of a new family of lower bounds (a target), evenly spread: nearly all of a target is near its bound."""
 NEAR_GY = 0.5
 """When a family has violated voxels, those this close to their bound are added with them."""
-WATCH_GY = 25.0
-"""Voxels further than this inside their bound at the start of a stage are looked at only once the others hold."""
 IDLE_GY = 4.0
 """Rows further than this from their bound under the last stage's dose are dropped before the next stage."""
 
@@ -53,14 +51,6 @@ def seed_rows(active: Active, bounds: Sequence[Bound], dose: Array, scalars: Map
             worst = _worst(np, excess, min(FIRST_ROWS, max(fewest, near.size)))
             kept = np.sort(bound.positions[worst])
         active[bound.name] = kept
-
-
-def watched(
-    active: Active, bounds: Sequence[Bound], dose: Array, scalars: Mapping[str, float]
-) -> npt.NDArray[np.int64]:
-    """Voxels that are looked at in every round: active ones, and those within reach of their bound."""
-    near = [b.positions[b.excess_gy(dose, scalars) > -WATCH_GY] for b in bounds]
-    return np.unique(np.concatenate([*near, *(active[b.name] for b in bounds)]))
 
 
 def count_rows(active: Active, bounds: Sequence[Bound]) -> int:
@@ -104,7 +94,7 @@ def add_violated(
         Grows, and `Family.waiting` with it.
     families : sequence of Family
     dose : (V,)
-        Where the solver works; NaN for a voxel that has not been looked at.
+        Where the solver works.
     scalars : mapping
     algebra : Algebra
     """

