@@ -30,6 +30,9 @@ limits, another ends where it did or lower."""
 HOPELESS, IN_VAIN = 2, 6
 """So many tries in a row without a gain end them: before the first gain, and after it. Where the dose hardly depends on
 which voxels are let go, it shows at once; in tight cases a gain still came after five in vain."""
+MOST_GAINED = 1.25
+"""Where the floor lies further above, voxels are not chosen once more: tries have raised D95 by a seventh at most, and
+the answer is which limits would have to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def repriced(run: Run, result: StageResult, aim: Aim) -> StageResult:
 def chosen_again(run: Run, best: StageResult, aim: Aim) -> StageResult:
     """D95 raised with voxels that a rising price chose from the best fluence perturbed, while tries are left."""
     rng, start, vain = np.random.default_rng(SEED), best, 0
-    for trial in range(run.tries):
+    within_reach = best.scalars["D95"] * MOST_GAINED >= run.goals.floor_gy
+    for trial in range(run.tries if within_reach else 0):
         if aim.met_by(best) or vain >= (HOPELESS if best is start else IN_VAIN):
             break
         run.progress(f"{_held_at(best)} are chosen once more, try {trial + 1} of at most {run.tries}")

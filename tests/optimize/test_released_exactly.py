@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from dosecalc import UsageError
+from dosecalc import InfeasibleError, UsageError
 from optimize import raising
 from optimize.bounds import CAPS
 from optimize.escalate import escalate
@@ -102,6 +102,9 @@ def test_voxels_are_chosen_once_more_as_often_as_told(monkeypatch: pytest.Monkey
     easy = dataclasses.replace(goals, target_gy=0.5 * reached, cap_gy=0.5 * reached)
     escalate(case.influence, easy, tries=tries)
     assert len(passes) == 1 + made
+    with pytest.raises(InfeasibleError):
+        escalate(case.influence, dataclasses.replace(goals, floor_gy=1.5 * reached), tries=tries)
+    assert passes[1 + made :] == [True], "tries for a floor that is out of reach"
 
 
 def test_fewer_than_no_tries_are_refused() -> None:
