@@ -20,11 +20,10 @@ import numpy.typing as npt
 
 from .levels import Raised, Run
 from .operator import Operator
-from .problem import MODULATION_WEIGHT
+from .problem import MODULATION_WEIGHT, ROWS_AT_ONCE
 from .voxel_bounds import NO_VOXELS, RESERVE_GY
 
 Array = npt.NDArray[Any]
-ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)

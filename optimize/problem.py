@@ -8,7 +8,7 @@ dose that the plan is judged on; the fast operator only chooses which rows to ad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,6 @@ from .row_choice import (
     FEWEST_ROWS,
     FEWEST_TO_SORT,
     Active,
-    Family,
     add_violated,
     count_rows,
     drop_idle,
@@ -61,20 +60,24 @@ BLAS_THREADS = 1
 """Threads spin when they wait: under contention two take three times the CPU time of one, for the same work."""
 
 
-Families = dict[str, tuple[Array, DoseLimits]]
+Inside = dict[str, tuple[Array, DoseLimits]]
 """For every bound its voxels in the master, and the conditions on them."""
 Objective = Callable[[cp.Variable, Mapping[str, cp.Variable]], cp.Expression]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stage:
-    """One convex problem: minimise the objective over x >= 0 and the scalars within their ranges."""
+    """One convex problem: minimise the objective over x >= 0 and the scalars within their ranges.
+
+    `steps_left` says of a stage that only chooses voxels to let go how many of them follow.
+    """
 
     name: str
     objective: Objective
     bounds: tuple[Bound, ...]
     means: tuple[MeanBound, ...]
     scalars: Mapping[str, tuple[float, float]]
+    steps_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,15 +154,11 @@ class Master:
             self._rows.extend(new)
         return [self._rows[self._row_of[p]] for p in positions.tolist()]
 
-    def row_block(self, positions: Array) -> Array:
-        """The same rows as one array on the host, (n, B)."""
-        return self.algebra.together(self.rows(positions))
-
     def with_own_terms(self, x: cp.Variable) -> tuple[Any, list[cp.Constraint]]:
         """Penalty and constraints of the user's terms, in the operator's own unit of fluence."""
 
         def rows(region: Region) -> Array:
-            return self.row_block(region.positions) / self.unit_fluence
+            return np.array(self.rows(region.positions)) / self.unit_fluence
 
         return stated(self.own, self.unit_fluence * x, rows)
 
@@ -212,13 +211,13 @@ def solve_stage(
     active, bounds, algebra = master.active, stage.bounds, master.algebra
     start = {name: start_scalars.get(name, 0.0) for name in stage.scalars}
     seed_rows(active, bounds, start_dose_gy, start, FEWEST_ROWS if rounds != 1 else FEWEST_TO_SORT)
-    looked_at = families_of(active, bounds, algebra)
+    families = families_of(active, bounds, algebra)
     x, scalars, means, modulated, problem = _state(master, stage)
     round_number, nearly_settled = 1, False
-    families: Families = {}
+    inside: Inside = {}
     while round_number <= MAX_ROUNDS:
-        families = _limits(master, stage, x, scalars, families if nearly_settled else {})
-        limits, count = [limits for _, limits in families.values()], sum(len(rows) for rows, _ in families.values())
+        inside = _limits(master, stage, x, scalars, inside if nearly_settled else {})
+        limits, count = [limits for _, limits in inside.values()], sum(len(rows) for rows, _ in inside.values())
         last_round = round_number == rounds
         early = not (last_round or nearly_settled)
         asked = early_tolerance if early else tolerance
@@ -232,17 +231,18 @@ def solve_stage(
         values = {name: float(v.value) for name, v in scalars.items()}
         before = count_rows(active, bounds)
         dose = dose_in(master.influence, fluence, algebra.xp)
-        beyond_gy = add_violated(active, looked_at, dose, values, algebra)
+        beyond_gy = add_violated(active, families, dose, values, algebra)
         if early and count_rows(active, bounds) - before <= FEW_MORE * count:
             nearly_settled = True
             if rounds is None:
-                _drop_idle(master, looked_at, families, values)
+                own_gy = {name: (rows, limits.dose(algebra)) for name, (rows, limits) in inside.items()}
+                drop_idle(active, families, own_gy, values, algebra)
         if not beyond_gy and asked != tolerance:
             continue  # the same rows once more, to all digits
-        master.rounds.told(stage.name, round_number, count, values, beyond_gy)
+        master.rounds.told(stage.name, round_number, count, values, beyond_gy, stage.steps_left)
         settled = not beyond_gy
         if settled or last_round:
-            prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in families.items()}
+            prices = {name: (rows, np.asarray(limits.dual_value)) for name, (rows, limits) in inside.items()}
             prices |= {name: (NO_VOXELS, np.atleast_1d(mean.dual_value)) for name, mean in means.items()}
             of_fluence = master.priced(modulated) if modulated else None
             everywhere = algebra.fetch(dose)
@@ -277,11 +277,9 @@ def _state(
     return x, scalars, means, modulated, problem
 
 
-def _limits(
-    master: Master, stage: Stage, x: cp.Variable, scalars: Mapping[str, cp.Variable], start: Families
-) -> Families:
+def _limits(master: Master, stage: Stage, x: cp.Variable, scalars: Mapping[str, cp.Variable], start: Inside) -> Inside:
     """The active voxels of each family, and their conditions; solved from where a master before them was, if given."""
-    families: Families = {}
+    inside: Inside = {}
     for bound in stage.bounds:
         chosen = np.flatnonzero(np.isin(bound.positions, master.active[bound.name]))
         if not chosen.size:
@@ -293,8 +291,8 @@ def _limits(
         limits = DoseLimits(x, master.rows(positions), level, scalar, bound.slope, bound.sense, price)
         if start:
             limits.inner = _inner(positions, start.get(bound.name))
-        families[bound.name] = (positions, limits)
-    return families
+        inside[bound.name] = (positions, limits)
+    return inside
 
 
 def _inner(positions: Array, before: tuple[Array, DoseLimits] | None) -> Array:
@@ -304,12 +302,3 @@ def _inner(positions: Array, before: tuple[Array, DoseLimits] | None) -> Array:
         _, here, there = np.intersect1d(positions, before[0], assume_unique=True, return_indices=True)
         inner[:, here] = before[1].inner[:, there]
     return inner
-
-
-def _drop_idle(master: Master, looked_at: Sequence[Family], families: Families, scalars: Mapping[str, float]) -> None:
-    """Drop the rows that are far from their bound by their own dose, which is the reference; once in a stage."""
-    for family in looked_at:
-        if family.bound.name in families:
-            positions, limits = families[family.bound.name]
-            dose_gy = limits.dose(master.algebra)
-            drop_idle(master.active, family, positions, dose_gy, scalars, master.algebra)

@@ -153,7 +153,7 @@ def _organ_cuts(run: Run, watched: dict[str, Array], high: float) -> Iterator[Cu
         if not positions.size:
             continue
         cc = region.cc[np.searchsorted(region.positions, positions)]
-        cap = _dose_caps(run.master.row_block(positions), cc, limits[0].caps_at(positions), limits[0].spare_cc)
+        cap = _dose_caps(np.array(run.master.rows(positions)), cc, limits[0].caps_at(positions), limits[0].spare_cc)
         cap[np.isin(positions, goals.ptv.positions)] = np.minimum(cap, hottest)[np.isin(positions, goals.ptv.positions)]
         yield from _chain(limits, positions, cc, cap)
 
@@ -235,7 +235,7 @@ def _solved(run: Run, raised: Raised, cuts: list[Cut], high: float) -> tuple[flo
 
 def _stated(run: Run, cut: Cut, x: cp.Variable, s: cp.Variable) -> list[cp.Constraint]:
     """A cut in CVXPY: every voxel's excess, then, where it has weights, their sum."""
-    excess = cut.sense * (run.master.row_block(cut.positions) @ x - cut.level_gy - cut.slope * s)
+    excess = cut.sense * (np.array(run.master.rows(cut.positions)) @ x - cut.level_gy - cut.slope * s)
     if cut.weight is None:
         return [excess <= 0]
     beyond = cp.Variable(cut.positions.size, nonneg=True)

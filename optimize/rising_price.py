@@ -90,7 +90,7 @@ def dose_by_price(
     OptimisationError
         No solver found the dose of a step.
     """
-    prices, rounds = rising_prices(run.goals.target_gy, STEPS if rng is None else SLOWLY), run.master.rounds
+    prices = rising_prices(run.goals.target_gy, STEPS if rng is None else SLOWLY)
     for step, price in enumerate(prices):
         sorted_by = last if rng is None or step == 0 else wandering(run, last, WANDER * (1 - step / len(prices)), rng)
         hard = prescription_stage(run, sorted_by, (0.0, BEYOND * asked_gy), gtv_gy)
@@ -98,12 +98,9 @@ def dose_by_price(
         others = [bound for bound in hard.bounds if bound.name != CAPS and bound not in targets]
         shortfall = [part for bound in targets for part in _shortfall(run, bound, price)]
         name = f"a choice of voxels to let go, step {step + 1} of {len(prices)}"
-        stage = dataclasses.replace(hard, name=name, bounds=(*others, *organs, *shortfall))
-        rounds.steps_left = len(prices) - step - 1
-        try:
-            last = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=1, tolerance=TOLERANCE)
-        finally:
-            rounds.steps_left = None
+        bounds, left = (*others, *organs, *shortfall), len(prices) - step - 1
+        stage = dataclasses.replace(hard, name=name, bounds=bounds, steps_left=left)
+        last = solve_stage(run.master, stage, last.dose_gy, last.scalars, rounds=1, tolerance=TOLERANCE)
     take_over(run, organs, last.dose_gy)
     for bound in targets:
         run.master.active[bound.name] = np.union1d(*(run.master.active[name] for name in _parts(bound)))

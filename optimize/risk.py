@@ -243,7 +243,7 @@ class Tangents:
         """Second derivative (B, B) of the gEUD by the fluence variable, from above, on a sample of the voxels."""
         positions = self.limit.region.positions
         sample = positions[:: max(1, positions.size // SAMPLE)]
-        rows = master.row_block(sample)
+        rows = np.array(master.rows(sample))
         curved: Array = rows.T @ (self.limit.curvature(dose_gy, sample)[:, None] * rows)
         return curved * (positions.size / sample.size)
 

@@ -79,13 +79,10 @@ class Rounds:
         Given every round.
     kept_gy : float or None
         D95 that the levels to come keep.
-    steps_left : int or None
-        Where the masters are steps that only choose voxels: how many follow the next one.
     """
 
     tell: OnRound = lambda done: None
     kept_gy: float | None = None
-    steps_left: int | None = None
     _begin: float = field(default_factory=time.monotonic)
     _level_begin: float = field(default_factory=time.monotonic)
     _last: float | None = None
@@ -97,20 +94,28 @@ class Rounds:
         """So many levels are sure to come, the next one included; the last `later` of them not before another call."""
         self._ahead, self._later = levels, later
 
-    def told(self, level: str, number: int, rows: int, scalars: Mapping[str, float], violation_gy: float) -> None:
+    def told(
+        self,
+        level: str,
+        number: int,
+        rows: int,
+        scalars: Mapping[str, float],
+        violation_gy: float,
+        steps_left: int | None = None,
+    ) -> None:
         """A master was solved; the first of a level, or a step, says that the level before it has ended."""
         now = time.monotonic()
         if number == 1 and self._last is not None:
             self._took.append(self._last - self._level_begin)
             self._level_begin, self._last = self._last, None
         target, left = scalars.get("D95", self.kept_gy), None
-        if self.steps_left is not None:
-            left = self.steps_left * (now - self._level_begin) + self._ahead * (self._mean or 0.0)
+        if steps_left is not None:
+            left = steps_left * (now - self._level_begin) + self._ahead * (self._mean or 0.0)
             self._level_begin, target = now, None
         else:
             self._ahead = max(self._ahead - (number == 1), min(self._ahead, self._later))
             left, self._last = self._left(now), now
-        self.tell(Round(level, number, rows, target, violation_gy, now - self._begin, left, self.steps_left))
+        self.tell(Round(level, number, rows, target, violation_gy, now - self._begin, left, steps_left))
 
     @property
     def _mean(self) -> float | None:

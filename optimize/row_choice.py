@@ -119,14 +119,24 @@ def add_violated(
 
 
 def drop_idle(
-    active: Active, family: Family, positions: Array, dose_gy: Array, scalars: Mapping[str, float], algebra: Algebra
+    active: Active,
+    families: Sequence[Family],
+    own_gy: Mapping[str, tuple[Array, Array]],
+    scalars: Mapping[str, float],
+    algebra: Algebra,
 ) -> None:
-    """Drop those of a family's rows, given by position and dose, that are far from their bound."""
-    bound = family.bound
-    at = np.flatnonzero(np.isin(bound.positions, positions))
-    idle = at[bound.beyond_gy(dose_gy, bound.level_gy[at], scalars) < -IDLE_GY]
-    active[bound.name] = np.setdiff1d(active[bound.name], bound.positions[idle])
-    family.waiting[algebra.xp.asarray(idle)] = True
+    """Drop the rows that are far from their bound by their own dose, which is the reference.
+
+    `own_gy` holds by the name of a bound its voxels in the master, in its order, and their doses.
+    """
+    for family in families:
+        bound = family.bound
+        if bound.name in own_gy:
+            positions, dose_gy = own_gy[bound.name]
+            at = np.flatnonzero(np.isin(bound.positions, positions))
+            idle = at[bound.beyond_gy(dose_gy, bound.level_gy[at], scalars) < -IDLE_GY]
+            active[bound.name] = np.setdiff1d(active[bound.name], bound.positions[idle])
+            family.waiting[algebra.xp.asarray(idle)] = True
 
 
 def _worst(xp: Any, excess: Any, count: int) -> Any:

@@ -90,5 +90,5 @@ def _cold_tail(run: Run, last: StageResult) -> tuple[Array, Array]:
     if not let_go.any():
         return np.zeros((1, last.fluence.size)), np.zeros(1)
     cc = region.cc[let_go]
-    rows = run.master.row_block(region.positions[let_go])
+    rows = np.array(run.master.rows(region.positions[let_go]))
     return rows / run.goals.share[let_go, None], cc / cc.sum()

@@ -32,7 +32,7 @@ FEWEST_SINGLE_ROWS = 256
 class Algebra(Protocol):
     """Operations on a `block` and what goes with it; ``None`` from `cholesky` says that there is no factor.
 
-    A row is an array of NumPy, shape (columns,), or one of those that `rows_of` gave.
+    A row is an array of NumPy, shape (columns,), or one of those that `rows_of` gave; NumPy makes an array of any.
     """
 
     @property
@@ -48,9 +48,6 @@ class Algebra(Protocol):
 
     def rows_of(self, made: Any) -> list[Any]:
         """The rows of an array of `xp`, shape (rows, columns), each by itself; they stay where they are."""
-
-    def together(self, rows: Sequence[Any]) -> NDArray[Any]:
-        """Rows as one array on the host, shape (rows, columns), in their type."""
 
     def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
         """``row @ x`` of every row, on the host, and the largest ``|row| @ |x|``; 0 without rows."""
@@ -126,10 +123,6 @@ class HostAlgebra:
     def rows_of(self, made: NDArray[Any]) -> list[Any]:
         """Views of them."""
         return list(made)
-
-    def together(self, rows: Sequence[Any]) -> NDArray[Any]:
-        """A copy."""
-        return np.array(rows)
 
     def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
         """Row by row: no copy of all of them."""

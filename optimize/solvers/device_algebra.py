@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -141,33 +142,32 @@ class DeviceAlgebra:
         """`DeviceRow` each."""
         return [DeviceRow(made, place) for place in range(len(made))]
 
-    def together(self, rows: Sequence[Any]) -> np.ndarray:
-        """They come back one by one."""
-        return np.array([np.asarray(row) for row in rows])
-
     def products(self, rows: Sequence[Any], x: FloatArray) -> tuple[FloatArray, float]:
         """One number per row comes back, and the largest of each part."""
         found, sizes, there = self.xp.zeros(len(rows)), [0.0], self.xp.asarray(x)
-        for at, stack, place in self.sent.stacks(rows, self.xp):
 
-            def multiply(part: slice, at: Array = at, stack: Array = stack, place: Array = place) -> None:
-                taken = stack[place[part]].astype(np.float64)
-                found[at[part]] = taken @ there
-                sizes.append((np.abs(taken) @ np.abs(there)).max())
+        def multiply(at: Array, taken: Array) -> None:
+            exact = taken.astype(np.float64)
+            found[at] = exact @ there
+            sizes.append((np.abs(exact) @ np.abs(there)).max())
 
-            self.in_parts("the doses of the solver's rows", len(place), max(1, len(place)), multiply)
+        self._each("the doses of the solver's rows", rows, multiply)
         return self.fetch(found), max(fetched(*sizes))
 
     def write(self, rows: Sequence[Any], block: Array, columns: Any) -> None:
         """Rows that were made here or written before are on the device already."""
         where = columns if isinstance(columns, slice) else self.xp.asarray(columns)
+
+        def copy(at: Array, taken: Array) -> None:
+            block[at if isinstance(columns, slice) else at[:, None], where] = taken.astype(block.dtype)
+
+        self._each("the solver's rows", rows, copy)
+
+    def _each(self, what: str, rows: Sequence[Any], run: Callable[[Array, Array], None]) -> None:
+        """Call ``run(at, taken)`` with places in the list and the rows that stand there, in parts that fit."""
         for at, stack, place in self.sent.stacks(rows, self.xp):
-
-            def copy(part: slice, at: Array = at, stack: Array = stack, place: Array = place) -> None:
-                onto = at[part] if isinstance(columns, slice) else at[part][:, None]
-                block[onto, where] = stack[place[part]].astype(block.dtype)
-
-            self.in_parts("the solver's rows", len(place), max(1, len(place)), copy)
+            take = partial(_take, run, at, stack, place)
+            self.in_parts(what, len(place), max(1, len(place)), take)
 
     def squared(self, block: Array, factors: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
         """Two vectors go there and two come back."""
@@ -260,6 +260,10 @@ class DeviceAlgebra:
         """Two triangular solves."""
         half = self.solve_triangular(lower, right, lower=True)
         return self.solve_triangular(lower, half, lower=True, trans="T")
+
+
+def _take(run: Callable[[Array, Array], None], at: Array, stack: Array, place: Array, part: slice) -> None:
+    run(at[part], stack[place[part]])
 
 
 def _layers(column: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

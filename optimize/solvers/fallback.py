@@ -176,8 +176,8 @@ def _attempt(
     _clear(problem)
     begin = time.monotonic()
     stated, options = problem, _call(solver, time_left_s, threads)
-    where = algebra if isinstance(options["solver"], StructuredInteriorPoint) else HOST
-    if isinstance(options["solver"], StructuredInteriorPoint):
+    structured = isinstance(options["solver"], StructuredInteriorPoint)
+    if structured:
         options |= {"limits": tuple(limits), "algebra": algebra}
         if asked is not None:
             options["tol"], tolerance = asked, max(10.0 * asked, tolerance)
@@ -201,7 +201,7 @@ def _attempt(
     for limit, constraint in zip(limits, stated.constraints[len(problem.constraints) :], strict=False):
         limit.dual_value = np.atleast_1d(constraint.dual_value)
     try:
-        fault = _fault(problem, limits, tolerance, where)
+        fault = _fault(problem, limits, tolerance, algebra if structured else HOST)
     except (MemoryError, ResourceError) as error:
         fault = f"its point could not be put into the limits: {error}"
     if fault:

@@ -121,8 +121,7 @@ def test_steps_count_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = Rounds(told.append, _begin=0.0, _level_begin=0.0)
     rounds.expect(2, later=1)
     for name, number, steps_left in (("a", 1, None), ("a", 2, None), ("s", 1, 2), ("s", 1, 1), ("b", 1, None)):
-        rounds.steps_left = steps_left
-        rounds.told(name, number, 10, {"D95": 50.0}, 0.5)
+        rounds.told(name, number, 10, {"D95": 50.0}, 0.5, steps_left)
     assert [r.seconds_left for r in told] == pytest.approx([None, None, 2 * 3 + 4, 3 + 4, 4 + 3])
     assert str(told[3]) == "s: 10 voxels in the problem; 10 s so far, at least 7 s left"
 

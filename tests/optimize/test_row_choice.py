@@ -65,7 +65,8 @@ def test_a_voxel_that_was_dropped_enters_again_where_it_must(algebra: Algebra) -
     active, scalars = Active(organ=np.array([0, 2, 10, 400])), {"D95": 20.0}
     (organ, *_) = bounds()
     families = families_of(active, [organ], algebra)
-    drop_idle(active, families[0], active["organ"], np.array([29.0, 10.0, 31.0, 0.0]), scalars, algebra)
+    own_gy = {"organ": (active["organ"], np.array([29.0, 10.0, 31.0, 0.0]))}
+    drop_idle(active, families, own_gy, scalars, algebra)
     assert active["organ"].tolist() == [0, 10] and waits(families[0], active)
     dose = np.zeros(VOXELS)
     dose[[0, 2, 10]] = 30.0 - IDLE_GY, 45.0, 29.0

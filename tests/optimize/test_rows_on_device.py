@@ -110,20 +110,18 @@ def test_doses_and_rows_stay_on_the_device_and_the_plan_is_the_same(monkeypatch:
 
 
 def test_rows_made_there_are_read_here_where_they_are_asked_for() -> None:
-    """One by one, as solvers of the host do, and together; beside rows of the host, which are sent once."""
+    """As solvers of the host do; beside rows of the host, which are sent once."""
     there, rng = device(), np.random.default_rng(3)
     block, x = rng.random((7, 5)), rng.standard_normal(5)
     rows = [*there.rows_of(on_device(block[:4])), *there.rows_of(on_device(block[4:6])), block[6]]
     rows = [rows[k] for k in (5, 0, 6, 3, 1, 4, 2)]
     stated = block[[5, 0, 6, 3, 1, 4, 2]]
     np.testing.assert_array_equal(np.array(rows), stated)
-    np.testing.assert_array_equal(there.together(rows), stated)
     BUS.clear()
     found, size = there.products(rows, x)
     np.testing.assert_allclose(found, stated @ x, rtol=1e-14)
     assert size == pytest.approx((np.abs(stated) @ np.abs(x)).max(), rel=1e-14)
     assert sorted(BUS.back) == [3, 7]  # the largest of each of three stacks, and one number per row
-    assert np.array(rows).dtype == there.together(rows).dtype == np.float64
     assert there.products([], x)[1] == 0.0 and there.products([], x)[0].size == 0
 
 
