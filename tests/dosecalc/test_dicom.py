@@ -393,11 +393,21 @@ def test_structures_of_another_frame_are_refused(structure_file, folder, tmp_pat
 
 
 def test_truncated_structures_are_refused_at_every_cut(structure_file):
+    """DICOM marks no end: cut just before one of its last elements, a file is a whole one without them."""
     whole = structure_file.read_bytes()
-    for cut in range(132, len(whole), 23):
+    dataset = pydicom.dcmread(structure_file)
+    without_types, without_approval = (
+        whole.rindex(struct.pack("<HH", element.tag.group, element.tag.element))
+        for element in (dataset["RTROIObservationsSequence"], dataset["ApprovalStatus"])
+    )
+    for cut in set(range(132, len(whole))) - {without_types, without_approval}:
         structure_file.write_bytes(whole[:cut])
         with pytest.raises(InputError):
             read_rtstruct(structure_file)
+    structure_file.write_bytes(whole[:without_types])
+    assert any("states no types" in notice for notice in read_rtstruct(structure_file).notices)
+    structure_file.write_bytes(whole[:without_approval])
+    assert [structure.role for structure in read_rtstruct(structure_file)] == ["ORGAN", "PTV", "EXTERNAL"]
 
 
 def test_deep_nesting_is_refused(structure_file):
