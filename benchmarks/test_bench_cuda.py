@@ -29,6 +29,7 @@ from benchmarks.cases import CUTOFF_MM, SIZES, Problem, centred_grid, inhomogene
 from benchmarks.cases import problem as problem_of
 from dosecalc import DoseInfluence, Volume, dose_influence, gamma_index, select_backend
 from dosecalc.errors import DeviceError
+from dosecalc.prepared import add_dose, collect
 
 pytestmark = pytest.mark.cuda
 ROUNDS = 20
@@ -91,21 +92,15 @@ def on_device(benchmark: Any, size: str, state: Callable[..., None]) -> Callable
 
 def device_dose(operator: DoseInfluence, fields: list[Any]) -> Any:
     """Dose of every voxel from the fields of all beams, left on the device."""
-    kernels, dose = operator.backend.kernels, operator.backend.kernels.zeros(operator.shape[0], np.float64)
-    for beam, field in zip(operator._prepared, fields, strict=True):
-        maps = kernels.field_maps(beam.table_v.coefficients, field, beam.table_u.coefficients)
-        dose += kernels.gather(maps, *beam.taps)
+    kernels = operator.backend.kernels
+    dose = kernels.zeros(operator.shape[0], np.float64)
+    add_dose(operator._prepared, fields, dose, kernels)
     return dose
 
 
 def device_adjoint(operator: DoseInfluence, values: Any) -> list[Any]:
     """Its transpose: one field per beam, left on the device."""
-    kernels, fields = operator.backend.kernels, []
-    for beam in operator._prepared:
-        shape = len(beam.table_v.coefficients), len(beam.table_u.coefficients)
-        planes = kernels.scatter(values, shape, *beam.taps)
-        fields.append(kernels.collect_field(beam.table_v.coefficients, planes, beam.table_u.coefficients))
-    return fields
+    return collect(operator._prepared, values, operator.backend.kernels)
 
 
 def device_fields(problem: Problem) -> list[Any]:

@@ -23,7 +23,7 @@ from benchmarks.cases import problem as problem_of
 from benchmarks.records import Other
 from dosecalc import DoseInfluence, dose_influence, select_backend
 from dosecalc.heterogeneity import RANGE_MM
-from dosecalc.pencil_beam import component_weights
+from dosecalc.pencil_beam import weights_looked_up
 from dosecalc.raytrace import trace
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
@@ -98,10 +98,9 @@ def test_component_weights(measure: Callable[..., Any], problem: Problem) -> Non
     scales = [beam.project(points, operator.machine.sad_mm)[2] for beam in operator.beamlets.beams]
 
     def look_up() -> list[np.ndarray]:
-        return [
-            component_weights(operator.machine, arguments, scale, operator.backend, np.float32)
-            for arguments, scale in zip(operator.arguments, scales, strict=True)
-        ]
+        given = zip(operator.arguments, scales, strict=True)
+        looked_up = (weights_looked_up(operator.machine, *each, np.float32) for each in given)
+        return [operator.backend.kernels.component_weights(*arguments) for arguments in looked_up]
 
     weights = measure(
         look_up,

@@ -78,14 +78,13 @@ class Beam:
         InputError
             A point lies at or behind the source.
         """
-        u_mm, v_mm, scale = self.place(np.atleast_2d(points_mm), sad_mm, numpy_places)
+        u_mm, v_mm, scale = numpy_places.project(*self.projection(np.atleast_2d(points_mm), sad_mm))
         self.refuse_behind(float(scale.min(initial=1.0)), sad_mm)
         return u_mm, v_mm, scale
 
-    def place(self, points_mm: Any, sad_mm: float, kernels: Any) -> tuple[Any, Any, Any]:
-        """The same where the kernels of a backend hold the points, and without a look at where they lie."""
-        placed: tuple[Any, Any, Any] = kernels.project(points_mm, np.asarray(self.isocentre_mm), self.axes, sad_mm)
-        return placed
+    def projection(self, points_mm: Any, sad_mm: float) -> tuple[Any, ...]:
+        """Arguments of the kernel `project`, which does not look at where the points lie."""
+        return points_mm, np.asarray(self.isocentre_mm), self.axes, sad_mm
 
     def refuse_behind(self, smallest_scale: float, sad_mm: float) -> None:
         """Of all projected points, the one nearest to the source must lie in front of it; else an InputError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,10 +107,11 @@ class DeviceMatrix:
             starts = starts.astype(np.int32)
         return sparse.csr_array((data, indices, starts), shape=self.shape)
 
-    def _place(self, b: int, part: slice) -> tuple[Array, Array]:
-        """u and v (n, 1) of some voxels in the isocentre plane of one beam, on the device."""
-        u, v, _ = self.beamlets.beams[b].place(self.points_mm[part], self.sad_mm, self.backend.kernels)
-        return u[:, None], v[:, None]
+    def _places(self, part: slice, beams: Sequence[int]) -> list[tuple[Array, Array]]:
+        """u and v (n, 1) of some voxels in the isocentre planes of some beams, on the device."""
+        kernels, points_mm = self.backend.kernels, self.points_mm[part]
+        rays = (self.beamlets.beams[b].projection(points_mm, self.sad_mm) for b in beams)
+        return [(u[:, None], v[:, None]) for u, v, _ in kernels.each(kernels.project, rays)]
 
     def _kept(self, b: int) -> tuple[tuple[Array, Array], Array, float]:
         """Arguments of the kernels for one beam: centres, range of beamlets, cut-off."""
@@ -124,24 +126,27 @@ class DeviceMatrix:
         largest = kernels.zeros(beamlets, np.float64)
 
         def look(b: int, part: slice, values: Array) -> None:
-            kernels.largest_near(values, self._place(b, part), *self._kept(b), largest)
+            (place,) = self._places(part, [b])
+            kernels.largest_near(values, place, *self._kept(b), largest)
 
         self._rows_in_parts(slice(0, self.shape[0]), look)
         return self.threshold * largest
 
     def _counts(self, least: Array) -> list[Array]:
         """Entries kept of each voxel, (V,) int64 per beam; what the cut-off alone decides needs no dose."""
-        kernels, whole = self.backend.kernels, slice(0, self.shape[0])
-        counts = [kernels.zeros(self.shape[0], np.int64) for _ in self.beamlets.beams]
+        kernels, whole, beams = self.backend.kernels, slice(0, self.shape[0]), range(len(self.beamlets.beams))
+        if not self.threshold:
+            zero, places = kernels.repeated_zero(self.shape, self.dtype), self._places(whole, beams)
+            calls = ((zero, place, *self._kept(b), least) for b, place in zip(beams, places, strict=True))
+            made: list[Array] = kernels.each(kernels.count_kept, calls)
+            return made
+        counts = [kernels.zeros(self.shape[0], np.int64) for _ in beams]
 
         def count(b: int, part: slice, values: Array) -> None:
-            counts[b][part] = kernels.count_kept(values, self._place(b, part), *self._kept(b), least)
+            (place,) = self._places(part, [b])
+            counts[b][part] = kernels.count_kept(values, place, *self._kept(b), least)
 
-        if self.threshold:
-            self._rows_in_parts(whole, count)
-            return counts
-        for b in range(len(counts)):
-            count(b, whole, kernels.repeated_zero(self.shape, self.dtype))
+        self._rows_in_parts(whole, count)
         return counts
 
     def _pointers(self, counts: list[Array]) -> Array:
@@ -160,18 +165,20 @@ class DeviceMatrix:
 
         def write(b: int, inner: slice, values: Array) -> None:
             start = starts[b][inner.start - part.start : inner.stop - part.start]
-            place = self._place(b, inner)
+            (place,) = self._places(inner, [b])
             kernels.fill_kept(values, place, *self._kept(b), least, start, data, indices)
 
         if self.threshold or self.tables is None:
             self._rows_in_parts(part, write)
             return data, indices
-        begun = []
-        for b, start in enumerate(starts):
-            given = self.tables(b, part), None, self._place(b, part), *self._kept(b)
-            begun.append(kernels.begin_near(*given, counts[b][part], start, data, indices))
-        # Looked at when all are under way: a GPU does not wait between beams.
-        kernels.refuse_miscounted(begun, self.cutoff_mm)
+        wrong, tables = kernels.zeros(1, np.int32), self.tables
+        rows = zip(self._places(part, range(len(starts))), counts, starts, strict=True)
+        calls = (
+            (tables(b, part), None, place, *self._kept(b), count[part], start, data, indices, wrong)
+            for b, (place, count, start) in enumerate(rows)
+        )
+        kernels.each(kernels.begin_near, calls)
+        kernels.refuse_miscounted(wrong, self.cutoff_mm)
         return data, indices
 
     def _starts(self, part: slice, counts: list[Array], pointers: Array) -> list[Array]:

@@ -13,6 +13,7 @@ References: O'Connor, Phys Med Biol 1:352 (1957) (the theorem); Ahnesjo & Asprad
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,29 +40,28 @@ class KernelArguments:
     ----------
     depth_mm : (n,) float64
         Radiological depth d.
-    scale_primary, scale_scatter : (n,) float64
-        Lateral scale s of each part.
+    scales : (2, n) float64
+        Lateral scale s of primary and scatter.
     """
 
     depth_mm: Array
-    scale_primary: Array
-    scale_scatter: Array
+    scales: Array
 
     def at(self, index: Array | slice) -> KernelArguments:
         """Those of some of the voxels."""
-        return KernelArguments(self.depth_mm[index], self.scale_primary[index], self.scale_scatter[index])
+        return KernelArguments(self.depth_mm[index], self.scales[:, index])
 
 
 def kernel_arguments(
     kernels: Any,
     values: Any,
     grid: Grid,
-    source_mm: npt.ArrayLike,
+    sources_mm: Sequence[npt.ArrayLike],
     targets: Any,
-    magnification: Any,
+    magnifications: Sequence[Any],
     heterogeneity: Heterogeneity,
-) -> KernelArguments:
-    """Trace the rays of one beam; arrays are where the kernels run.
+) -> list[KernelArguments]:
+    """Trace the rays of some beams; arrays are where the kernels run.
 
     Parameters
     ----------
@@ -71,16 +71,18 @@ def kernel_arguments(
         Relative electron density.
     grid : Grid
         Of the density.
-    source_mm : (x, y, z)
+    sources_mm : sequence of (x, y, z)
+        Per beam.
     targets : (n, 3) float64
         Index coordinates of the points on that grid.
-    magnification : (n,) float64
-        (SAD + z) / SAD of each point.
+    magnifications : sequence of (n,) float64
+        (SAD + z) / SAD of each point, per beam.
     heterogeneity : str
         "density_scaling" or "depth_scaling".
     """
     if heterogeneity == "depth_scaling":
-        depth_mm = trace_where_kernels_run(kernels, values, grid, source_mm, targets, ())[0]
-        return KernelArguments(depth_mm, magnification, magnification)
-    depth_mm, average = trace_where_kernels_run(kernels, values, grid, source_mm, targets, RANGE_MM)
-    return KernelArguments(depth_mm, average[:, 0] * magnification, average[:, 1] * magnification)
+        traced = trace_where_kernels_run(kernels, values, grid, sources_mm, targets, ())
+        alike = (kernels.array_module().broadcast_to(m, (2, len(m))) for m in magnifications)
+        return [KernelArguments(depth_mm, scales) for (depth_mm, _), scales in zip(traced, alike, strict=True)]
+    traced = trace_where_kernels_run(kernels, values, grid, sources_mm, targets, RANGE_MM)
+    return [KernelArguments(depth, average * m) for (depth, average), m in zip(traced, magnifications, strict=True)]

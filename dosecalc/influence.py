@@ -20,8 +20,8 @@ from .errors import InputError, UsageError
 from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity, KernelArguments
 from .machine import BeamModel
-from .pencil_beam import Lattice, component_sigmas_mm, component_weights, lattice_of
-from .prepared import PreparedBeam, prepare_beam
+from .pencil_beam import Lattice, component_sigmas_mm, lattice_of, weights_looked_up
+from .prepared import PreparedBeam, add_dose, collect, prepare_beams
 from .stored_matrix import log_truncation, stored_matrix
 from .surveyed import Survey, density_there, points_of, trace_beams
 from .validity import ValidityWarning, field_warnings, ray_warnings
@@ -118,10 +118,10 @@ class DoseInfluence:
         x, kernels = vector("fluence", fluence, self.beamlets.count, "beamlets"), self.backend.kernels
         if self.precision == "reference":
             return self._reference_dose(x)
-        dose = kernels.zeros(self.voxels.size, np.float64)
-        for index, beam in enumerate(self._prepared):
-            field = beam.lattice.spread(x[self.beamlets.of_beam(index)].astype(beam.weights.dtype))
-            beam.add_dose(field, dose, kernels)
+        dose, real = kernels.zeros(self.voxels.size, np.float64), np.dtype(self.precision)
+        parts = (x[self.beamlets.of_beam(b)].astype(real) for b in range(len(self._prepared)))
+        fields = [beam.lattice.spread(part) for beam, part in zip(self._prepared, parts, strict=True)]
+        add_dose(self._prepared, fields, dose, kernels)
         return dose
 
     def adjoint(self, weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -139,13 +139,10 @@ class DoseInfluence:
         w = vector("weights", weights, self.voxels.size, "voxels")
         if self.precision == "reference":
             return sum((w[part] @ self._rows(part) for part in self._chunks()), start=np.zeros(self.beamlets.count))
-        kernels, result, fields = self.backend.kernels, np.empty(self.beamlets.count), []
-        values = kernels.to_device(w.astype(self.precision))
-        for beam in self._prepared:
-            fields.append(beam.collect(values, kernels))
-        # Fetched when all are under way: a GPU does not wait between beams.
-        for index, (beam, field) in enumerate(zip(self._prepared, fields, strict=True)):
-            result[self.beamlets.of_beam(index)] = beam.lattice.collect(kernels.to_host(field))
+        kernels, result = self.backend.kernels, np.empty(self.beamlets.count)
+        fields = collect(self._prepared, kernels.to_device(w.astype(self.precision)), kernels)
+        for index, (beam, field) in enumerate(zip(self._prepared, kernels.all_to_host(fields), strict=True)):
+            result[self.beamlets.of_beam(index)] = beam.lattice.collect(field)
         return result
 
     def rows(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -256,8 +253,9 @@ class DoseInfluence:
         return index.astype(np.int64)
 
     def _component_weights(self, beam: int, index: Array | slice, magnification: Array) -> Array:
-        there = index if isinstance(index, slice) else self.backend.kernels.to_device(index)
-        return component_weights(self.machine, self.arguments[beam].at(there), magnification, self.backend)
+        kernels = self.backend.kernels
+        own = self.arguments[beam].at(index if isinstance(index, slice) else kernels.to_device(index))
+        return kernels.component_weights(*weights_looked_up(self.machine, own, magnification))
 
     def _rows(self, index: Array | slice) -> npt.NDArray[np.float64]:
         result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
@@ -273,8 +271,14 @@ class DoseInfluence:
         return result
 
     def _fill_rows(self, index: Array, result: Array) -> None:
-        for b in range(len(self.beamlets.beams)):
-            self._fill_beam_rows(b, index, result[:, self.beamlets.of_beam(b)])
+        kernels, beams = self.backend.kernels, range(len(self.beamlets.beams))
+        own = [result[:, self.beamlets.of_beam(b)] for b in beams]
+        if self.precision == "reference":
+            for b in beams:
+                self._fill_beam_rows(b, index, own[b])
+            return
+        there = kernels.to_device(index)
+        kernels.each(kernels.spline_rows, ((*self._tables(b, there), own[b]) for b in beams))
 
     def _fill_beam_rows(self, b: int, index: Array | slice, result: Array) -> None:
         kernels = self.backend.kernels
@@ -306,7 +310,10 @@ class DoseInfluence:
         return points_of(self.backend.kernels, self.grid, self.voxels[index])
 
     def _project(self, b: int, points_mm: Array) -> tuple[Array, Array, Array]:
-        return self.beamlets.beams[b].place(points_mm, self.machine.sad_mm, self.backend.kernels)
+        placed: tuple[Array, Array, Array] = self.backend.kernels.project(
+            *self.beamlets.beams[b].projection(points_mm, self.machine.sad_mm)
+        )
+        return placed
 
     def _reference_dose(self, x: Array) -> Any:
         kernels = self.backend.kernels
@@ -403,11 +410,8 @@ def _prepare(
     """The tables of every beam; the reference needs none."""
     if precision == "reference":
         return ()
-    dtype = np.dtype(precision)
-    return tuple(
-        prepare_beam(points_mm, beamlets, b, machine, traced, surveys[b] if surveys else None, backend, dtype)
-        for b, traced in enumerate(arguments)
-    )
+    beams, dtype = range(len(beamlets.beams)), np.dtype(precision)
+    return tuple(prepare_beams(points_mm, beamlets, beams, machine, arguments, surveys, backend, dtype))
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

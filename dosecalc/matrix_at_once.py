@@ -16,7 +16,7 @@ from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity
 from .influence import dose_influence
 from .machine import BeamModel
-from .prepared import prepare_beam
+from .prepared import prepare_beams
 from .stored_matrix import stored_matrix
 from .surveyed import density_there, points_of, trace_beams
 from .validity import field_warnings, ray_warnings
@@ -85,13 +85,13 @@ def influence_matrix(
     def tables(b: int, near: Array) -> tuple[Array, ...]:
         beam, there = beamlets.beams[b], points_mm[near]
         traced, surveys = trace_beams(kernels, values, density.grid, there, (beam,), machine, heterogeneity)
-        found = surveys[0] if surveys else None
-        for warning in ray_warnings(beam, found, machine) if found else ():
+        for warning in (warning for found in surveys for warning in ray_warnings(beam, found, machine)):
             log.warning("%s", warning)
-        return prepare_beam(there, beamlets, b, machine, traced[0], found, chosen, np.dtype(precision)).of_rows
+        (made,) = prepare_beams(there, beamlets, [b], machine, traced, surveys, chosen, np.dtype(precision))
+        return made.of_rows
 
     def place(b: int) -> tuple[Array, Array]:
-        u, v, _ = beamlets.beams[b].place(points_mm, machine.sad_mm, kernels)
+        u, v, _ = kernels.project(*beamlets.beams[b].projection(points_mm, machine.sad_mm))
         return u, v
 
     return stored_matrix(place, flat.size, beamlets, chosen, np.dtype(precision), tables=tables, cutoff_mm=cutoff_mm)

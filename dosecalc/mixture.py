@@ -149,15 +149,15 @@ class GaussianMixture:
         _inside("radiological depth (mm)", depth, self.depth_mm, cause)
         for name, scale in (("primary", s_p), ("scatter", s_s)):
             _inside(f"lateral scale of the {name}", scale, self.scale, "density or distance is out of range")
-        return self.weights_inside(np.ascontiguousarray(depth), (s_p, s_s), np.broadcast_to(factor, depth.shape))
+        inside = np.ascontiguousarray(depth), np.stack([s_p, s_s]), np.broadcast_to(factor, depth.shape)
+        return numpy_kernels.component_weights(*self.look_up(*inside))
 
-    def weights_inside(self, depth_mm: Any, scales: tuple[Any, Any], factor: Any, kernels: Any = numpy_kernels) -> Any:
-        """The same for depths and scales that are known to lie inside the table; arrays are where the kernels run."""
-        # Logarithms can round past the last node by a bit; the look-up then extrapolates by as much.
-        logarithms = np.log(scales[0]), np.log(scales[1])
-        return kernels.component_weights(
-            self.depth_mm, np.log(self.scale), self.primary, self.scatter, depth_mm, logarithms, factor
-        )
+    def look_up(self, depth_mm: Any, scales: Any, factor: Any) -> tuple[Any, ...]:
+        """Arguments of the kernel `component_weights` for depths (n,) and scales (2, n) known to lie inside the table.
+
+        Logarithms can round past the last node by a bit; the look-up then extrapolates by as much.
+        """
+        return self.depth_mm, np.log(self.scale), self.primary, self.scatter, depth_mm, np.log(scales), factor
 
 
 def component_widths_mm() -> Array:

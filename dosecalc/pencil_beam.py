@@ -14,8 +14,8 @@ carries the magnification (a wide beam far from the source looks narrower in the
 calibrates the machine: 1 unit of fluence in every beamlet of a 10 x 10 cm2 field gives the stated dose per MU at the
 reference point.
 
-The E_c are kept as 1-D quadratic B-spline tables per axis (`spline_table`), so that plan dose, adjoint, rows and matrix
-are one operator; the direct error functions are the reference.
+The E_c are kept as 1-D quadratic B-spline tables per axis (`spline_tables`), so that plan dose, adjoint, rows and
+matrix are one operator; the direct error functions are the reference.
 
 References: O'Connor, Phys Med Biol 1:352 (1957) (density scaling); Ahnesjo & Aspradakis, Phys Med Biol 44:R99 (1999)
 (pencil kernels); Unser, IEEE Signal Process Mag 16(6):22 (1999) (B-spline interpolation).
@@ -24,13 +24,13 @@ References: O'Connor, Phys Med Biol 1:352 (1957) (density scaling); Ahnesjo & As
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Backend
 from .beams import Beamlets
 from .errors import DoseError
 from .heterogeneity import KernelArguments
@@ -133,51 +133,57 @@ class SplineTable:
     coefficients: Array
 
 
-def spline_table(
-    span_mm: tuple[float, float],
-    centre_mm: Array,
-    width_mm: Array,
-    sigma_mm: Array,
+def spline_tables(
+    asked: Sequence[tuple[tuple[float, float], Array, Array, Array]],
     dtype: npt.DTypeLike,
     kernels: Any = numpy_kernels,
-) -> SplineTable:
-    """Table of `blurred_squares` that covers low..high, made where the kernels run.
+) -> list[SplineTable]:
+    """Tables of `blurred_squares`, made where the kernels run.
 
     Nodes are multiples of the step: a voxel reads the same ones whichever others are asked for.
+
+    Parameters
+    ----------
+    asked : sequence of (span_mm, centre_mm, width_mm, sigma_mm)
+        For each table the lowest and highest position that it must cover, centres (J,) and widths (J,) of the beamlets'
+        columns or rows, and blurs (C,).
+    dtype : float32 or float64
+    kernels : module or object
+        Of the backend.
 
     Raises
     ------
     DoseError
         A component has no blur (a point source), which no spline table can hold.
     """
-    if sigma_mm.min() <= 0:
-        raise DoseError(
-            "a point source (sigma 0) has sharp beamlet edges, which the spline tables cannot hold.",
-            remedy='Use precision="reference" for this machine.',
-        )
-    (low_mm, high_mm), step = span_mm, float(sigma_mm.min()) * SPLINE_STEP_PER_SIGMA
-    first, last = math.floor(low_mm / step) - PREFILTER_PADDING, math.ceil(high_mm / step) + PREFILTER_PADDING
-    values = kernels.blurred_squares(step * np.arange(first, last + 1), centre_mm, width_mm, sigma_mm)
-    return SplineTable(step * first, step, kernels.spline_coefficients(values, NEGLIGIBLE, np.dtype(dtype)))
+    axes, squares = [], []
+    for (low_mm, high_mm), centre_mm, width_mm, sigma_mm in asked:
+        if sigma_mm.min() <= 0:
+            raise DoseError(
+                "a point source (sigma 0) has sharp beamlet edges, which the spline tables cannot hold.",
+                remedy='Use precision="reference" for this machine.',
+            )
+        step = float(sigma_mm.min()) * SPLINE_STEP_PER_SIGMA
+        first, last = math.floor(low_mm / step) - PREFILTER_PADDING, math.ceil(high_mm / step) + PREFILTER_PADDING
+        axes.append((step * first, step))
+        squares.append((step * np.arange(first, last + 1), centre_mm, width_mm, sigma_mm))
+    values = kernels.each(kernels.blurred_squares, squares)
+    made = kernels.each(kernels.spline_coefficients, ((each, NEGLIGIBLE, np.dtype(dtype)) for each in values))
+    return [SplineTable(*axis, coefficients) for axis, coefficients in zip(axes, made, strict=True)]
 
 
-def component_weights(
-    machine: BeamModel,
-    arguments: KernelArguments,
-    magnification: Array,
-    backend: Backend,
-    dtype: npt.DTypeLike = np.float64,
-) -> Array:
-    """Weight of each Gaussian at each voxel, inverse square and calibration included, (n, C) in Gy.
+def weights_looked_up(
+    machine: BeamModel, arguments: KernelArguments, magnification: Array, dtype: npt.DTypeLike = np.float64
+) -> tuple[Any, ...]:
+    """Arguments of the kernel `component_weights`: weight of each Gaussian at each voxel (n, C) in Gy, with inverse
+    square and calibration.
 
     A scale below the table, in a medium thinner than lung, is held at its first node: `dosecalc.validity` names it, and
     has refused depths and scales beyond the table. All arrays are where the kernels of the backend run.
     """
-    mixture = machine.mixture
-    lowest = float(mixture.scale[0])
-    held = np.maximum(arguments.scale_primary, lowest), np.maximum(arguments.scale_scatter, lowest)
+    held = np.maximum(arguments.scales, float(machine.mixture.scale[0]))
     factor = (machine.gy_per_fluence / magnification**2).astype(dtype)
-    return mixture.weights_inside(arguments.depth_mm, held, factor, backend.kernels)
+    return machine.mixture.look_up(arguments.depth_mm, held, factor)
 
 
 def _distinct(centre: Array, width: Array) -> tuple[tuple[Array, Array], Array]:

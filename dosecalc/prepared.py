@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .backend import Backend
 from .beams import Beamlets
 from .heterogeneity import KernelArguments
 from .machine import BeamModel
-from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, component_weights, lattice_of, spline_table
+from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, lattice_of, spline_tables, weights_looked_up
 from .surveyed import Survey
 
 Array = Any
@@ -51,6 +51,11 @@ class PreparedBeam:
         return self.iv, self.iu, self.fv, self.fu, self.weights
 
     @property
+    def map_shape(self) -> tuple[int, int]:
+        """Nodes of the map along v and u."""
+        return len(self.table_v.coefficients), len(self.table_u.coefficients)
+
+    @property
     def of_rows(self) -> tuple[Array, ...]:
         """Arguments of the kernels `spline_rows` and `fill_near`: tables, taps, and the beamlets on their lattice."""
         lattice = self.lattice
@@ -64,79 +69,87 @@ class PreparedBeam:
             self.iu[index], self.iv[index], self.fu[index], self.fv[index], self.weights[index],
         )  # fmt: skip
 
-    def add_dose(self, field: Array, dose: Array, kernels: Any) -> None:
-        """Add the dose of a fluence (Jv, Ju) to that of all voxels (V,), of some of the map's lines after the others
-        where a GPU's memory holds no more."""
 
-        def add(part: slice) -> None:
-            index, band = self._band(part, kernels)
-            maps = kernels.field_maps(band.table_v.coefficients, field, band.table_u.coefficients)
-            more = kernels.gather(maps, *band.taps)
-            dose[index] += more
+def add_dose(beams: Sequence[PreparedBeam], fields: Sequence[Array], dose: Array, kernels: Any) -> None:
+    """Add the dose of a fluence, a field (Jv, Ju) per beam, to that of all voxels (V,) where the kernels run."""
 
-        lines = len(self.table_v.coefficients)
-        kernels.in_parts("the lines of a beam's dose map", lines, lines, add)
+    def add(part: slice, total: Array = dose) -> None:
+        some = beams[part]
+        tables = ((b.table_v.coefficients, f, b.table_u.coefficients) for b, f in zip(some, fields[part], strict=True))
+        maps = kernels.each(kernels.field_maps, tables)
+        for more in kernels.each(kernels.gather, ((m, *b.taps) for m, b in zip(maps, some, strict=True))):
+            total += more
 
-    def collect(self, values: Array, kernels: Any) -> Array:
-        """The transpose: a field (Jv, Ju) from the weights (V,) of the voxels, where the kernels run."""
-        fields: list[Array] = []
-
-        def collect(part: slice) -> None:
-            index, band = self._band(part, kernels)
-            shape = len(band.table_v.coefficients), len(band.table_u.coefficients)
-            planes = kernels.scatter(values[index], shape, *band.taps)
-            fields.append(kernels.collect_field(band.table_v.coefficients, planes, band.table_u.coefficients))
-
-        lines = len(self.table_v.coefficients)
-        kernels.in_parts("the lines of a beam's adjoint map", lines, lines, collect)
-        return sum(fields[1:], start=fields[0])
-
-    def _band(self, part: slice, kernels: Any) -> tuple[Array | slice, PreparedBeam]:
-        """Voxels nearest to some lines of the map, and the beam as they see it, with a line more on either side."""
-        lines = len(self.table_v.coefficients)
-        if part.stop - part.start == lines:
-            return slice(None), self
-        low, high = max(part.start - 1, 0), min(part.stop + 1, lines)
-        index = kernels.array_module().flatnonzero((self.iv >= part.start) & (self.iv < part.stop))
-        near, table = self.at(index), replace(self.table_v, coefficients=self.table_v.coefficients[low:high])
-        return index, replace(near, table_v=table, iv=near.iv - np.int32(low))
+    kernels.in_parts("the dose of beams", len(beams), kernels.at_once(len(beams)), add)
 
 
-def prepare_beam(
+def collect(beams: Sequence[PreparedBeam], values: Array, kernels: Any) -> list[Array]:
+    """The transpose: a field (Jv, Ju) per beam from the weights (V,) of the voxels, where the kernels run."""
+    fields: list[Array] = []
+
+    def gather(part: slice) -> None:
+        some = beams[part]
+        planes = kernels.each(kernels.scatter, ((values, beam.map_shape, *beam.taps) for beam in some))
+        tables = zip(some, planes, strict=True)
+        made = ((beam.table_v.coefficients, plane, beam.table_u.coefficients) for beam, plane in tables)
+        fields.extend(kernels.each(kernels.collect_field, made))
+
+    kernels.in_parts("the adjoint of beams", len(beams), kernels.at_once(len(beams)), gather)
+    return fields
+
+
+def prepare_beams(
     points_mm: Array,
     beamlets: Beamlets,
-    beam: int,
+    which: Sequence[int],
     machine: BeamModel,
-    arguments: KernelArguments,
-    found: Survey | None,
+    arguments: Sequence[KernelArguments],
+    found: Sequence[Survey],
     backend: Backend,
     dtype: npt.DTypeLike,
-) -> PreparedBeam:
-    """Tables of one beam and where each voxel reads them.
+) -> list[PreparedBeam]:
+    """Tables of some beams and where each voxel reads them.
 
     Parameters
     ----------
     points_mm : (V, 3) float64
         LPS, where the kernels run.
     beamlets : Beamlets
-    beam : int
+    which : sequence of int
         Which of its beams.
     machine : BeamModel
-    arguments : KernelArguments
-        Of the same voxels.
-    found : Survey or None
-        What the tables must cover; None without voxels.
+    arguments : sequence of KernelArguments
+        Of the same voxels, for each of those beams.
+    found : sequence of Survey
+        What the tables must cover, for each of those beams; none without voxels.
     backend : Backend
     dtype : float32 or float64
         Of tables and weights.
     """
-    kernels, (span_u, span_v) = backend.kernels, (found.u_mm, found.v_mm) if found else ((0.0, 0.0), (0.0, 0.0))
-    u, v, magnification = beamlets.beams[beam].place(points_mm, machine.sad_mm, kernels)
-    lattice = lattice_of(beamlets, beam, machine)
+    kernels, beams = backend.kernels, list[PreparedBeam]()
     sigma_u, sigma_v = component_sigmas_mm(machine)
-    table_u = spline_table(span_u, lattice.u_mm, lattice.width_u_mm, sigma_u, dtype, kernels)
-    table_v = spline_table(span_v, lattice.v_mm, lattice.width_v_mm, sigma_v, dtype, kernels)
-    iu, fu = kernels.locate(u, table_u.start_mm, table_u.step_mm, dtype)
-    iv, fv = kernels.locate(v, table_v.start_mm, table_v.step_mm, dtype)
-    weights = component_weights(machine, arguments, magnification, backend, dtype)
-    return PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights)
+    spans = [(each.u_mm, each.v_mm) for each in found] or [((0.0, 0.0), (0.0, 0.0))] * len(which)
+
+    def prepare(part: slice) -> None:
+        some, traced = which[part], arguments[part]
+        lattices = [lattice_of(beamlets, b, machine) for b in some]
+        asked = []
+        for lattice, (span_u, span_v) in zip(lattices, spans[part], strict=True):
+            asked.append((span_u, lattice.u_mm, lattice.width_u_mm, sigma_u))
+            asked.append((span_v, lattice.v_mm, lattice.width_v_mm, sigma_v))
+        tables = spline_tables(asked, dtype, kernels)
+        rays = (beamlets.beams[b].projection(points_mm, machine.sad_mm) for b in some)
+        places = kernels.each(kernels.project, rays)
+        along = zip((t for place in places for t in place[:2]), tables, strict=True)
+        nodes = kernels.each(kernels.locate, ((t, table.start_mm, table.step_mm, dtype) for t, table in along))
+        looked_up = (
+            weights_looked_up(machine, each, place[2], dtype) for each, place in zip(traced, places, strict=True)
+        )
+        weights = kernels.each(kernels.component_weights, looked_up)
+        for k, lattice in enumerate(lattices):
+            (iu, fu), (iv, fv) = nodes[2 * k : 2 * k + 2]
+            table_u, table_v = tables[2 * k : 2 * k + 2]
+            beams.append(PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights[k]))
+
+    kernels.in_parts("the tables of beams", len(which), kernels.at_once(len(which)), prepare)
+    return beams

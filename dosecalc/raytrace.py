@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,15 +63,15 @@ def trace(
     """
     kernels, grid = (backend or select_backend()).kernels, density.grid
     values = np.ascontiguousarray(density.values, dtype=np.float32)
-    made = trace_where_kernels_run(kernels, values, grid, source_mm, grid.index_coordinates(points_mm), range_mm)
-    depth_mm, average = (kernels.to_host(each) for each in made)
-    return depth_mm, average
+    targets = grid.index_coordinates(points_mm)
+    ((depth_mm, average),) = trace_where_kernels_run(kernels, values, grid, [source_mm], targets, range_mm)
+    return kernels.to_host(depth_mm), kernels.to_host(average).T
 
 
 def trace_where_kernels_run(
-    kernels: Any, values: Any, grid: Grid, source_mm: npt.ArrayLike, targets: Any, range_mm: npt.ArrayLike
-) -> tuple[Any, Any]:
-    """The same of arrays that the kernels of a backend hold, and left with them.
+    kernels: Any, values: Any, grid: Grid, sources_mm: Sequence[npt.ArrayLike], targets: Any, range_mm: npt.ArrayLike
+) -> list[tuple[Any, Any]]:
+    """The same for several sources, of arrays that the kernels of a backend hold, and left with them.
 
     Parameters
     ----------
@@ -79,18 +80,20 @@ def trace_where_kernels_run(
         The density, sent once for all beams.
     grid : Grid
         Of the density.
-    source_mm, range_mm
-        As in `trace`.
+    sources_mm : sequence of (x, y, z)
     targets : (n, 3) float64
         Index coordinates of the points on that grid.
+    range_mm : (q,)
+
+    Returns
+    -------
+    list of (depth_mm, average)
+        (n,) and (q, n) float64 for each source.
     """
-    made: tuple[Any, Any] = kernels.trace(
-        values,
-        grid.index_coordinates(source_mm)[0],
-        targets,
-        np.asarray(grid.spacing_mm),
-        np.asarray(range_mm, dtype=np.float64),
-        AIR_DENSITY,
+    spacing, ranges = np.asarray(grid.spacing_mm), np.asarray(range_mm, dtype=np.float64)
+    sources = (grid.index_coordinates(source)[0] for source in sources_mm)
+    made: list[tuple[Any, Any]] = kernels.each(
+        kernels.trace, ((values, source, targets, spacing, ranges, AIR_DENSITY) for source in sources)
     )
     return made
 

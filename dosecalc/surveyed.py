@@ -95,14 +95,22 @@ def trace_beams(
         A point at or behind a source.
     """
     targets = grid.index_coordinates(points_mm, xp=kernels.array_module())
-    rows, traced = kernels.zeros((len(beams), SURVEYED), np.float64), []
-    for b, beam in enumerate(beams):
-        place = beam.place(points_mm, machine.sad_mm, kernels)
-        source = beam.source_mm(machine.sad_mm)
-        traced.append(kernel_arguments(kernels, values, grid, source, targets, place[2], heterogeneity))
+    rows, traced = kernels.zeros((len(beams), SURVEYED), np.float64), list[KernelArguments]()
+
+    def trace(part: slice) -> None:
+        some = beams[part]
+        places = kernels.each(kernels.project, (beam.projection(points_mm, machine.sad_mm) for beam in some))
+        sources, magnifications = [beam.source_mm(machine.sad_mm) for beam in some], [place[2] for place in places]
+        made = kernel_arguments(kernels, values, grid, sources, targets, magnifications, heterogeneity)
         if len(points_mm):
-            scales = traced[-1].scale_primary, traced[-1].scale_scatter
-            kernels.survey(place, traced[-1].depth_mm, scales, machine.density, rows[b])
+            given = (
+                (place, each.depth_mm, each.scales, machine.density, rows[part.start + k])
+                for k, (place, each) in enumerate(zip(places, made, strict=True))
+            )
+            kernels.each(kernels.survey, given)
+        traced.extend(made)
+
+    kernels.in_parts("the rays of beams", len(beams), kernels.at_once(len(beams)), trace)
     if not len(points_mm):
         return tuple(traced), ()
     surveys = tuple(surveyed(row, len(points_mm)) for row in kernels.to_host(rows))

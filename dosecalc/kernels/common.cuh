@@ -17,6 +17,50 @@ extern __shared__ __align__(16) unsigned char dynamic_shared[];
 #define DYNAMIC_SHARED(TYPE, NAME) TYPE* NAME = reinterpret_cast<TYPE*>(dynamic_shared)
 #endif
 
+// What a launch is given: the arguments of one call after another, 8 bytes each, among the kernel's own parameters, of
+// which a launch takes 4 KB. Blocks along z take a call each. So what is done for every beam takes one launch for all, and
+// no memory for pointers to theirs. The other sizes of the grid are the largest that a call needs: blocks, too, must see
+// that they have nothing to do.
+#define CALL_WORDS 512
+struct Calls {
+  long long words[CALL_WORDS];
+};
+#ifndef GIVEN
+#define GIVEN const __grid_constant__ Calls
+#endif
+
+template <class T>
+struct Type {};
+__device__ inline double argument(Type<double>, long long word) { return __longlong_as_double(word); }
+template <class T>
+__device__ inline T argument(Type<T>, long long word) {
+  return (T)word; // a number or an address
+}
+
+template <int... I>
+struct Numbers {};
+template <int N, int... I>
+struct UpTo : UpTo<N - 1, N - 1, I...> {};
+template <int... I>
+struct UpTo<0, I...> {
+  using All = Numbers<I...>;
+};
+
+template <auto BODY, class... P, int... I>
+__device__ inline void call_with(void (*)(P...), const long long* words, Numbers<I...>) {
+  BODY(argument(Type<P>(), words[I])...);
+}
+template <auto BODY, class... P>
+__device__ inline void call(void (*body)(P...), const Calls& calls) {
+  call_with<BODY>(body, calls.words + blockIdx.z * sizeof...(P), typename UpTo<sizeof...(P)>::All());
+}
+
+// A kernel that runs BODY, a function for one call, with so many threads per block at most.
+#define KERNEL(NAME, BODY, ...)                                               \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) NAME(GIVEN calls) { \
+    call<BODY>(BODY, calls);                                                  \
+  }
+
 #define THREADS 128        // of a block at most, where no other number is stated
 #define LINES_PER_THREAD 4 // cells of a lattice column that one thread of `write_rows` holds in registers
 

@@ -17,16 +17,16 @@ __device__ inline int bracket(const double* nodes, int count, double value, doub
   return low;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) component_weights(const double* depth_nodes_mm, const double* log_scale_nodes,
+__device__ inline void component_weights_one(const double* depth_nodes_mm, const double* log_scale_nodes,
                                              const double* primary, const double* scatter, const double* depth_mm,
-                                             const double* log_scale_primary, const double* log_scale_scatter,
-                                             const REAL* factor, int depths, int scales, int count, REAL* weights) {
+                                             const double* log_scale, const REAL* factor, int depths, int scales,
+                                             int count, REAL* weights) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
   double t, x, y;
   const int k = bracket(depth_nodes_mm, depths, depth_mm[n], t);
-  const int p = bracket(log_scale_nodes, scales, log_scale_primary[n], x);
-  const int s = bracket(log_scale_nodes, scales, log_scale_scatter[n], y);
+  const int p = bracket(log_scale_nodes, scales, log_scale[n], x);
+  const int s = bracket(log_scale_nodes, scales, log_scale[n + count], y);
   const double* above_p = primary + ((long long)k * scales + p) * COMPONENTS;
   const double* above_s = scatter + ((long long)k * scales + s) * COMPONENTS;
   const double* below_p = above_p + (long long)scales * COMPONENTS;
@@ -42,3 +42,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) component_weights(const do
   }
   store_components(weights + (long long)n * COMPONENTS, held);
 }
+
+KERNEL(component_weights, component_weights_one, THREADS)

@@ -2,10 +2,10 @@
 
 // Twin of numpy_pairs.count_kept. One warp per row; its lanes take neighbouring beamlets.
 
-extern "C" __global__ void __launch_bounds__(THREADS) count_kept(const REAL* values, const double* position_u, const double* position_v,
+__device__ inline void count_kept_one(const REAL* values, const double* position_u, const double* position_v,
                                       const double* centre_u, const double* centre_v, const int* first,
-                                      double cutoff_mm, const double* least, int beams, long long stride, long long step, int count,
-                                      long long* counts) {
+                                      double cutoff_mm, const double* least, int beams, long long stride,
+                                      long long step, int count, long long* counts) {
   const int n = blockIdx.x * blockDim.y + threadIdx.y, lane = threadIdx.x;
   if (n >= count) return; // the whole warp
   long long kept = 0;
@@ -20,3 +20,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) count_kept(const REAL* val
   }
   if (lane == 0) counts[n] = kept;
 }
+
+KERNEL(count_kept, count_kept_one, THREADS)

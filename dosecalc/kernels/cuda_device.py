@@ -14,7 +14,6 @@ from ..errors import ResourceError
 
 log = logging.getLogger(__name__)
 Array = Any
-Size = int | tuple[int, ...]
 
 LANES = 4
 """As LINES_PER_THREAD in common.cuh: profiles are padded to whole multiples."""
@@ -39,12 +38,18 @@ class Device(Protocol):
         kernel: str,
         real: npt.DTypeLike,
         components: int,
-        blocks: Size,
-        threads: Size,
-        arguments: Any,
+        blocks: tuple[int, int, int],
+        threads: tuple[int, ...],
+        calls: npt.NDArray[np.void],
         shared: int,
     ) -> None:
-        """Run a kernel of the module that was compiled for a real type and a number of components."""
+        """Run a kernel of the module that was compiled for a real type and a number of components.
+
+        `calls` has one entry: `Calls` of common.cuh, given by value.
+        """
+
+    def address(self, array: Array) -> int:
+        """Where an array begins."""
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """A NumPy array of the same numbers."""
@@ -169,11 +174,11 @@ def blocks_of(count: int, size: int) -> int:
     return -(-count // size)
 
 
-def stride_of(rows: Array) -> np.int64:
+def stride_of(rows: Array) -> int:
     """Numbers from one row to the next; rows may be part of longer ones, but their entries lie side by side."""
     if rows.size and rows.strides[1] != rows.itemsize:
         raise ValueError(f"entries of a row must lie side by side, got strides of {rows.strides} bytes.")
-    return np.int64(rows.strides[0] // rows.itemsize)
+    return int(rows.strides[0]) // int(rows.itemsize)
 
 
 def profile_bytes(components: int, lines: int, columns: int, real: npt.DTypeLike) -> int:

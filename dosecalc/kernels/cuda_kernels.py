@@ -32,9 +32,7 @@ WARP = 32
 ROWS_PER_BLOCK = 4
 """Rows of one block of `count_kept` and `fill_kept`: one warp each."""
 MOST_SURVEYORS = 512
-"""Blocks of `survey`, whose rows are joined afterwards."""
-MAXIMA = 9
-"""As in survey.cu: of its numbers, the others are counts."""
+"""Blocks of `survey`, whose rows `join_survey` joins."""
 SLAB = 64
 """Rows that one thread of `largest_near` looks through."""
 PROFILE_BYTES = 32 * 1024
@@ -56,16 +54,15 @@ class CudaKernels(Launcher):
         self,
         place: tuple[Array, Array, Array],
         depth_mm: Array,
-        scales: tuple[Array, Array],
+        scales: Array,
         density: tuple[float, float],
         result: Array,
     ) -> None:
         count = len(depth_mm)
         rows = self.empty((min(MOST_SURVEYORS, blocks_of(count, THREADS)), SURVEYED))
-        given = (self._in(a) for a in (*place, depth_mm, *scales))
-        self._launch("survey", len(rows), THREADS, (*given, *map(float, density), count, rows))
-        result[:MAXIMA] = rows[:, :MAXIMA].max(axis=0)
-        result[MAXIMA:] = rows[:, MAXIMA:].sum(axis=0)
+        given = (self._in(a) for a in (*place, depth_mm, scales))
+        self._launch("survey", len(rows), THREADS, (*given, *map(float, density), count, len(rows), rows))
+        self._launch("join_survey", 1, THREADS, (rows, len(rows), result))
 
     def blurred_squares(self, t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Array) -> Array:
         sizes = len(t_mm), len(sigma_mm), len(centre_mm)
@@ -90,13 +87,12 @@ class CudaKernels(Launcher):
         self, density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
     ) -> tuple[Array, Array]:
         count, ranges = len(targets), len(range_mm)
-        depth, average = self.empty(count), self.empty((count, ranges))
+        depth, average = self.empty(count), self.empty((ranges, count))
         given = self._in(density, np.float32), *(self._in(a) for a in (source, targets, spacing))
         for start in range(0, max(ranges, 1), MOST_RANGES):
-            part = self._in(range_mm[start : start + MOST_RANGES])
-            sizes = (*density.shape, len(part), ranges, count)
-            arguments = (*given, part, float(air), *sizes, depth, average[:, start:])
-            self._each("trace", count, arguments)
+            part = range_mm[start : start + MOST_RANGES]
+            sizes = (*density.shape, len(part), count)
+            self._each("trace", count, (*given, self._in(part), float(air), *sizes, depth, average[start:]))
         return depth, average
 
     def component_weights(
@@ -106,13 +102,13 @@ class CudaKernels(Launcher):
         primary: Array,
         scatter: Array,
         depth_mm: Array,
-        log_scale: tuple[Array, Array],
+        log_scale: Array,
         factor: Array,
     ) -> Array:
         count, (depths, scales, components) = len(depth_mm), primary.shape
         weights = self.empty((count, components), factor.dtype)
         tables = (self._kept(a) for a in (depth_nodes_mm, log_scale_nodes, primary, scatter))
-        places = (self._in(a) for a in (depth_mm, *log_scale))
+        places = (self._in(a) for a in (depth_mm, log_scale))
         arguments = (*tables, *places, self._in(factor, factor.dtype), depths, scales, count, weights)
         self._each("component_weights", count, arguments, factor.dtype, components)
         return weights
@@ -223,9 +219,7 @@ class CudaKernels(Launcher):
     ) -> Array:
         counts = self.empty(len(values), np.int64)
         # One zero seen as a whole array (`repeated_zero`) has no step from one entry to the next.
-        step = np.int64(0), np.int64(0)
-        if values.size and values.strides[1]:
-            step = stride_of(values), np.int64(1)
+        step = (stride_of(values), 1) if values.size and values.strides[1] else (0, 0)
         given = *self._places(values, position, centre, first, cutoff_mm), self._in(least)
         arguments = *given, len(first) - 1, *step, len(values), counts
         blocks = blocks_of(len(values), ROWS_PER_BLOCK)
@@ -263,7 +257,9 @@ class CudaKernels(Launcher):
         indices: Array,
     ) -> None:
         given = rows, values, position, centre, first, cutoff_mm, count, start, data, indices
-        self.refuse_miscounted([self.begin_near(*given)], cutoff_mm)
+        wrong = self.zeros(1, np.int32)
+        self.begin_near(*given, wrong)
+        self.refuse_miscounted(wrong, cutoff_mm)
 
     def begin_near(
         self,
@@ -277,8 +273,9 @@ class CudaKernels(Launcher):
         start: Array,
         data: Array,
         indices: Array,
-    ) -> Array:
-        """`fill_near` without waiting for it; what it returns is for `refuse_miscounted`."""
+        wrong: Array,
+    ) -> None:
+        """`fill_near` without waiting for it; `wrong` (1,) int32 counts what `refuse_miscounted` looks at."""
         table_v, table_u, iv, iu, fv, fu, weights, row, column, output = rows
         (voxels, components), real = weights.shape, weights.dtype
         sizes = table_v.shape[2], table_u.shape[2]
@@ -286,17 +283,16 @@ class CudaKernels(Launcher):
         given = *given, *(self._in(a, np.int32) for a in (row, column)), self._in(output, real)
         begin, end = (int(each) for each in first)
         places = *(self._in(a) for a in position), *(self._kept(a) for a in centre), begin, float(cutoff_mm)
-        counts, wrong = (self._in(a, np.int64) for a in (count, start)), self.zeros(1, np.int32)
+        counts = (self._in(a, np.int64) for a in (count, start))
         size = components * sum(sizes) * real.itemsize
         group = max(1, min(PROFILE_VOXELS, PROFILE_BYTES // size))
         arguments = *given, *places, *counts, *sizes, end - begin, voxels, data, indices, wrong
         blocks = blocks_of(voxels, group)
         self._launch("fill_near", blocks, (WARP, group), arguments, real, components, group * size)
-        return wrong
 
-    def refuse_miscounted(self, wrong: list[Array], cutoff_mm: float) -> None:
-        """All launches of `begin_near` must have found as many beamlets as there was room for."""
-        if wrong and (other := int(self.to_host(self.device.xp.concatenate(wrong)).sum())):
+    def refuse_miscounted(self, wrong: Array, cutoff_mm: float) -> None:
+        """All calls of `begin_near` must have found as many beamlets as there was room for."""
+        if other := int(self.to_host(wrong)[0]):
             raise DoseError(
                 f"{other} voxels have other beamlets within the cut-off of {cutoff_mm:g} mm than were counted.",
                 remedy="Another backend, or a cut-off that differs a little, avoids it; please report this case.",
@@ -349,7 +345,7 @@ class CudaKernels(Launcher):
 
     def _sorted(self, iv: Array, iu: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
         xp = self.device.xp
-        node = self._in(iv, np.int32) * np.int32(shape[1]) + self._in(iu, np.int32)
+        node = self._there(iv, np.int32) * np.int32(shape[1]) + self._there(iu, np.int32)
         order = xp.argsort(node, kind="stable")
         starts = xp.searchsorted(node[order], xp.arange(shape[0] * shape[1] + 1, dtype=np.int32))
         return order.astype(np.int32), starts.astype(np.int32)

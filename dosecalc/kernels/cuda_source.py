@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 COMMON = "common.cuh"
 _INCLUDE = f'#include "{COMMON}"\n'
-_ENTRY = re.compile(r'extern "C" __global__ void\s+(?:__launch_bounds__\([^()]*\)\s+)?(\w+)\(')
+_ENTRY = re.compile(r"^KERNEL\((\w+),", re.MULTILINE)
 
 
 @cache

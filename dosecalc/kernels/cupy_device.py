@@ -9,7 +9,6 @@ import cupy
 import numpy as np
 import numpy.typing as npt
 
-from .cuda_device import Size
 from .cuda_source import options, source
 
 PLAIN_SHARED = 48 * 1024
@@ -24,23 +23,28 @@ class CupyDevice:
     def __init__(self) -> None:
         self.most_shared: int = cupy.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
         self._modules: dict[tuple[Any, ...], Any] = {}
+        self._functions: dict[tuple[Any, ...], Any] = {}
 
     def launch(
         self,
         kernel: str,
         real: npt.DTypeLike,
         components: int,
-        blocks: Size,
-        threads: Size,
-        arguments: Any,
+        blocks: tuple[int, int, int],
+        threads: tuple[int, ...],
+        calls: npt.NDArray[np.void],
         shared: int,
     ) -> None:
         """Launch on the current stream; returns before the kernel has run."""
-        function = self._module(np.dtype(real), components).get_function(kernel)
+        function = self._function(kernel, real, components)
         if shared > PLAIN_SHARED:
             function.max_dynamic_shared_size_bytes = shared
-        threads = threads if isinstance(threads, tuple) else (threads,)
-        function(blocks, threads, arguments, shared_mem=shared)
+        function(blocks, threads, (calls,), shared_mem=shared)
+
+    def address(self, array: Any) -> int:
+        """Where an array begins in the GPU's memory."""
+        place: int = array.data.ptr
+        return place
 
     def try_libraries(self) -> None:
         """Call cuBLAS and cuSOLVER once, which CuPy's wheel does not hold: where they are missing it fails here."""
@@ -84,8 +88,12 @@ class CupyDevice:
             f"CUDA {runtime // 1000}.{runtime % 1000 // 10}"
         )
 
-    def _module(self, real: npt.DTypeLike, components: int) -> Any:
-        key = cupy.cuda.Device().id, real, components
-        if key not in self._modules:
-            self._modules[key] = cupy.RawModule(code=source(), options=options(real, components))
-        return self._modules[key]
+    def _function(self, kernel: str, real: npt.DTypeLike, components: int) -> Any:
+        """Kept: CuPy makes a new one, and looks the kernel up again, whenever a module is asked for it."""
+        module = cupy.cuda.runtime.getDevice(), real, components
+        key = *module, kernel
+        if key not in self._functions:
+            if module not in self._modules:
+                self._modules[module] = cupy.RawModule(code=source(), options=options(real, components))
+            self._functions[key] = self._modules[module].get_function(kernel)
+        return self._functions[key]

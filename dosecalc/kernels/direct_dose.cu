@@ -4,7 +4,7 @@
 // memory, then each sums over the columns for some pairs of component and lattice row, and the block adds these up in a
 // fixed order: the same bits every time. All in float64.
 
-extern "C" __global__ void __launch_bounds__(THREADS) direct_dose(const double* u_mm, const double* v_mm, const double* weights,
+__device__ inline void direct_dose_one(const double* u_mm, const double* v_mm, const double* weights,
                                        const double* field, const double* centre_u, const double* width_u,
                                        const double* sigma_u, const double* centre_v, const double* width_v,
                                        const double* sigma_v, int lines, int columns, int group, int count,
@@ -43,3 +43,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) direct_dose(const double* 
     if (threadIdx.x == 0) dose[n] = parts[0];
   }
 }
+
+KERNEL(direct_dose, direct_dose_one, THREADS)

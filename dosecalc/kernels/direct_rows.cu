@@ -17,7 +17,7 @@ __device__ inline void blur_profiles(double t_mm, const double* centre_mm, const
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) direct_rows(const double* u_mm, const double* v_mm, const double* weights,
+__device__ inline void direct_rows_one(const double* u_mm, const double* v_mm, const double* weights,
                                        const double* centre_u, const double* width_u, const double* sigma_u,
                                        const double* centre_v, const double* width_v, const double* sigma_v,
                                        const int* first, const int* next, const double* output, int lines, int columns,
@@ -36,3 +36,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) direct_rows(const double* 
   __syncthreads();
   write_rows(along, across, size, voxels, lines, columns, first, next, output, stride, result + begin * stride);
 }
+
+KERNEL(direct_rows, direct_rows_one, THREADS)

@@ -4,7 +4,7 @@
 
 // First step, half[a, c, k] = sum_j table_v[a, c, j] field[j, k]: one thread per result. Neighbouring threads take
 // neighbouring k: they read field side by side and table_v as a broadcast.
-extern "C" __global__ void __launch_bounds__(THREADS) field_lines(const REAL* table_v, const REAL* field, int lines, int rows, int columns,
+__device__ inline void field_lines_one(const REAL* table_v, const REAL* field, int lines, int rows, int columns,
                                        REAL* half) {
   const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= (long long)lines * columns) return;
@@ -14,17 +14,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) field_lines(const REAL* ta
   half[at] = sum;
 }
 
+KERNEL(field_lines, field_lines_one, THREADS)
+
 #define TILE 16
 
 // Second step, maps[a, b, c] = sum_k half[a, c, k] table_u[b, c, k]: a product of matrices per component. A block makes
 // a tile of 16 x 16 nodes from tiles of both factors in shared memory (rows one longer than the tile: no two threads of
 // a warp meet in a bank); each thread keeps the C results of its node and stores them together.
-extern "C" __global__ void __launch_bounds__(TILE * TILE) field_maps(const REAL* half, const REAL* table_u, int nodes_v, int nodes_u, int columns,
+__device__ inline void field_maps_one(const REAL* half, const REAL* table_u, int nodes_v, int nodes_u, int columns,
                                       REAL* maps) {
   __shared__ REAL from_v[TILE][TILE + 1], from_u[TILE][TILE + 1];
   const int x = threadIdx.x, y = threadIdx.y;
   const int row_v = blockIdx.y * TILE + y, row_u = blockIdx.x * TILE + y; // that this thread loads
   const int a = blockIdx.y * TILE + y, b = blockIdx.x * TILE + x;         // that it computes
+  if (int(blockIdx.x) * TILE >= nodes_u || int(blockIdx.y) * TILE >= nodes_v) return; // the whole block
   REAL total[COMPONENTS];
 #pragma unroll
   for (int c = 0; c < COMPONENTS; ++c) {
@@ -42,3 +45,5 @@ extern "C" __global__ void __launch_bounds__(TILE * TILE) field_maps(const REAL*
   }
   if (a < nodes_v && b < nodes_u) store_components(maps + ((long long)a * nodes_u + b) * COMPONENTS, total);
 }
+
+KERNEL(field_maps, field_maps_one, TILE * TILE)

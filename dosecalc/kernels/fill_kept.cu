@@ -3,10 +3,10 @@
 // Twin of numpy_pairs.fill_kept. One warp per row: a ballot tells each lane how many entries lie before its own, so that
 // columns stand in order and neighbouring lanes write side by side.
 
-extern "C" __global__ void __launch_bounds__(THREADS) fill_kept(const REAL* values, const double* position_u, const double* position_v,
-                                     const double* centre_u, const double* centre_v, const int* first, double cutoff_mm,
-                                     const double* least, const long long* start, int beams, long long stride, int count,
-                                     float* data, int* indices) {
+__device__ inline void fill_kept_one(const REAL* values, const double* position_u, const double* position_v,
+                                     const double* centre_u, const double* centre_v, const int* first,
+                                     double cutoff_mm, const double* least, const long long* start, int beams,
+                                     long long stride, int count, float* data, int* indices) {
   const int n = blockIdx.x * blockDim.y + threadIdx.y, lane = threadIdx.x;
   if (n >= count) return; // the whole warp
   long long at = start[n];
@@ -28,3 +28,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) fill_kept(const REAL* valu
     }
   }
 }
+
+KERNEL(fill_kept, fill_kept_one, THREADS)

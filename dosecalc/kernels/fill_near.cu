@@ -22,12 +22,13 @@ __device__ inline void read_by_warp(const REAL* table, int length, int node, REA
   }
 }
 
-extern "C" __global__ void __launch_bounds__(8 * WARP)
-    fill_near(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu, const REAL* fv, const REAL* fu,
-              const REAL* weights, const int* row, const int* column, const REAL* output, const double* position_u,
-              const double* position_v, const double* centre_u, const double* centre_v, int first, double cutoff_mm,
-              const long long* counted, const long long* start, int lines, int columns, int beamlets, int count,
-              float* data, int* indices, int* wrong) {
+__device__ inline void fill_near_one(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
+                                     const REAL* fv, const REAL* fu, const REAL* weights, const int* row,
+                                     const int* column, const REAL* output, const double* position_u,
+                                     const double* position_v, const double* centre_u, const double* centre_v,
+                                     int first, double cutoff_mm, const long long* counted, const long long* start,
+                                     int lines, int columns, int beamlets, int count, float* data, int* indices,
+                                     int* wrong) {
   const int lane = threadIdx.x, n = blockIdx.x * blockDim.y + threadIdx.y;
   if (n >= count) return; // the whole warp
   DYNAMIC_SHARED(REAL, profiles);
@@ -61,3 +62,5 @@ extern "C" __global__ void __launch_bounds__(8 * WARP)
   // Another number than was counted: nothing was written beyond the room, and the caller refuses.
   if (lane == 0 && found != room) atomicAdd(wrong, 1);
 }
+
+KERNEL(fill_near, fill_near_one, 8 * WARP)

@@ -62,7 +62,7 @@ __device__ inline double least_around(const double* dose, const int (&count)[3],
   return distance + (excess + left) * (excess + left);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) gamma_search(const double* dose, const double* points, const double* expected,
+__device__ inline void gamma_search_one(const double* dose, const double* points, const double* expected,
                                         const double* criterion, const double* offsets, const double* scale,
                                         double step, double most, int nz, int ny, int nx, int offered, int count,
                                         double* gamma) {
@@ -86,3 +86,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) gamma_search(const double*
   }
   gamma[n] = sqrt(best);
 }
+
+KERNEL(gamma_search, gamma_search_one, THREADS)

@@ -3,7 +3,7 @@
 // Twin of numpy_maps.gather. One thread per voxel. What comes from memory is the weights, once; the maps of a beam
 // (some megabytes) stay in the second-level cache, and their C coefficients per node are read in whole quads.
 
-extern "C" __global__ void __launch_bounds__(THREADS) gather(const REAL* maps, const int* iv, const int* iu, const REAL* fv, const REAL* fu,
+__device__ inline void gather_one(const REAL* maps, const int* iv, const int* iu, const REAL* fv, const REAL* fu,
                                   const REAL* weights, int nodes_u, int count, REAL* dose) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
@@ -28,3 +28,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) gather(const REAL* maps, c
   }
   dose[n] = total;
 }
+
+KERNEL(gather, gather_one, THREADS)

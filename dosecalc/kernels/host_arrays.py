@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,11 @@ def to_host(array: Array) -> Array:
     return array
 
 
+def all_to_host(arrays: list[Array]) -> list[Array]:
+    """The same of several arrays of one type, which cross a bus together."""
+    return arrays
+
+
 def zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Zeros where kernels can use them."""
     return np.zeros(shape, dtype)
@@ -45,6 +50,16 @@ def in_parts(what: str, count: int, most: int, run: Callable[[slice], None], *, 
     """Call ``run(part)`` for 0..count in parts of at most `most`; a GPU takes smaller ones where memory runs out."""
     for start in range(0, count, most):
         run(slice(start, min(start + most, count)))
+
+
+def at_once(count: int) -> int:
+    """How many of `count` beams to work on together: one on a CPU, whose caches and memory hold what that takes."""
+    return 1
+
+
+def each(kernel: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """What a kernel gives for each of several arguments, none of which is another's result: a GPU takes one launch."""
+    return [kernel(*call) for call in calls]
 
 
 def take_notices() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ __device__ inline void raise(double* largest, double value) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) largest_near(const REAL* values, const double* position_u, const double* position_v,
+__device__ inline void largest_near_one(const REAL* values, const double* position_u, const double* position_v,
                                         const double* centre_u, const double* centre_v, const int* first,
                                         double cutoff_mm, int beams, long long stride, int slab, int count,
                                         double* largest) {
@@ -32,3 +32,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) largest_near(const REAL* v
   }
   raise(largest + b, most);
 }
+
+KERNEL(largest_near, largest_near_one, THREADS)

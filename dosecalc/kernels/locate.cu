@@ -2,7 +2,7 @@
 
 // Twin of numpy_places.locate. One thread per voxel; rint rounds halves to even, as NumPy's does.
 
-extern "C" __global__ void __launch_bounds__(THREADS) locate(const double* t_mm, double start_mm, double step_mm, int count, int* node,
+__device__ inline void locate_one(const double* t_mm, double start_mm, double step_mm, int count, int* node,
                                   REAL* offset) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
@@ -10,3 +10,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) locate(const double* t_mm,
   node[n] = int(nearest);
   offset[n] = REAL(position - nearest);
 }
+
+KERNEL(locate, locate_one, THREADS)

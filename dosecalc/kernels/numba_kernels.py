@@ -3,7 +3,19 @@
 from numba import get_num_threads as threads
 
 from . import numba_direct, numba_kept, numba_maps, numba_near, numba_places, numba_rays, numba_rows
-from .host_arrays import array_module, in_parts, repeated_zero, room_for, take_notices, to_device, to_host, zeros
+from .host_arrays import (
+    all_to_host,
+    array_module,
+    at_once,
+    each,
+    in_parts,
+    repeated_zero,
+    room_for,
+    take_notices,
+    to_device,
+    to_host,
+    zeros,
+)
 from .numba_gamma import gamma_search
 from .numba_kept import fill_kept, largest_near
 from .numba_threads import shared
@@ -26,13 +38,16 @@ spline_rows = shared(numba_rows.spline_rows, 2, 500)
 trace = shared(numba_rays.trace, 2, 500)
 
 __all__ = [
+    "all_to_host",
     "array_module",
+    "at_once",
     "blurred_squares",
     "collect_field",
     "component_weights",
     "count_kept",
     "direct_dose",
     "direct_rows",
+    "each",
     "field_maps",
     "fill_kept",
     "fill_near",

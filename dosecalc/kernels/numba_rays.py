@@ -35,7 +35,7 @@ def trace(
     density: Array, source: Array, targets: Array, spacing: Array, range_mm: Array, air: float
 ) -> tuple[Array, Array]:
     depth = np.zeros(len(targets))
-    average = np.ones((len(targets), len(range_mm)))
+    average = np.ones((len(range_mm), len(targets)))
     blocks = (len(targets) + RAYS_PER_BLOCK - 1) // RAYS_PER_BLOCK
     counts, flat = (density.shape[2], density.shape[1], density.shape[0]), density.reshape(density.size)
     # Numbers, no arrays: to make a view for a ray counts one more user of its memory, by an atomic instruction.
@@ -54,10 +54,10 @@ def trace(
                 continue
             filled = _fill_up(cells, end, here)
             if eighth:
-                average[n, 0], average[n, 1] = _averages_of_an_eighth_and_one(filled, end, here, 1.0 / range_mm[1])
+                average[0, n], average[1, n] = _averages_of_an_eighth_and_one(filled, end, here, 1.0 / range_mm[1])
                 continue
             for q in range(len(range_mm)):
-                average[n, q] = _upstream_average(filled, end, here, 1.0 / range_mm[q])
+                average[q, n] = _upstream_average(filled, end, here, 1.0 / range_mm[q])
     return depth, average
 
 
@@ -224,7 +224,7 @@ def component_weights(
     primary: Array,
     scatter: Array,
     depth_mm: Array,
-    log_scale: tuple[Array, Array],
+    log_scale: Array,
     factor: Array,
 ) -> Array:
     weights = np.empty((len(depth_mm), primary.shape[2]), factor.dtype)
@@ -234,8 +234,8 @@ def component_weights(
         k = p = s = 0
         for n in range(block * RAYS_PER_BLOCK, min((block + 1) * RAYS_PER_BLOCK, len(depth_mm))):
             k, t = _bracket(depth_nodes_mm, depth_mm[n], k)
-            p, x = _bracket(log_scale_nodes, log_scale[0][n], p)
-            s, y = _bracket(log_scale_nodes, log_scale[1][n], s)
+            p, x = _bracket(log_scale_nodes, log_scale[0, n], p)
+            s, y = _bracket(log_scale_nodes, log_scale[1, n], s)
             above, below = (1.0 - t) * factor[n], t * factor[n]
             a = (np.uint64(k) * scales + np.uint64(p)) * components
             b = (np.uint64(k) * scales + np.uint64(s)) * components

@@ -1,6 +1,18 @@
 """The hot path in NumPy: the readable statement that every faster backend must agree with."""
 
-from .host_arrays import array_module, in_parts, repeated_zero, room_for, take_notices, to_device, to_host, zeros
+from .host_arrays import (
+    all_to_host,
+    array_module,
+    at_once,
+    each,
+    in_parts,
+    repeated_zero,
+    room_for,
+    take_notices,
+    to_device,
+    to_host,
+    zeros,
+)
 from .numpy_gamma import gamma_search
 from .numpy_maps import collect_field, field_maps, gather, scatter
 from .numpy_pairs import (
@@ -17,13 +29,16 @@ from .numpy_places import locate, project, spline_coefficients, survey
 from .numpy_rays import component_weights, trace
 
 __all__ = [
+    "all_to_host",
     "array_module",
+    "at_once",
     "blurred_squares",
     "collect_field",
     "component_weights",
     "count_kept",
     "direct_dose",
     "direct_rows",
+    "each",
     "field_maps",
     "fill_kept",
     "fill_near",

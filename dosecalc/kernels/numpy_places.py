@@ -42,7 +42,7 @@ def project(points_mm: Array, isocentre_mm: Array, axes: Array, sad_mm: float) -
 def survey(
     place: tuple[Array, Array, Array],
     depth_mm: Array,
-    scales: tuple[Array, Array],
+    scales: Array,
     density: tuple[float, float],
     result: Array,
 ) -> None:
@@ -54,8 +54,8 @@ def survey(
         u, v and magnification, as from `project`.
     depth_mm : (n,) float64
         Radiological depth.
-    scales : (n,) float64, primary and scatter
-        Lateral scale: magnification times the density upstream.
+    scales : (2, n) float64
+        Lateral scale of primary and scatter: magnification times the density upstream.
     density : (low, high)
         Range of validity of the density upstream.
     result : (11,) float64
@@ -64,11 +64,10 @@ def survey(
     """
     u, v, magnification = place
     with np.errstate(divide="ignore", invalid="ignore"):
-        upstream = [scale / magnification for scale in scales]
+        upstream = scales / magnification
     result[0:4] = u.max(), -u.min(), v.max(), -v.min()
-    result[4:7] = -magnification.min(), depth_mm.max(), max(scale.max() for scale in scales)
-    result[7:9] = max(each.max() for each in upstream), -min(each.min() for each in upstream)
-    result[9:11] = (np.maximum(*upstream) > density[1]).sum(), (np.minimum(*upstream) < density[0]).sum()
+    result[4:9] = -magnification.min(), depth_mm.max(), scales.max(), upstream.max(), -upstream.min()
+    result[9:11] = (upstream.max(axis=0) > density[1]).sum(), (upstream.min(axis=0) < density[0]).sum()
 
 
 def spline_coefficients(values: Array, negligible: float, real: npt.DTypeLike) -> Array:

@@ -37,7 +37,7 @@ def trace(
     -------
     depth : (n,) float64
         mm of water-equivalent.
-    average : (n, q) float64
+    average : (q, n) float64
         Relative electron density; 1 where no medium lies upstream.
     """
     ray = targets - source
@@ -65,7 +65,8 @@ def trace(
         cell[np.arange(live.size), axis] += step[np.arange(live.size), axis]
         going = (t_next < t_out[live]) & np.all((cell >= 0) & (cell < counts), axis=1)
         live, t, cell, step = live[going], np.maximum(t_next, t)[going], cell[going], step[going]
-    return depth, np.divide(average, 1.0 - faded, out=np.ones_like(average), where=faded < 1.0)
+    average = np.divide(average, 1.0 - faded, out=np.ones_like(average), where=faded < 1.0)
+    return depth, np.ascontiguousarray(average.T)
 
 
 def _inside_grid(source: Array, ray: Array, counts: Array) -> tuple[Array, Array, Array]:
@@ -85,7 +86,7 @@ def component_weights(
     primary: Array,
     scatter: Array,
     depth_mm: Array,
-    log_scale: tuple[Array, Array],
+    log_scale: Array,
     factor: Array,
 ) -> Array:
     """Weights of the Gaussians from the tables: linear in depth and in log s, primary and scatter added.
@@ -96,8 +97,8 @@ def component_weights(
     primary, scatter : (Nd, Ns, C) float64
     depth_mm : (n,) float64
         Inside the nodes.
-    log_scale : (n,) float64, primary and scatter
-        Inside the nodes.
+    log_scale : (2, n) float64
+        Of primary and scatter, inside the nodes.
     factor : (n,)
         Multiplies the weights of each voxel.
 

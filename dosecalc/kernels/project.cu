@@ -2,7 +2,7 @@
 
 // Twin of numpy_places.project. One thread per voxel; `axes` is stored row by row, its columns are the beam's axes.
 
-extern "C" __global__ void __launch_bounds__(THREADS) project(const double* points_mm, const double* isocentre_mm, const double* axes,
+__device__ inline void project_one(const double* points_mm, const double* isocentre_mm, const double* axes,
                                    double sad_mm, int count, double* u_mm, double* v_mm, double* magnification) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
@@ -18,3 +18,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) project(const double* poin
   v_mm[n] = local[1] / scale;
   magnification[n] = scale;
 }
+
+KERNEL(project, project_one, THREADS)

@@ -12,7 +12,7 @@ __device__ inline REAL spline_tap(int step, REAL offset) {
   return step == 0 ? REAL(0.75) - offset * offset : REAL(0.5) * from * from;
 }
 
-extern "C" __global__ void scatter(const REAL* values, const int* order, const int* starts, const REAL* fv,
+__device__ inline void scatter_one(const REAL* values, const int* order, const int* starts, const REAL* fv,
                                    const REAL* fu, const REAL* weights, int nodes_v, int nodes_u, REAL* planes) {
   const int c = threadIdx.x, node = blockIdx.x * blockDim.y + threadIdx.y;
   if (node >= nodes_v * nodes_u) return;
@@ -33,3 +33,5 @@ extern "C" __global__ void scatter(const REAL* values, const int* order, const i
   }
   planes[(long long)c * nodes_v * nodes_u + node] = REAL(total);
 }
+
+KERNEL(scatter, scatter_one, 1024)

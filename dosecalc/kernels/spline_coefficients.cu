@@ -15,7 +15,7 @@ __device__ inline int mirrored(int node, int nodes) {
   return place < nodes ? place : period - place;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) spline_coefficients(const double* values, double negligible, int nodes, int lines,
+__device__ inline void spline_coefficients_one(const double* values, double negligible, int nodes, int lines,
                                                int count, REAL* coefficients) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
@@ -29,3 +29,5 @@ extern "C" __global__ void __launch_bounds__(THREADS) spline_coefficients(const 
   const double coefficient = GAIN * (sum + values[n]);
   coefficients[n] = REAL(fabs(coefficient) < negligible ? 0.0 : coefficient);
 }
+
+KERNEL(spline_coefficients, spline_coefficients_one, THREADS)

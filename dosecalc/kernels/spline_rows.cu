@@ -42,19 +42,7 @@ __device__ inline void spline_rows_of(const REAL* table_v, const REAL* table_u, 
 }
 
 // Results in the type of the tables.
-extern "C" __global__ void __launch_bounds__(THREADS) spline_rows(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
-                                       const REAL* fv, const REAL* fu, const REAL* weights, const int* first,
-                                       const int* next, const REAL* output, int lines, int columns, int group, int count,
-                                       long long stride, REAL* result) {
-  spline_rows_of(table_v, table_u, iv, iu, fv, fu, weights, first, next, output, lines, columns, group, count, stride,
-                 result);
-}
+KERNEL(spline_rows, spline_rows_of<REAL>, THREADS)
 
 // Results in float64, whatever the tables are.
-extern "C" __global__ void __launch_bounds__(THREADS) spline_rows_wide(const REAL* table_v, const REAL* table_u, const int* iv, const int* iu,
-                                            const REAL* fv, const REAL* fu, const REAL* weights, const int* first,
-                                            const int* next, const REAL* output, int lines, int columns, int group,
-                                            int count, long long stride, double* result) {
-  spline_rows_of(table_v, table_u, iv, iu, fv, fu, weights, first, next, output, lines, columns, group, count, stride,
-                 result);
-}
+KERNEL(spline_rows_wide, spline_rows_of<double>, THREADS)

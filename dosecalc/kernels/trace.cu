@@ -46,9 +46,9 @@ __device__ inline void step_on(Axis& axis) {
   next_crossing(axis);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, TRACE_BLOCKS) trace(const float* density, const double* source, const double* targets,
+__device__ inline void trace_one(const float* density, const double* source, const double* targets,
                                  const double* spacing, const double* range_mm, double air, int nz, int ny, int nx,
-                                 int ranges, int averages, int count, double* depth, double* average) {
+                                 int ranges, int count, double* depth, double* average) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
   double ray[3], squared = 0.0;
@@ -97,5 +97,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, TRACE_BLOCKS) trace(const 
   depth[n] = total;
 #pragma unroll
   for (int q = 0; q < MOST_RANGES; ++q)
-    if (q < ranges) average[(long long)n * averages + q] = faded[q] < 1.0 ? mean[q] / (1.0 - faded[q]) : 1.0;
+    if (q < ranges) average[(long long)q * count + n] = faded[q] < 1.0 ? mean[q] / (1.0 - faded[q]) : 1.0;
 }
+
+KERNEL(trace, trace_one, THREADS, TRACE_BLOCKS)

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
 using std::min;
 
@@ -21,6 +20,8 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
+// All threads read the same copy.
+#define GIVEN const Calls&
 // Blocks run one after another: one copy of shared memory serves them all.
 #define __shared__ static
 #define SHIM_MOST_SHARED (227 * 1024) // of one block on an H100 or H200
@@ -178,20 +179,10 @@ int launch(const Launch& how, Call call) {
   return 0;
 }
 
-template <class... P, size_t... I>
-int call(const Launch& how, void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
-  return launch(how, [=] { kernel(*static_cast<P*>(arguments[I])...); });
-}
-
-template <class... P>
-int run(const Launch& how, void (*kernel)(P...), void** arguments) {
-  return call(how, kernel, arguments, std::index_sequence_for<P...>());
-}
-
 } // namespace shim
 
-// A kernel as a function that ctypes can call: its arguments by their addresses, as in cuLaunchKernel.
-#define SHIM_ENTRY(KERNEL)                                                 \
-  extern "C" int run_##KERNEL(const shim::Launch* how, void** arguments) { \
-    return shim::run(*how, KERNEL, arguments);                             \
+// A kernel as a function that ctypes can call: what it is given by its address, as in cuLaunchKernel.
+#define SHIM_ENTRY(NAME)                                                     \
+  extern "C" int run_##NAME(const shim::Launch* how, const Calls* calls) {   \
+    return shim::launch(*how, [=] { NAME(*calls); });                        \
   }

@@ -83,6 +83,10 @@ class DeviceArray(NDArrayOperatorsMixin):
         raise AttributeError(f"{name}: not used of CuPy's arrays so far")
 
     @property
+    def data(self):
+        return SimpleNamespace(ptr=self.held.ctypes.data)
+
+    @property
     def T(self):
         return on_device(self.held.T, self)
 

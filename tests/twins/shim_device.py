@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ COMPILER = os.environ.get("CXX", "g++")
 MORE_FLAGS = os.environ.get("DOSECALC_SHIM_FLAGS", "").split()
 """Such as ``-fsanitize=address,undefined``: see `tools/sanitize_cuda.py`."""
 MOST_SHARED = 227 * 1024
+MOST_PARAMETERS = 4096
+"""Bytes that a launch takes by value."""
 FAULTS = {1: "threads wait at a barrier that others of their block never reach", 2: "the launch is beyond the device"}
 
 
@@ -72,18 +75,21 @@ class ShimDevice:
         self.room = Room()
         self.xp = Functions(self.room)
         self.backwards = False
-        self.launched: set[str] = set()
+        self.launched: Counter[str] = Counter()
         self._libraries: dict[tuple[str, int], ctypes.CDLL] = {}
 
-    def launch(self, kernel, real, components, blocks, threads, arguments, shared):
-        threads = threads if isinstance(threads, tuple) else (threads,)
-        assert max((*blocks, 0)[1:]) <= 65_535, "more blocks along y or z than a GPU takes"
+    def launch(self, kernel, real, components, blocks, threads, calls, shared):
+        assert max(blocks[1:]) <= 65_535, "more blocks along y or z than a GPU takes"
+        assert calls.size == 1 and calls.itemsize == MOST_PARAMETERS
         how = _Launch(_three(blocks), _three(threads), shared, self.backwards)
-        held = [_address(argument) for argument in arguments]
-        pointers = (ctypes.c_void_p * len(held))(*(ctypes.addressof(value) for value in held))
-        fault = getattr(self._library(np.dtype(real).name, components), f"run_{kernel}")(ctypes.byref(how), pointers)
+        given = ctypes.c_void_p(calls.ctypes.data)
+        fault = getattr(self._library(np.dtype(real).name, components), f"run_{kernel}")(ctypes.byref(how), given)
         assert fault == 0, f"{kernel}: {FAULTS[fault]}"
-        self.launched.add(kernel)
+        self.launched[kernel] += 1
+
+    def address(self, array):
+        assert isinstance(array, DeviceArray), "an array on the host was given to a kernel"
+        return array.ctypes.data
 
     def to_host(self, array):
         assert isinstance(array, DeviceArray), "not on the device"
@@ -120,14 +126,6 @@ class StandInCsr:
 
 def _three(size):
     return (ctypes.c_int * 3)(*size, *[1] * (3 - len(size)))
-
-
-def _address(argument):
-    if isinstance(argument, DeviceArray):
-        return ctypes.c_void_p(argument.ctypes.data)
-    kinds = {"int32": ctypes.c_int32, "int64": ctypes.c_int64, "float64": ctypes.c_double}
-    assert not isinstance(argument, np.ndarray), "an array on the host was given to a kernel"
-    return kinds[argument.dtype.name](argument.item())
 
 
 def shim_kernels(folder: Path) -> CudaKernels:

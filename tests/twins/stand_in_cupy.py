@@ -38,9 +38,11 @@ class RawKernel:
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         assert isinstance(grid, tuple) and isinstance(block, tuple) and 1 <= len(grid) <= 3
+        (given,) = args
+        assert isinstance(given, np.ndarray) and given.size == 1, "CuPy gives arrays of size one by value, no others"
         assert all(type(size) is int and size > 0 for size in (*grid, *block)), (grid, block)
         assert shared_mem <= self.max_dynamic_shared_size_bytes <= MOST_SHARED, "too much shared memory"
-        self.device.launch(self.name, self.real, self.components, grid, block, args, shared_mem)
+        self.device.launch(self.name, self.real, self.components, grid, block, given, shared_mem)
 
 
 class RawModule:
@@ -99,7 +101,10 @@ def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
         mem_info=(device.free_bytes(), 2**40),
     )  # fmt: skip
     runtime = SimpleNamespace(
-        getDeviceProperties=lambda number: facts, runtimeGetVersion=lambda: 12090, driverGetVersion=lambda: 12090
+        getDevice=lambda: 0,
+        getDeviceProperties=lambda number: facts,
+        runtimeGetVersion=lambda: 12090,
+        driverGetVersion=lambda: 12090,
     )
     elapsed_ms = staticmethod(lambda begin, end: 1e3 * (end.at - begin.at))
     cupy.cuda = SimpleNamespace(Device=lambda: this, Event=Event, get_elapsed_time=elapsed_ms, runtime=runtime)

@@ -69,10 +69,10 @@ def test_component_weights(kernels, real, components):
     depth_nodes, scale_nodes = np.array([0.0, 3.0, 10.0, 11.0, 400.0]), np.linspace(-2.0, 1.5, 8)
     primary, scatter = (rng.random((5, 8, components)) for _ in range(2))
     depth = np.r_[depth_nodes, rng.uniform(0, 400, 60)]
-    scales = tuple(np.r_[scale_nodes[[0, -1, 3, 4, 7]], rng.uniform(-2, 1.5, 60)] for _ in range(2))
+    scales = np.stack([np.r_[scale_nodes[[0, -1, 3, 4, 7]], rng.uniform(-2, 1.5, 60)] for _ in range(2)])
     for part in (slice(0), slice(1), slice(None)):
         factor = rng.random(65).astype(real)[part]
-        args = depth_nodes, scale_nodes, primary, scatter, depth[part], tuple(s[part] for s in scales), factor
+        args = depth_nodes, scale_nodes, primary, scatter, depth[part], scales[:, part], factor
         close(kernels.to_host(kernels.component_weights(*args)), numpy_kernels.component_weights(*args), real)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -66,12 +67,12 @@ def test_the_matrix_on_the_device_is_that_of_numpy(request, name, precision, cut
 
 
 def test_nothing_of_a_matrix_left_on_the_device_comes_to_the_host(small, monkeypatch):
-    """One count of entries, and one number per beam: whether all found the room that was counted."""
+    """One count of entries, and one number for all beams: whether all found the room that was counted."""
     there, sizes = operator(small()), []
     device = there.backend.kernels.device
     monkeypatch.setattr(device, "to_host", watched(device.to_host, sizes))
     there.device_csr(cutoff_mm=14.0)
-    assert sizes == [1, 2]
+    assert sizes == [1, 1]
     there.device_csr(cutoff_mm=14.0, threshold=0.02)
     assert sizes[2:] == [1]
 
@@ -90,8 +91,10 @@ def test_of_the_set_up_only_density_and_voxel_numbers_cross(small, precision):
     BUS.clear()
     there = operator(small(), precision)
     table = there.machine.mixture.primary.size
-    sent = sorted(size for size in BUS.there if size > 250)
-    assert sent == [GRID.size, GRID.size] + [table, table] * (precision == "float32")
+    large = [GRID.size, GRID.size] + [table, table] * (precision == "float32")
+    small_ones = Counter(BUS.there) - Counter(large)
+    assert Counter(BUS.there) >= Counter(large)
+    assert sum(small_ones.values()) <= 12 and sum(size * count for size, count in small_ones.items()) < 900
     assert [size for size in BUS.back if size > 1] == [2 * SURVEYED] and len(BUS.back) <= 5
     BUS.clear()
     assert [each.size for each in there.depth_mm] == [GRID.size] * 2 == BUS.back
@@ -105,9 +108,9 @@ def test_verbs_fetch_their_result_alone(small, monkeypatch):
     there.dose(np.ones(beamlets))
     assert sizes == [voxels]
     there.adjoint(np.ones(voxels))
-    assert sizes[1:] == [20, 12]
+    assert sizes[1:] == [20 + 12]
     there.rows([3, 4, 5])
-    assert sizes[3:] == [3 * beamlets]
+    assert sizes[2:] == [3 * beamlets]
 
 
 @pytest.mark.parametrize("precision", ["float32", "reference"])
@@ -144,21 +147,21 @@ def test_out_of_memory_goes_on_in_smaller_parts_and_is_told(small, caplog):
     assert not stated.backend.kernels.take_notices()
 
 
-def test_dose_and_adjoint_go_on_band_after_band(small):
-    """Maps of a quarter of the lines fit; float32 sums in another order, so that the last bits may differ."""
+def test_dose_and_adjoint_go_on_beam_after_beam(small):
+    """The maps of one beam fit, those of both do not: the same numbers."""
     stated, there = operator(small()), operator(small())
     x, w = np.random.default_rng(5).random(there.shape[1]), np.random.default_rng(6).random(there.shape[0])
     dose, adjoint = stated.dose(x), stated.adjoint(w)
-    maps = max(12 * 4 * len(b.table_v.coefficients) * len(b.table_u.coefficients) for b in there._prepared)
-    leave(there.backend, maps // 2)
+    maps = [12 * 4 * nodes_v * nodes_u for nodes_v, nodes_u in (beam.map_shape for beam in there._prepared)]
+    leave(there.backend, max(maps) + min(maps) // 2)
     found = there.dose(x), there.adjoint(w)
     for made, whole in zip(found, (dose, adjoint), strict=True):
-        assert np.abs(made - whole).max() <= 2e-6 * whole.max()
-    told = "".join(there.backend.kernels.take_notices())
+        assert np.array_equal(made, whole)
+    told = there.backend.kernels.take_notices()
     for verb in ("dose", "adjoint"):
-        assert f"The GPU's memory was full: the lines of a beam's {verb} map went on in parts of " in told
+        assert f"The GPU's memory was full: the {verb} of beams went on in parts of 1." in told
     leave(there.backend, 6000)
-    with pytest.raises(ResourceError, match="no room for the lines of a beam's dose map, not even in parts of one"):
+    with pytest.raises(ResourceError, match="no room for the dose of beams, not even in parts of one"):
         there.dose(x)
 
 

@@ -22,7 +22,7 @@ def voxels(count, seed=31):
     """Points around an isocentre, depths, and scales of light, watery and dense media."""
     rng = np.random.default_rng(seed)
     scales = rng.uniform(0.2, 2.5, (2, count)) * rng.choice([1.0, 1.1], (2, count))
-    return rng.uniform(-150, 150, (count, 3)), rng.uniform(0, 300, count), tuple(scales)
+    return rng.uniform(-150, 150, (count, 3)), rng.uniform(0, 300, count), scales
 
 
 @pytest.mark.parametrize("count", [0, 1, 700])
