@@ -138,44 +138,46 @@ def trace(operator: DoseInfluence) -> Work:
     ends = rays * WIDE * (3 + 1 + len(RANGE_MM))
     fp64 = cells * (TRACE_CELL + EXPONENTIAL * len(RANGE_MM))
     density = REAL * inhomogeneous_block().values.size * len(operator._prepared)
-    return Work("trace", 0, fp64, density + ends, REAL * cells + ends, 0, len(operator._prepared))
+    return Work("trace", 0, fp64, density + ends, REAL * cells + ends, 0, 1)
 
 
-def of_beam(s: Sizes) -> dict[str, Work]:
-    """The kernels that one beam takes, by name."""
+def of_beam(s: Sizes, one: int) -> dict[str, Work]:
+    """The kernels that one beam takes, by name; `one` is a launch that serves all beams: 1 for the first of them."""
     n, c, pairs = float(s.voxels), s.components, float(s.voxels * s.beamlets)
     profiles, nodes = c * (s.rows + s.columns), c * float(s.nodes_v * s.rows + s.nodes_u * s.columns)
     given, line = n * (3 * WIDE + REAL), REAL * (s.half * s.rows * (1 + 1 / 32))
     made = [
         # Once for the rays and once for the tables.
-        Work("project", 0, 2 * n * (21 + 4 * DIVISION), 2 * n * 6 * WIDE, 2 * n * 6 * WIDE, 0, 2),
-        Work("survey", 0, n * (20 + 4 * DIVISION), n * 6 * WIDE, n * 6 * WIDE, 0, 3),
-        Work("blurred_squares", 0, 2 * nodes * ERROR_FUNCTION, nodes * WIDE, nodes * WIDE, 0, 2),
+        Work("project", 0, 2 * n * (21 + 4 * DIVISION), 2 * n * 6 * WIDE, 2 * n * 6 * WIDE, 0, 2 * one),
+        Work("survey", 0, n * (20 + 4 * DIVISION), n * 6 * WIDE, n * 6 * WIDE, 0, 2 * one),
+        Work("blurred_squares", 0, 2 * nodes * ERROR_FUNCTION, nodes * WIDE, nodes * WIDE, 0, one),
         Work("spline_coefficients", 0, 4 * nodes * FILTER_REACH, nodes * (WIDE + REAL),
-             nodes * (WIDE * (1 + 2 * FILTER_REACH) + REAL), 0, 2),
-        Work("locate", 0, 2 * n * (4 + DIVISION), 2 * n * (WIDE + INDEX + REAL), 2 * n * (WIDE + INDEX + REAL), 0, 2),
-        # Scales, their lower bound and logarithm, inverse square: expressions of CuPy, two numbers in or out at a time.
-        Work("expressions", 0, n * (2 * EXPONENTIAL + 3 * DIVISION), n * 20 * WIDE, n * 20 * WIDE, 0, 9),
-        Work("component_weights", 0, n * c * WEIGHT, given + n * c * REAL, given + n * c * (8 * WIDE + REAL), 0, 1),
-        Work("field_lines", 2.0 * s.half * s.rows, 0, REAL * (s.nodes_v * c * s.rows + s.half), line, 0, 1),
+             nodes * (WIDE * (1 + 2 * FILTER_REACH) + REAL), 0, one),
+        Work("locate", 0, 2 * n * (4 + DIVISION), 2 * n * (WIDE + INDEX + REAL), 2 * n * (WIDE + INDEX + REAL), 0, one),
+        # Scales, their lower bound and logarithm, inverse square: expressions of CuPy for each beam, two numbers in or
+        # out at a time.
+        Work("expressions", 0, n * (2 * EXPONENTIAL + 3 * DIVISION), n * 20 * WIDE, n * 20 * WIDE, 0, 6),
+        Work("component_weights", 0, n * c * WEIGHT, given + n * c * REAL, given + n * c * (8 * WIDE + REAL), 0, one),
+        Work("field_lines", 2.0 * s.half * s.rows, 0, REAL * (s.nodes_v * c * s.rows + s.half), line, 0, one),
         # Tiles of 16 nodes: each number of half and table is loaded by a sixteenth of the products that need it.
         Work("field_maps", 2.0 * s.maps * s.columns, 0, REAL * (s.half + s.maps) + s.tables / 2,
-             REAL * s.maps * (1 + s.columns / 8), REAL * s.maps * s.columns * 2, 1),
+             REAL * s.maps * (1 + s.columns / 8), REAL * s.maps * s.columns * 2, one),
+        # And an expression of CuPy for each beam, which adds up.
         Work("gather", n * 18 * c, 0, n * (s.taps + REAL + 2 * WIDE) + REAL * s.maps,
-             n * (s.taps + REAL + 2 * WIDE + 9 * c * REAL), 0, 2),
+             n * (s.taps + REAL + 2 * WIDE + 9 * c * REAL), 0, 1 + one),
         Work("scatter", n * 27 * c, n * 9 * c, n * (s.taps - 2 * INDEX + REAL + INDEX) + REAL * s.maps,
-             9 * n * (c * REAL + 3 * REAL + INDEX) + REAL * s.maps, 0, 1),
+             9 * n * (c * REAL + 3 * REAL + INDEX) + REAL * s.maps, 0, one),
         Work("collect_lines", 0, 2.0 * s.half * s.nodes_u, REAL * s.maps + s.tables / 2 + WIDE * s.half,
-             s.half * (s.nodes_u * REAL * (1 + 1 / 32) + WIDE), 0, 1),
+             s.half * (s.nodes_u * REAL * (1 + 1 / 32) + WIDE), 0, one),
         Work("collect_field", 0, 2.0 * s.half * s.rows, s.tables / 2 + WIDE * s.half,
-             s.half * s.rows * (WIDE + REAL / 32), 0, 1),
+             s.half * s.rows * (WIDE + REAL / 32), 0, one),
         # From a float64 distance to a ballot: a lane has one pair.
-        Work("count_kept", 0, pairs * NEAR, n * (2 * WIDE + LONG), n * (2 * WIDE + LONG) + pairs * 2 * WIDE, 0, 1),
+        Work("count_kept", 0, pairs * NEAR, n * (2 * WIDE + LONG), n * (2 * WIDE + LONG) + pairs * 2 * WIDE, 0, one),
         # Twelve numbers across of its own, and those along 16 bytes at a time with all lanes of its row.
         Work("fill_near", 2.0 * pairs * c + n * 6 * profiles, pairs * NEAR,
              n * (s.taps + 2 * WIDE + 2 * LONG) + s.tables + pairs * (REAL + INDEX),
              n * (s.taps + 3 * REAL * profiles) + pairs * (2 * WIDE + 2 * INDEX + REAL + REAL + INDEX),
-             pairs * c * 4 * 1.25 + n * profiles * REAL * 4, 1),
+             pairs * c * 4 * 1.25 + n * profiles * REAL * 4, one),
     ]  # fmt: skip
     return {work.name: work for work in made}
 
@@ -183,12 +185,12 @@ def of_beam(s: Sizes) -> dict[str, Work]:
 def rows(operator: DoseInfluence, count: int) -> Work:
     """`spline_rows` of some voxels: a thread has four cells of a column, for which it reads twice per component."""
     total = Work(f"spline_rows of {count} voxels", 0, 0, 0, 0, 0, 0)
-    for s in sizes_of(operator):
+    for k, s in enumerate(sizes_of(operator)):
         profiles, pairs = s.components * (s.rows + s.columns), float(count * s.beamlets)
         fp32 = count * s.components * 2.0 * s.rows * s.columns + count * 6.0 * profiles
         loads = count * (s.taps + 3 * REAL * profiles) + pairs * REAL
         once, shared = count * s.taps + s.tables + pairs * REAL, 2.0 * s.components * pairs + count * profiles * REAL
-        total = total + Work("", fp32, 0, once, loads, shared, 1)
+        total = total + Work("", fp32, 0, once, loads, shared, int(k == 0))
     return total
 
 
@@ -210,8 +212,8 @@ TOGETHER = {
 def works(operator: DoseInfluence) -> dict[str, Work]:
     """All kernels by name."""
     found: dict[str, Work] = {"trace": trace(operator)}
-    for sizes in sizes_of(operator):
-        for name, work in of_beam(sizes).items():
+    for k, sizes in enumerate(sizes_of(operator)):
+        for name, work in of_beam(sizes, int(k == 0)).items():
             found[name] = found[name] + work if name in found else work
     some = rows(operator, ROWS)
     return {**found, some.name: some}

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TWINS = ("cuda_twins", "place_twins", "fill_near", "device_memory")
+TWINS = ("cuda_twins", "place_twins", "fill_near", "device_memory", "together")
 TESTS = tuple(f"tests/twins/test_{name}.py" for name in TWINS)
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 FAULT = 99

@@ -200,9 +200,10 @@ class Launcher:
     def _placed(self, waiting: Iterable[Waiting]) -> Callable[[Any], int]:
         """Where an array is on the device: all that waited has been sent there together."""
         arrays = {id(each.array): each.array for each in waiting}
-        sizes = [blocks_of(array.nbytes, ALIGNED_BYTES) * ALIGNED_BYTES for array in arrays.values()]
+        # One unit more than they take: what a kernel reads beyond an array is NaN or -1, and shows.
+        sizes = [(blocks_of(array.nbytes, ALIGNED_BYTES) + 1) * ALIGNED_BYTES for array in arrays.values()]
         begins = dict(zip(arrays, np.cumsum([0, *sizes]).tolist(), strict=False))
-        text = np.zeros(sum(sizes) // 8, np.int64)
+        text = np.full(sum(sizes) // 8, -1, np.int64)
         for key, array in arrays.items():
             text.view(np.uint8)[begins[key] :][: array.nbytes] = array.reshape(-1).view(np.uint8)
         there = self.to_device(text) if arrays else None
