@@ -93,8 +93,9 @@ class Grid:
         With `xp` another array module that holds the indices, CuPy for one, the coordinates are its array too.
         """
         flat = xp.arange(self.size) if voxels is None else xp.asarray(voxels)
-        k, j, i = xp.unravel_index(flat, self.shape)
-        steps = xp.stack([i, j, k], axis=1) * xp.asarray(self.spacing_mm)
+        # As unravel_index, with which CuPy asks the host whether they lie inside.
+        line, i = flat // self.shape[2], flat % self.shape[2]
+        steps = xp.stack([i, line % self.shape[1], line // self.shape[1]], axis=1) * xp.asarray(self.spacing_mm)
         centres: npt.NDArray[np.float64] = xp.asarray(self.origin_mm) + steps @ xp.asarray(self.axes)
         return centres
 

@@ -98,11 +98,13 @@ def _target(run: Run, asked_gy: float) -> list[Bound]:
         price[at] = np.maximum(price[at], lesion.cc / (COLD_SHARE * lesion.cc.sum() * COLD_GY))
     free, firm = ~run.protected, run.protected
     hottest = min(goals.hot_spot_max_gy, goals.hot_spot_ratio * asked_gy)
-    return [
+    bounds = [
         Bound("sorting: target", target.positions[free], level[free], sense=-1, price=price[free]),
         Bound("sorting: GTV", target.positions[firm], level[firm], sense=-1),
-        Bound("sorting: hot spot", goals.ptv.positions, np.full(goals.ptv.positions.size, hottest)),
     ]
+    if np.isfinite(hottest):  # else it was given up
+        bounds.append(Bound("sorting: hot spot", goals.ptv.positions, np.full(goals.ptv.positions.size, hottest)))
+    return bounds
 
 
 def _organs(run: Run) -> list[Bound]:

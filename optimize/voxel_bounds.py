@@ -42,6 +42,11 @@ class Bound:
     sense: int = 1
     price: npt.NDArray[np.float64] | None = None
 
+    def __post_init__(self) -> None:
+        # A limit that is not there has no rows: solvers take or refuse an infinite one as they please.
+        if not np.isfinite(self.level_gy).all():
+            raise ValueError(f"bound {self.name!r} has voxels whose level is no number.")
+
     def excess_gy(self, dose: Array, scalars: Mapping[str, float]) -> Array:
         """How far each voxel is on the wrong side, (n,), by the dose (V,) of all; negative on the good side."""
         return self.beyond_gy(dose[self.positions], self.level_gy, scalars)

@@ -310,7 +310,7 @@ class CudaKernels(Launcher):
         count, beamlets = values.shape
         given = self._places(values, position, centre, first, cutoff_mm)
         arguments = *given, len(first) - 1, stride_of(values), SLAB, count, largest
-        blocks = blocks_of(beamlets, THREADS), blocks_of(count, SLAB)
+        blocks = blocks_of(count, SLAB), blocks_of(beamlets, THREADS)
         self._launch("largest_near", blocks, THREADS, arguments, values.dtype)
 
     def gamma_search(

@@ -49,7 +49,7 @@ class CupyDevice:
     def try_libraries(self) -> None:
         """Call cuBLAS and cuSOLVER once, which CuPy's wheel does not hold: where they are missing it fails here."""
         matrix = cupy.asarray(np.array([[4.0, 1.0], [1.0, 2.0]]))
-        lower = cupy.linalg.cholesky(matrix @ matrix)
+        lower = self.cholesky(matrix @ matrix)
         self.to_host(self.solve_triangular(lower, matrix, lower=True))
 
     def free_bytes(self) -> int:
@@ -69,6 +69,19 @@ class CupyDevice:
         from cupyx.scipy.sparse import csr_matrix
 
         return csr_matrix(parts, shape=shape)
+
+    def cholesky(self, matrix: Any) -> Any:
+        """Lower factor.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            There is none. Unless told so, CuPy does not look at what cuSOLVER says of it.
+        """
+        import cupyx
+
+        with cupyx.errstate(linalg="raise"):
+            return cupy.linalg.cholesky(matrix)
 
     @property
     def solve_triangular(self) -> Callable[..., Any]:

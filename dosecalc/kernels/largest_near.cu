@@ -18,11 +18,11 @@ __device__ inline void largest_near_one(const REAL* values, const double* positi
                                         const double* centre_u, const double* centre_v, const int* first,
                                         double cutoff_mm, int beams, long long stride, int slab, int count,
                                         double* largest) {
-  const int b = first[0] + blockIdx.x * blockDim.x + threadIdx.x;
+  const int b = first[0] + blockIdx.y * blockDim.x + threadIdx.x;
   if (b >= first[beams]) return;
   int beam = 0;
   while (b >= first[beam + 1]) ++beam;
-  const int begin = blockIdx.y * slab;
+  const int begin = blockIdx.x * slab;
   double most = largest[b];
   for (int n = begin; n < min(begin + slab, count); ++n) {
     const long long place = (long long)n * beams + beam;

@@ -89,10 +89,10 @@ class Algebra(Protocol):
         """A copy of the diagonal."""
 
     def cholesky(self, matrix: Any, diagonal: FloatArray) -> Any | None:
-        """Lower Cholesky factor of the matrix with another diagonal."""
+        """Cholesky factor of the matrix with another diagonal, as `solve` takes it."""
 
-    def solve(self, lower: Any, right: FloatArray) -> FloatArray:
-        """Solution of ``lower lower' x = right``."""
+    def solve(self, factor: Any, right: FloatArray) -> FloatArray:
+        """Solution of the system that was factored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +209,12 @@ class HostAlgebra:
         lower, info = factored(matrix, lower=1, clean=0)
         return None if info else lower
 
-    def solve(self, lower: FloatArray, right: FloatArray) -> FloatArray:
+    def solve(self, factor: FloatArray, right: FloatArray) -> FloatArray:
         """Two triangular solves."""
         if not right.size:
             return right
-        solved = lapack.spotrs if lower.dtype == np.float32 else lapack.dpotrs
-        return solved(lower, right, lower=1)[0].astype(np.float64, copy=False)
+        solved = lapack.spotrs if factor.dtype == np.float32 else lapack.dpotrs
+        return solved(factor, right, lower=1)[0].astype(np.float64, copy=False)
 
 
 def _with_single(block: NDArray[Any], root: FloatArray, index: NDArray[np.intp], matrix: FloatArray) -> FloatArray:

@@ -114,6 +114,8 @@ class DeviceAlgebra:
     ----------
     xp : module
         `cupy`, or another module with NumPy's functions, on whose arrays NumPy's own functions work too.
+    cholesky_of : callable
+        Lower factor of a matrix, or a `numpy.linalg.LinAlgError`.
     solve_triangular : callable
         The function of that name in the module's counterpart of `scipy.linalg`.
     in_parts : callable
@@ -122,6 +124,7 @@ class DeviceAlgebra:
     """
 
     xp: Any
+    cholesky_of: Callable[[Any], Any]
     solve_triangular: Callable[..., Any]
     in_parts: Callable[..., None] = in_parts
     sent: SentRows = field(default_factory=SentRows, repr=False, compare=False)
@@ -192,13 +195,22 @@ class DeviceAlgebra:
         send, rows, core = self.xp.asarray, problem.rows, problem.rows.core
         placed = replace(
             rows,
-            sparse=send(rows.sparse.toarray()),
+            sparse=self._spread(rows.sparse),
             **{name: send(getattr(rows, name)) for name in ("hinge_row", "hinge_value", "bound_column", "bound_value")},
-            bound_layers=tuple((send(column), send(row)) for column, row in _layers(rows.bound_column)),
+            bound_places=send(_places(rows.bound_column, rows.columns)),
         )
-        P = Curvature(send(problem.P[:core, :core].toarray()), send(problem.P.diagonal()[core:]))
+        P = Curvature(self._spread(problem.P[:core, :core]), send(problem.P.diagonal()[core:]))
         q, h, A, b = map(send, (problem.q, problem.h, problem.A.toarray(), problem.b))
         return replace(problem, P=P, q=q, rows=placed, h=h, A=A, b=b)
+
+    def _spread(self, matrix: sp.sparray) -> Array:
+        """A sparse array of the host as a dense one, of which the entries alone are sent."""
+        held, whole = sp.coo_array(matrix), self.xp.zeros(matrix.shape)
+        held.sum_duplicates()
+        if held.nnz:
+            row, column = (self.xp.asarray(each) for each in held.coords)
+            whole[row, column] = self.xp.asarray(held.data)
+        return whole
 
     def send(self, vector: FloatArray) -> Array:
         """A copy on the device."""
@@ -210,11 +222,8 @@ class DeviceAlgebra:
         return found
 
     def on_columns(self, rows: Any, values: Array) -> Array:
-        """Layer by layer: each meets a column once, so that nothing is added twice at a time."""
-        total = self.xp.zeros(rows.columns)
-        for column, row in rows.bound_layers:
-            total[column] += values[row]
-        return total
+        """Column by column, in the order of the rows: nothing is added where another thread adds."""
+        return np.concatenate([values, self.xp.zeros(1)])[rows.bound_places].sum(axis=0)
 
     def thin_part(self, problem: Any, weight: Array, diagonal: Array) -> Array:
         """Both triangles."""
@@ -248,30 +257,30 @@ class DeviceAlgebra:
         return self.xp.diag(matrix)
 
     def cholesky(self, matrix: Array, diagonal: Array) -> Array | None:
-        """The module's factor; CuPy reports failure by NaN, NumPy by an exception."""
-        changed = matrix + self.xp.diag(diagonal - self.xp.diag(matrix))
+        """Transposed: the upper factor in columns, as cuBLAS takes it without a copy."""
         try:
-            lower = self.xp.linalg.cholesky(changed)
+            return self.cholesky_of(matrix + self.xp.diag(diagonal - self.xp.diag(matrix))).T
         except np.linalg.LinAlgError:
             return None
-        return lower if bool(np.isfinite(self.xp.diag(lower)).all()) else None
 
-    def solve(self, lower: Array, right: Array) -> Array:
+    def solve(self, factor: Array, right: Array) -> Array:
         """Two triangular solves."""
-        half = self.solve_triangular(lower, right, lower=True)
-        return self.solve_triangular(lower, half, lower=True, trans="T")
+        half = self.solve_triangular(factor, right, lower=False, trans="T")
+        return self.solve_triangular(factor, half, lower=False)
 
 
 def _take(run: Callable[[Array, Array], None], at: Array, stack: Array, place: Array, part: slice) -> None:
     run(at[part], stack[place[part]])
 
 
-def _layers(column: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Bound rows in groups that meet every column once at most: their columns, and which rows they are."""
+def _places(column: np.ndarray, columns: int) -> np.ndarray:
+    """The bound rows of each column, (layers, columns); their number where a column has no further one."""
     order = np.argsort(column, kind="stable")
     ordered = column[order]
     rank = np.arange(len(column)) - np.searchsorted(ordered, ordered)
-    return [(ordered[rank == k], order[rank == k]) for k in range(int(rank.max(initial=-1)) + 1)]
+    places = np.full((int(rank.max(initial=-1)) + 1, columns), len(column))
+    places[rank, ordered] = order
+    return places
 
 
 def algebra_beside(backend: Backend) -> Algebra:
@@ -279,4 +288,4 @@ def algebra_beside(backend: Backend) -> Algebra:
     if backend.name != "cupy":
         return HOST
     device = backend.kernels.device
-    return DeviceAlgebra(device.xp, device.solve_triangular, backend.kernels.in_parts)
+    return DeviceAlgebra(device.xp, device.cholesky, device.solve_triangular, backend.kernels.in_parts)

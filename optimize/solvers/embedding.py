@@ -146,7 +146,7 @@ def advance(problem: ConvexQp, at: Iterate, measure: Residuals, *, refine: bool)
     factor = factorise(problem, at.z / at.s, exact=refine)
     if factor is None:
         return None
-    aside = _Newton(factor, at, measure, solve(factor, -problem.q, problem.b, problem.h), refine)
+    aside = _newton(factor, at, measure, refine)
     predicted = _direction(aside, 1.0, -at.s * at.z, -at.tau * at.kappa)
     centring = (1.0 - _longest_step(at, predicted)) ** 3
     best, step = _corrected(aside, predicted, centring)
@@ -156,13 +156,34 @@ def advance(problem: ConvexQp, at: Iterate, measure: Residuals, *, refine: bool)
 
 @dataclass(frozen=True, slots=True)
 class _Newton:
-    """A factored Newton system at an iterate, with its solution for the embedding's constant column."""
+    """A factored Newton system at an iterate, and what all directions from there share.
+
+    Attributes
+    ----------
+    constant : tuple of arrays
+        Its solution for the embedding's constant column.
+    P_xi : array, shape (columns,)
+        The curvature times x / tau.
+    denominator : float
+        Of the step in tau.
+    """
 
     factor: Factor
     at: Iterate
     measure: Residuals
-    constant: tuple[FloatArray, ...]
     refine: bool
+    constant: tuple[FloatArray, ...]
+    P_xi: FloatArray
+    denominator: Any
+
+
+def _newton(factor: Factor, at: Iterate, measure: Residuals, refine: bool) -> _Newton:
+    problem = factor.problem
+    x, y, z = constant = solve(factor, -problem.q, problem.b, problem.h)
+    xi = at.x / at.tau
+    P_xi = problem.P @ xi
+    denominator = at.kappa / at.tau + P_xi @ xi - (problem.q @ x + problem.b @ y + problem.h @ z + 2 * P_xi @ x)
+    return _Newton(factor, at, measure, refine, constant, P_xi, denominator)
 
 
 def _corrected(aside: _Newton, predicted: Iterate, centring: float) -> tuple[Iterate, float]:
@@ -208,13 +229,8 @@ def _direction(aside: _Newton, reduction: float, r_cone: FloatArray, r_tau: floa
         refine=aside.refine,
     )
     x2, y2, z2 = aside.constant
-    xi = at.x / at.tau
-    P_xi = problem.P @ xi
-    numerator = (
-        reduction * measure.f_gap + r_tau / at.tau + (problem.q @ x1 + problem.b @ y1 + problem.h @ z1 + 2 * P_xi @ x1)
-    )
-    denominator = at.kappa / at.tau + P_xi @ xi - (problem.q @ x2 + problem.b @ y2 + problem.h @ z2 + 2 * P_xi @ x2)
-    d_tau = numerator / denominator
+    moved = problem.q @ x1 + problem.b @ y1 + problem.h @ z1 + 2 * aside.P_xi @ x1
+    d_tau = (reduction * measure.f_gap + r_tau / at.tau + moved) / aside.denominator
     dz = z1 + d_tau * z2
     ds = (r_cone - at.s * dz) / at.z
     return Iterate(x1 + d_tau * x2, y1 + d_tau * y2, dz, ds, d_tau, (r_tau - at.kappa * d_tau) / at.tau)

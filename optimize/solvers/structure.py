@@ -43,8 +43,8 @@ class Rows:
         The only nonzero of each bound row.
     algebra : Algebra
         What multiplies and factors ``dense``; says where all the arrays are.
-    bound_layers : tuple of (columns, bound rows)
-        On a device: groups of bound rows that meet every column once at most.
+    bound_places : array, shape (layers, columns), or None
+        On a device: the bound rows of each column, and their number where it has no further one.
     """
 
     dense: Any
@@ -54,7 +54,7 @@ class Rows:
     bound_column: IndexArray
     bound_value: FloatArray
     algebra: Algebra = HOST
-    bound_layers: tuple[tuple[IndexArray, IndexArray], ...] = ()
+    bound_places: Any = None
 
     @property
     def core(self) -> int:

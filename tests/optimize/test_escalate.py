@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
 
 from dosecalc.errors import InfeasibleError
 from dosecalc.influence import DoseInfluence
+from optimize.alone import _goals_without
 from optimize.escalate import LEVEL_TOLERANCE, Escalation, _never_cold, escalate
 from optimize.goals import PlanGoals, Region, goals_from_regions
+from optimize.levels import Run
 from optimize.matrix import MatrixInfluence
 from optimize.metrics import dose_at_volume
 from optimize.planning import Plan
+from optimize.problem import Master
+from optimize.smoothness import roughness
+from optimize.sorting import sorting_dose
 
 from .small_case import ACCEPTED, DUODENUM_GY, FLOOR_GY
 
@@ -159,3 +165,18 @@ def test_only_voxels_that_are_mostly_tumour_and_mostly_target_are_never_cold(pro
     small = dataclasses.replace(goals, target=target, gtv=gtv, lesions=(target,), share=np.ones(4))
     assert small.voxel_cc == pytest.approx(0.125)
     assert _never_cold(small).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("given_up", ["hot_spot", "duodenum"])
+def test_a_dose_to_sort_by_is_found_whichever_limit_is_given_up(problem, given_up, caplog) -> None:
+    """By the solver that is asked first: an infinite hot spot once went to one that took minutes."""
+    influence, goals = problem
+    goals = _goals_without(goals, (given_up,))
+    start = influence.dose(np.ones(influence.shape[1]))
+    unit = goals.target_gy / start[goals.target.positions].mean()
+    master = Master(influence, unit, roughness(influence.neighbours, influence.shape[1]))
+    run = Run(master, goals, lambda text: None, np.zeros(goals.target.positions.size, bool), {}, [], [])
+    with caplog.at_level(logging.INFO, logger="optimize.solvers.fallback"):
+        assert sorting_dose(run, goals.floor_gy, start * unit) is not None
+    assert {message.split(":")[0] for message in caplog.messages} == {"solver INTERIOR_POINT"}
+    assert all("optimal" in message for message in caplog.messages)

@@ -9,10 +9,10 @@ from optimize.row_choice import IDLE_GY, Active, Family, add_violated, drop_idle
 from optimize.solvers import HOST, Algebra, DeviceAlgebra
 from optimize.voxel_bounds import RESERVE_GY, Bound
 
-from ..twins.device_array import DeviceArray, Functions, Room, solve_triangular
+from ..twins.device_array import DeviceArray, Functions, Room, cholesky, solve_triangular
 
 VOXELS = 9000
-ALGEBRAS = {"host": HOST, "device": DeviceAlgebra(Functions(Room()), solve_triangular)}
+ALGEBRAS = {"host": HOST, "device": DeviceAlgebra(Functions(Room()), cholesky, solve_triangular)}
 
 
 @pytest.fixture(params=ALGEBRAS)

@@ -18,7 +18,7 @@ from optimize.operator import dose_in, rows_in
 from optimize.solvers import DeviceAlgebra, DoseLimits, solve_with_fallback
 from optimize.stacked import StackedInfluence
 
-from ..twins.device_array import BUS, DeviceArray, Functions, Room, on_device, solve_triangular
+from ..twins.device_array import BUS, DeviceArray, Functions, Room, cholesky, on_device, solve_triangular
 from .terms_case import make_slice
 
 
@@ -62,7 +62,7 @@ class MatrixOnDevice:
 
 
 def device() -> DeviceAlgebra:
-    return DeviceAlgebra(Functions(Room()), solve_triangular)
+    return DeviceAlgebra(Functions(Room()), cholesky, solve_triangular)
 
 
 def watched(function: Any, crossings: list[tuple[list[int], list[int]]]) -> Any:
@@ -142,7 +142,7 @@ def test_a_solver_of_the_host_is_given_rows_of_the_device() -> None:
 def test_a_full_device_hands_over_to_a_solver_of_the_host() -> None:
     """Rows that were made there are read where they are; nothing more is asked of the device."""
     room = Room()
-    there = DeviceAlgebra(Functions(room), solve_triangular)
+    there = DeviceAlgebra(Functions(room), cholesky, solve_triangular)
     rng, x = np.random.default_rng(5), cp.Variable(4)
     rows = there.rows_of(room.take(rng.random((9, 4)).astype(np.float32)))
     master, limits = cp.Problem(cp.Maximize(cp.sum(x)), [x >= 0]), [DoseLimits(x, rows, np.full(9, 2.0))]
@@ -162,7 +162,7 @@ def test_rows_are_multiplied_in_parts_where_the_device_is_full() -> None:
             parts.append(what)
             run(slice(first, min(first + 3, count)))
 
-    there = DeviceAlgebra(Functions(Room()), solve_triangular, in_parts)
+    there = DeviceAlgebra(Functions(Room()), cholesky, solve_triangular, in_parts)
     block, x = rng.random((7, 5)), rng.random(5)
     rows = there.rows_of(on_device(block))
     np.testing.assert_allclose(there.products(rows[::-1], x)[0], block[::-1] @ x, rtol=1e-14)

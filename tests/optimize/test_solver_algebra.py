@@ -13,10 +13,10 @@ from optimize.escalate import escalate
 from optimize.goals import DoseVolumeLimit
 from optimize.solvers import HOST, DeviceAlgebra, algebra_beside, interior_point, solve_qp
 from optimize.solvers.algebra import DOUBLE_SHARE
-from optimize.solvers.device_algebra import _layers
+from optimize.solvers.device_algebra import _places
 from optimize.solvers.structure import DenseRows
 
-from ..twins.device_array import BUS, DeviceArray, Functions, Room, on_device, solve_triangular
+from ..twins.device_array import BUS, DeviceArray, Functions, Room, cholesky, on_device, solve_triangular
 from .terms_case import make_slice
 
 RNG_SEED = 12
@@ -32,7 +32,7 @@ def dense_problem(rows: int = 320, columns: int = 24):
 
 
 def device() -> DeviceAlgebra:
-    return DeviceAlgebra(Functions(Room()), solve_triangular)
+    return DeviceAlgebra(Functions(Room()), cholesky, solve_triangular)
 
 
 @pytest.mark.parametrize("equality", [False, True])
@@ -141,15 +141,16 @@ def test_a_warm_start_goes_there_and_comes_back():
         np.testing.assert_allclose(each.x, cold.x, atol=1e-4)
 
 
-def test_bounds_of_one_column_are_added_in_layers():
+def test_bounds_of_one_column_are_added():
     """Up to four bounds on a column, none on another, against a sum per bin."""
     column = np.array([3, 0, 3, 1, 3, 0, 3])
     values = np.random.default_rng(RNG_SEED).random(7)
-    layers = tuple(tuple(map(on_device, each)) for each in _layers(column))
-    assert [len(each[0]) for each in layers] == [3, 2, 1, 1]
-    rows = SimpleNamespace(columns=5, bound_layers=layers)
+    rows = SimpleNamespace(bound_places=on_device(_places(column, 5)))
+    assert rows.bound_places.shape == (4, 5)
     stated = np.bincount(column, weights=values, minlength=5)
     np.testing.assert_allclose(device().on_columns(rows, on_device(values)).get(), stated, rtol=1e-15)
+    none = SimpleNamespace(bound_places=on_device(_places(column[:0], 5)))
+    assert not device().on_columns(none, on_device(values[:0])).get().any()
 
 
 def test_a_full_device_takes_fewer_rows_at_once():
@@ -165,7 +166,7 @@ def test_a_full_device_takes_fewer_rows_at_once():
     block = dense_problem()[4]
     weight, onto = (on_device(a) for a in (np.random.default_rng(RNG_SEED).random(len(block)), np.eye(block.shape[1])))
     whole = device().gram(on_device(block), weight, onto, exact=True)
-    parted = DeviceAlgebra(Functions(Room()), solve_triangular, in_parts)
+    parted = DeviceAlgebra(Functions(Room()), cholesky, solve_triangular, in_parts)
     found = parted.gram(on_device(block), weight, onto, exact=True)
     np.testing.assert_allclose(found.get(), whole.get(), rtol=1e-13)
     assert sizes == [80] * 4
@@ -227,7 +228,7 @@ def counted(function, asked):
 def test_the_solver_works_beside_the_dose():
     """On the host with every backend of a CPU; with the CUDA kernels on what runs them."""
     assert algebra_beside(select_backend("numpy")) is HOST
-    device_of = SimpleNamespace(xp=object(), solve_triangular=solve_triangular)
+    device_of = SimpleNamespace(xp=object(), cholesky=cholesky, solve_triangular=solve_triangular)
     on_gpu = SimpleNamespace(device=device_of, in_parts=lambda *given: None)
     there = algebra_beside(Backend("cupy", "in a test", on_gpu))
     assert isinstance(there, DeviceAlgebra) and (there.xp, there.in_parts) == (device_of.xp, on_gpu.in_parts)

@@ -188,13 +188,10 @@ class Functions:
     def full(self, shape, value):
         return self._take(np.full(shape, value))
 
-    def argpartition(self, a, kth):
-        return self._take(np.argpartition(numbers(a), kth))
-
     def broadcast_to(self, a, shape):
         return on_device(np.broadcast_to(numbers(a), shape), a)
 
-    def argsort(self, a, kind):
+    def argsort(self, a, kind=None):
         return self._take(np.argsort(numbers(a), kind=kind))
 
     def searchsorted(self, a, v):
@@ -207,9 +204,6 @@ class Functions:
         """CuPy asks how many there are: a crossing of one."""
         BUS.back.append(1)
         return self._take(np.flatnonzero(numbers(a)))
-
-    def unravel_index(self, indices, dims):
-        return tuple(self._take(each) for each in np.unravel_index(numbers(indices), dims))
 
     def stack(self, arrays, axis=0):
         return self._take(np.stack(list(map(numbers, arrays)), axis))
@@ -236,11 +230,33 @@ class Functions:
         return self._take(np.array(a, dtype=dtype))
 
 
+class ErrorState:
+    """`cupyx.errstate`, as far as it is used: until told to raise, CuPy does not look whether there was a factor."""
+
+    linalg = "ignore"
+
+    def __init__(self, *, linalg):
+        self.asked = linalg
+
+    def __enter__(self):
+        self.before, ErrorState.linalg = ErrorState.linalg, self.asked
+
+    def __exit__(self, *failure):
+        ErrorState.linalg = self.before
+
+
 def _cholesky(matrix):
-    try:
-        return on_device(np.linalg.cholesky(numbers(matrix)))
-    except np.linalg.LinAlgError:
-        return on_device(np.full(matrix.shape, np.nan))  # as CuPy says it
+    """What LAPACK leaves: of a matrix without a factor, a part of one that looks like any other."""
+    lower, info = scipy.linalg.lapack.dpotrf(numbers(matrix), lower=1, clean=1)
+    if info and ErrorState.linalg == "raise":
+        raise np.linalg.LinAlgError
+    return on_device(np.ascontiguousarray(lower))
+
+
+def cholesky(matrix):
+    """As `CupyDevice.cholesky`."""
+    with ErrorState(linalg="raise"):
+        return _cholesky(matrix)
 
 
 def solve_triangular(factor, right, *, lower, trans=0):

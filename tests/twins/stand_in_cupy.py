@@ -20,7 +20,7 @@ from dosecalc import backend
 from dosecalc.gpu import Gpu, GpuReport
 from dosecalc.kernels.cuda_source import source
 
-from .device_array import DeviceArray, numbers, on_device, solve_triangular
+from .device_array import DeviceArray, ErrorState, numbers, on_device, solve_triangular
 from .shim_device import MOST_SHARED, ShimDevice
 
 PLAIN_SHARED = 48 * 1024
@@ -111,6 +111,7 @@ def cupy_module(device: ShimDevice) -> dict[str, ModuleType]:
     csr, linalg = ModuleType("cupyx.scipy.sparse"), ModuleType("cupyx.scipy.linalg")
     csr.csr_matrix, linalg.solve_triangular = CsrMatrix, solve_triangular
     folders = {name: ModuleType(name) for name in ("cupyx", "cupyx.scipy")}
+    folders["cupyx"].errstate = ErrorState
     return {"cupy": cupy, **folders, csr.__name__: csr, linalg.__name__: linalg}
 
 
