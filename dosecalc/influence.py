@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from .machine import BeamModel
 from .pencil_beam import Lattice, component_sigmas_mm, lattice_of, weights_looked_up
 from .prepared import PreparedBeam, add_dose, collect, prepare_beams
 from .stored_matrix import log_truncation, stored_matrix
-from .surveyed import Survey, density_there, points_of, trace_beams
+from .surveyed import density_there, points_of, trace_beams
 from .validity import ValidityWarning, field_warnings, ray_warnings
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ class DoseInfluence:
         Radiological depth and lateral scales of every voxel, per beam; where the kernels run.
     outside_validity : tuple of ValidityWarning
         Where fields, depths or densities leave the machine's range.
+    lattices : tuple of Lattice
+        Rows and columns of the beamlets, per beam.
     """
 
     grid: Grid
@@ -68,6 +70,7 @@ class DoseInfluence:
     heterogeneity: Heterogeneity
     arguments: tuple[KernelArguments, ...]
     outside_validity: tuple[ValidityWarning, ...]
+    lattices: tuple[Lattice, ...] = dataclasses.field(repr=False)
     _prepared: tuple[PreparedBeam, ...] = dataclasses.field(repr=False, default=())
 
     def __repr__(self) -> str:
@@ -119,8 +122,8 @@ class DoseInfluence:
         if self.precision == "reference":
             return self._reference_dose(x)
         dose, real = kernels.zeros(self.voxels.size, np.float64), np.dtype(self.precision)
-        parts = (x[self.beamlets.of_beam(b)].astype(real) for b in range(len(self._prepared)))
-        fields = [beam.lattice.spread(part) for beam, part in zip(self._prepared, parts, strict=True)]
+        parts = (x[self.beamlets.of_beam(b)].astype(real) for b in range(len(self.lattices)))
+        fields = [lattice.spread(part) for lattice, part in zip(self.lattices, parts, strict=True)]
         add_dose(self._prepared, fields, dose, kernels)
         return dose
 
@@ -141,8 +144,8 @@ class DoseInfluence:
             return sum((w[part] @ self._rows(part) for part in self._chunks()), start=np.zeros(self.beamlets.count))
         kernels, result = self.backend.kernels, np.empty(self.beamlets.count)
         fields = collect(self._prepared, kernels.to_device(w.astype(self.precision)), kernels)
-        for index, (beam, field) in enumerate(zip(self._prepared, kernels.all_to_host(fields), strict=True)):
-            result[self.beamlets.of_beam(index)] = beam.lattice.collect(field)
+        for b, (lattice, field) in enumerate(zip(self.lattices, kernels.all_to_host(fields), strict=True)):
+            result[self.beamlets.of_beam(b)] = lattice.collect(field)
         return result
 
     def rows(self, voxels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -187,7 +190,8 @@ class DoseInfluence:
         else:
             points_mm = self._points(slice(None))
             matrix = stored_matrix(
-                lambda b: self._project(b, points_mm)[:2], self.voxels.size, self.beamlets, self.backend, self._real,
+                lambda b: self._project([b], points_mm)[0][:2],
+                self.voxels.size, self.beamlets, self.backend, self._real,
                 rows=self._fill_beam_rows, tables=None if self.precision == "reference" else self._tables,
                 cutoff_mm=cutoff_mm, threshold=threshold,
             )  # fmt: skip
@@ -252,10 +256,9 @@ class DoseInfluence:
             raise InputError(f"voxel positions must lie in 0..{self.voxels.size - 1}.")
         return index.astype(np.int64)
 
-    def _component_weights(self, beam: int, index: Array | slice, magnification: Array) -> Array:
-        kernels = self.backend.kernels
-        own = self.arguments[beam].at(index if isinstance(index, slice) else kernels.to_device(index))
-        return kernels.component_weights(*weights_looked_up(self.machine, own, magnification))
+    def _looked_up(self, b: int, there: Array | slice, magnification: Array) -> tuple[Array, ...]:
+        """Arguments of the kernel `component_weights` for some voxels, by an index that is where the kernels run."""
+        return weights_looked_up(self.machine, self.arguments[b].at(there), magnification)
 
     def _rows(self, index: Array | slice) -> npt.NDArray[np.float64]:
         result, kernels = np.empty((self.voxels[index].size, self.beamlets.count)), self.backend.kernels
@@ -271,62 +274,62 @@ class DoseInfluence:
         return result
 
     def _fill_rows(self, index: Array, result: Array) -> None:
-        kernels, beams = self.backend.kernels, range(len(self.beamlets.beams))
-        own = [result[:, self.beamlets.of_beam(b)] for b in beams]
-        if self.precision == "reference":
-            for b in beams:
-                self._fill_beam_rows(b, index, own[b])
-            return
-        there = kernels.to_device(index)
-        kernels.each(kernels.spline_rows, ((*self._tables(b, there), own[b]) for b in beams))
+        beams = range(len(self.beamlets.beams))
+        self._fill_rows_of(beams, index, [result[:, self.beamlets.of_beam(b)] for b in beams])
 
     def _fill_beam_rows(self, b: int, index: Array | slice, result: Array) -> None:
-        kernels = self.backend.kernels
-        if self.precision == "reference":
-            lattice, columns, lines = self._direct_axes(b)
-            u, v, magnification = self._projected(b, index)
-            weights = self._component_weights(b, index, magnification)
-            kernels.direct_rows(u, v, weights, columns, lines, lattice.row, lattice.column, lattice.output, result)
-        else:
-            kernels.spline_rows(*self._tables(b, index), result)
+        self._fill_rows_of([b], index, [result])
+
+    def _fill_rows_of(self, beams: Sequence[int], index: Array | slice, results: list[Array]) -> None:
+        """Rows of some voxels for the beamlets of some beams, an array for each."""
+        kernels, given = self.backend.kernels, list(zip(beams, results, strict=True))
+        there = index if isinstance(index, slice) else kernels.to_device(index)
+        if self.precision != "reference":
+            kernels.each(kernels.spline_rows, ((*self._tables(b, there), result) for b, result in given))
+            return
+        places = self._project(beams, self._points(index))
+        weights = kernels.each(
+            kernels.component_weights,
+            (self._looked_up(b, there, place[2]) for b, place in zip(beams, places, strict=True)),
+        )
+        calls = (
+            (*place[:2], of_voxels, *self._direct_axes(b), *self.lattices[b].of_beamlets, result)
+            for (b, result), place, of_voxels in zip(given, places, weights, strict=True)
+        )
+        kernels.each(kernels.direct_rows, calls)
 
     def _tables(self, b: int, index: Array | slice) -> tuple[Array, ...]:
         """What the kernel `spline_rows` needs for some voxels and one beam, but for its result."""
         there = index if isinstance(index, slice) else self.backend.kernels.to_device(index)
         return self._prepared[b].at(there).of_rows
 
-    def _direct_axes(self, b: int) -> tuple[Lattice, tuple[Array, Array, Array], tuple[Array, Array, Array]]:
-        """Lattice of one beam, and its columns and rows with the blur along each."""
-        lattice = lattice_of(self.beamlets, b, self.machine)
-        sigma_u, sigma_v = component_sigmas_mm(self.machine)
-        return lattice, (lattice.u_mm, lattice.width_u_mm, sigma_u), (lattice.v_mm, lattice.width_v_mm, sigma_v)
-
-    def _projected(self, b: int, index: Array | slice) -> tuple[Array, Array, Array]:
-        """u, v and magnification of some voxels for one beam."""
-        return self._project(b, self._points(index))
+    def _direct_axes(self, b: int) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+        """Columns and rows of one beam's lattice with the blur along each."""
+        lattice, (sigma_u, sigma_v) = self.lattices[b], component_sigmas_mm(self.machine)
+        return (lattice.u_mm, lattice.width_u_mm, sigma_u), (lattice.v_mm, lattice.width_v_mm, sigma_v)
 
     def _points(self, index: Array | slice) -> Array:
         """Places of some voxels, (n, 3) in LPS mm, where the kernels run."""
         return points_of(self.backend.kernels, self.grid, self.voxels[index])
 
-    def _project(self, b: int, points_mm: Array) -> tuple[Array, Array, Array]:
-        placed: tuple[Array, Array, Array] = self.backend.kernels.project(
-            *self.beamlets.beams[b].projection(points_mm, self.machine.sad_mm)
-        )
+    def _project(self, beams: Sequence[int], points_mm: Array) -> list[tuple[Array, Array, Array]]:
+        """u, v and magnification of some points for each of some beams."""
+        kernels, sad_mm = self.backend.kernels, self.machine.sad_mm
+        rays = (self.beamlets.beams[b].projection(points_mm, sad_mm) for b in beams)
+        placed: list[tuple[Array, Array, Array]] = kernels.each(kernels.project, rays)
         return placed
 
     def _reference_dose(self, x: Array) -> Any:
         kernels = self.backend.kernels
         dose = kernels.zeros(self.voxels.size, np.float64)
-        beams = [self._direct_axes(b) for b in range(len(self.beamlets.beams))]
+        fields = [each.spread(x[self.beamlets.of_beam(b)]) for b, each in enumerate(self.lattices)]
 
         def sum_beams(part: slice) -> None:
             total, points_mm = kernels.zeros(part.stop - part.start, np.float64), self._points(part)
-            for b, (lattice, columns, lines) in enumerate(beams):
-                u, v, magnification = self._project(b, points_mm)
-                weights = self._component_weights(b, part, magnification)
-                field = lattice.spread(x[self.beamlets.of_beam(b)])
-                total += kernels.direct_dose(u, v, weights, field, columns, lines)
+            for b, field in enumerate(fields):
+                ((u, v, magnification),) = self._project([b], points_mm)
+                weights = kernels.component_weights(*self._looked_up(b, part, magnification))
+                total += kernels.direct_dose(u, v, weights, field, *self._direct_axes(b))
             dose[part] = total
 
         kernels.in_parts("the reference dose", self.voxels.size, CHUNK_VOXELS, sum_beams)
@@ -393,25 +396,15 @@ def dose_influence(
         told.extend(ray_warnings(beam, found, machine))
     for warning in told:
         log.warning("%s", warning)
-    prepared = _prepare(points_mm, beamlets, machine, arguments, surveys, chosen, precision)
-    warnings = tuple(told)
-    return DoseInfluence(grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, warnings, prepared)
-
-
-def _prepare(
-    points_mm: Array,
-    beamlets: Beamlets,
-    machine: BeamModel,
-    arguments: tuple[KernelArguments, ...],
-    surveys: tuple[Survey, ...],
-    backend: Backend,
-    precision: Precision,
-) -> tuple[PreparedBeam, ...]:
-    """The tables of every beam; the reference needs none."""
-    if precision == "reference":
-        return ()
-    beams, dtype = range(len(beamlets.beams)), np.dtype(precision)
-    return tuple(prepare_beams(points_mm, beamlets, beams, machine, arguments, surveys, backend, dtype))
+    lattices = tuple(lattice_of(beamlets, b, machine) for b in range(len(beamlets.beams)))
+    prepared = list[PreparedBeam]()
+    if precision != "reference":
+        real = np.dtype(precision)
+        prepared = prepare_beams(points_mm, beamlets.beams, lattices, machine, arguments, surveys, chosen, real)
+    return DoseInfluence(
+        grid, flat, beamlets, machine, precision, chosen, heterogeneity, arguments, tuple(told), lattices,
+        tuple(prepared),
+    )  # fmt: skip
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:

@@ -16,6 +16,7 @@ from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity
 from .influence import dose_influence
 from .machine import BeamModel
+from .pencil_beam import lattice_of
 from .prepared import prepare_beams
 from .stored_matrix import stored_matrix
 from .surveyed import density_there, points_of, trace_beams
@@ -87,7 +88,8 @@ def influence_matrix(
         traced, surveys = trace_beams(kernels, values, density.grid, there, (beam,), machine, heterogeneity)
         for warning in (warning for found in surveys for warning in ray_warnings(beam, found, machine)):
             log.warning("%s", warning)
-        (made,) = prepare_beams(there, beamlets, [b], machine, traced, surveys, chosen, np.dtype(precision))
+        lattice = lattice_of(beamlets, b, machine)
+        (made,) = prepare_beams(there, [beam], [lattice], machine, traced, surveys, chosen, np.dtype(precision))
         return made.of_rows
 
     def place(b: int) -> tuple[Array, Array]:

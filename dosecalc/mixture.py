@@ -149,15 +149,17 @@ class GaussianMixture:
         _inside("radiological depth (mm)", depth, self.depth_mm, cause)
         for name, scale in (("primary", s_p), ("scatter", s_s)):
             _inside(f"lateral scale of the {name}", scale, self.scale, "density or distance is out of range")
-        inside = np.ascontiguousarray(depth), np.stack([s_p, s_s]), np.broadcast_to(factor, depth.shape)
-        return numpy_kernels.component_weights(*self.look_up(*inside))
+        factors, scales = np.broadcast_to(factor, depth.shape), np.stack([s_p, s_s])
+        weights = numpy_kernels.component_weights(
+            *self.tables, np.ascontiguousarray(depth), scales, np.ones(depth.shape), 1.0, np.float64
+        )
+        weights *= factors[:, None]
+        return weights.astype(factors.dtype)
 
-    def look_up(self, depth_mm: Any, scales: Any, factor: Any) -> tuple[Any, ...]:
-        """Arguments of the kernel `component_weights` for depths (n,) and scales (2, n) known to lie inside the table.
-
-        Logarithms can round past the last node by a bit; the look-up then extrapolates by as much.
-        """
-        return self.depth_mm, np.log(self.scale), self.primary, self.scatter, depth_mm, np.log(scales), factor
+    @property
+    def tables(self) -> tuple[Array, Array, Array, Array]:
+        """First arguments of the kernel `component_weights`."""
+        return self.depth_mm, self.scale, self.primary, self.scatter
 
 
 def component_widths_mm() -> Array:

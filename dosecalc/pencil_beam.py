@@ -73,6 +73,11 @@ class Lattice:
     row: Array
     output: Array
 
+    @property
+    def of_beamlets(self) -> tuple[Array, Array, Array]:
+        """Where each beamlet stands, and its output."""
+        return self.row, self.column, self.output
+
     def spread(self, fluence: Array) -> Array:
         """Fluence of the beam's beamlets as a (Jv, Ju) array, off-axis ratio applied."""
         field = np.zeros((self.v_mm.size, self.u_mm.size), fluence.dtype)
@@ -181,9 +186,8 @@ def weights_looked_up(
     A scale below the table, in a medium thinner than lung, is held at its first node: `dosecalc.validity` names it, and
     has refused depths and scales beyond the table. All arrays are where the kernels of the backend run.
     """
-    held = np.maximum(arguments.scales, float(machine.mixture.scale[0]))
-    factor = (machine.gy_per_fluence / magnification**2).astype(dtype)
-    return machine.mixture.look_up(arguments.depth_mm, held, factor)
+    of_voxels = arguments.depth_mm, arguments.scales, magnification
+    return *machine.mixture.tables, *of_voxels, machine.gy_per_fluence, np.dtype(dtype)
 
 
 def _distinct(centre: Array, width: Array) -> tuple[tuple[Array, Array], Array]:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy.typing as npt
 
 from .backend import Backend
-from .beams import Beamlets
+from .beams import Beam
 from .heterogeneity import KernelArguments
 from .machine import BeamModel
-from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, lattice_of, spline_tables, weights_looked_up
+from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, spline_tables, weights_looked_up
 from .surveyed import Survey
 
 Array = Any
@@ -100,8 +100,8 @@ def collect(beams: Sequence[PreparedBeam], values: Array, kernels: Any) -> list[
 
 def prepare_beams(
     points_mm: Array,
-    beamlets: Beamlets,
-    which: Sequence[int],
+    beams: Sequence[Beam],
+    lattices: Sequence[Lattice],
     machine: BeamModel,
     arguments: Sequence[KernelArguments],
     found: Sequence[Survey],
@@ -114,42 +114,38 @@ def prepare_beams(
     ----------
     points_mm : (V, 3) float64
         LPS, where the kernels run.
-    beamlets : Beamlets
-    which : sequence of int
-        Which of its beams.
+    beams : sequence of Beam
+    lattices : sequence of Lattice
+        Of their beamlets.
     machine : BeamModel
     arguments : sequence of KernelArguments
-        Of the same voxels, for each of those beams.
+        Of the same voxels, per beam.
     found : sequence of Survey
-        What the tables must cover, for each of those beams; none without voxels.
+        What the tables must cover, per beam; none without voxels.
     backend : Backend
     dtype : float32 or float64
         Of tables and weights.
     """
-    kernels, beams = backend.kernels, list[PreparedBeam]()
+    kernels, prepared = backend.kernels, list[PreparedBeam]()
     sigma_u, sigma_v = component_sigmas_mm(machine)
-    spans = [(each.u_mm, each.v_mm) for each in found] or [((0.0, 0.0), (0.0, 0.0))] * len(which)
+    spans = [(each.u_mm, each.v_mm) for each in found] or [((0.0, 0.0), (0.0, 0.0))] * len(beams)
 
     def prepare(part: slice) -> None:
-        some, traced = which[part], arguments[part]
-        lattices = [lattice_of(beamlets, b, machine) for b in some]
         asked = []
-        for lattice, (span_u, span_v) in zip(lattices, spans[part], strict=True):
+        for lattice, (span_u, span_v) in zip(lattices[part], spans[part], strict=True):
             asked.append((span_u, lattice.u_mm, lattice.width_u_mm, sigma_u))
             asked.append((span_v, lattice.v_mm, lattice.width_v_mm, sigma_v))
         tables = spline_tables(asked, dtype, kernels)
-        rays = (beamlets.beams[b].projection(points_mm, machine.sad_mm) for b in some)
-        places = kernels.each(kernels.project, rays)
+        places = kernels.each(kernels.project, (beam.projection(points_mm, machine.sad_mm) for beam in beams[part]))
         along = zip((t for place in places for t in place[:2]), tables, strict=True)
         nodes = kernels.each(kernels.locate, ((t, table.start_mm, table.step_mm, dtype) for t, table in along))
-        looked_up = (
-            weights_looked_up(machine, each, place[2], dtype) for each, place in zip(traced, places, strict=True)
-        )
+        given = zip(arguments[part], places, strict=True)
+        looked_up = (weights_looked_up(machine, each, place[2], dtype) for each, place in given)
         weights = kernels.each(kernels.component_weights, looked_up)
-        for k, lattice in enumerate(lattices):
+        for k, lattice in enumerate(lattices[part]):
             (iu, fu), (iv, fv) = nodes[2 * k : 2 * k + 2]
             table_u, table_v = tables[2 * k : 2 * k + 2]
-            beams.append(PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights[k]))
+            prepared.append(PreparedBeam(lattice, table_u, table_v, iu, iv, fu, fv, weights[k]))
 
-    kernels.in_parts("the tables of beams", len(which), kernels.at_once(len(which)), prepare)
-    return beams
+    kernels.in_parts("the tables of beams", len(beams), kernels.at_once(len(beams)), prepare)
+    return prepared

@@ -19,14 +19,16 @@ __device__ inline int bracket(const double* nodes, int count, double value, doub
 
 __device__ inline void component_weights_one(const double* depth_nodes_mm, const double* log_scale_nodes,
                                              const double* primary, const double* scatter, const double* depth_mm,
-                                             const double* log_scale, const REAL* factor, int depths, int scales,
-                                             int count, REAL* weights) {
+                                             const double* scale, const double* magnification, double lowest,
+                                             double gy, int depths, int scales, int count, REAL* weights) {
   const int n = blockIdx.x * blockDim.x + threadIdx.x;
   if (n >= count) return;
   double t, x, y;
+  const double of_primary = scale[n], of_scatter = scale[n + count], m = magnification[n];
   const int k = bracket(depth_nodes_mm, depths, depth_mm[n], t);
-  const int p = bracket(log_scale_nodes, scales, log_scale[n], x);
-  const int s = bracket(log_scale_nodes, scales, log_scale[n + count], y);
+  const int p = bracket(log_scale_nodes, scales, log(of_primary < lowest ? lowest : of_primary), x);
+  const int s = bracket(log_scale_nodes, scales, log(of_scatter < lowest ? lowest : of_scatter), y);
+  const REAL factor = REAL(gy / (m * m));
   const double* above_p = primary + ((long long)k * scales + p) * COMPONENTS;
   const double* above_s = scatter + ((long long)k * scales + s) * COMPONENTS;
   const double* below_p = above_p + (long long)scales * COMPONENTS;
@@ -38,7 +40,7 @@ __device__ inline void component_weights_one(const double* depth_nodes_mm, const
                          y * above_s[COMPONENTS + c];
     const double below = (1 - x) * below_p[c] + x * below_p[COMPONENTS + c] + (1 - y) * below_s[c] +
                          y * below_s[COMPONENTS + c];
-    held[c] = REAL(((1 - t) * above + t * below) * factor[n]);
+    held[c] = REAL(((1 - t) * above + t * below) * factor);
   }
   store_components(weights + (long long)n * COMPONENTS, held);
 }

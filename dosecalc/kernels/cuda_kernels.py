@@ -98,19 +98,21 @@ class CudaKernels(Launcher):
     def component_weights(
         self,
         depth_nodes_mm: Array,
-        log_scale_nodes: Array,
+        scale_nodes: Array,
         primary: Array,
         scatter: Array,
         depth_mm: Array,
-        log_scale: Array,
-        factor: Array,
+        scales: Array,
+        magnification: Array,
+        gy: float,
+        real: npt.DTypeLike,
     ) -> Array:
-        count, (depths, scales, components) = len(depth_mm), primary.shape
-        weights = self.empty((count, components), factor.dtype)
-        tables = (self._kept(a) for a in (depth_nodes_mm, log_scale_nodes, primary, scatter))
-        places = (self._in(a) for a in (depth_mm, log_scale))
-        arguments = (*tables, *places, self._in(factor, factor.dtype), depths, scales, count, weights)
-        self._each("component_weights", count, arguments, factor.dtype, components)
+        count, (depths, nodes, components) = len(depth_mm), primary.shape
+        weights = self.empty((count, components), real)
+        tables = (self._kept(a) for a in (depth_nodes_mm, np.log(scale_nodes), primary, scatter))
+        places = (self._in(a) for a in (depth_mm, scales, magnification))
+        numbers = float(scale_nodes[0]), float(gy), depths, nodes, count
+        self._each("component_weights", count, (*tables, *places, *numbers, weights), real, components)
         return weights
 
     def field_maps(self, table_v: Array, field: Array, table_u: Array) -> Array:

@@ -11,6 +11,7 @@ from numba import njit, prange
 
 from .exponential import decay
 from .numba_front import passed_shares
+from .numpy_rays import looked_up
 
 Array = npt.NDArray[Any]
 Faces = tuple[float, float, int]
@@ -217,8 +218,24 @@ def _eighth_power(x: float) -> float:
     return x * x
 
 
-@njit(parallel=True, cache=True)
 def component_weights(
+    depth_nodes_mm: Array,
+    scale_nodes: Array,
+    primary: Array,
+    scatter: Array,
+    depth_mm: Array,
+    scales: Array,
+    magnification: Array,
+    gy: float,
+    real: npt.DTypeLike,
+) -> Array:
+    log_nodes, log_scale, factor = looked_up(scale_nodes, scales, magnification, gy, real)
+    weights: Array = _component_weights(depth_nodes_mm, log_nodes, primary, scatter, depth_mm, log_scale, factor)
+    return weights
+
+
+@njit(parallel=True, cache=True)
+def _component_weights(
     depth_nodes_mm: Array,
     log_scale_nodes: Array,
     primary: Array,

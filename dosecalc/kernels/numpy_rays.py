@@ -82,46 +82,60 @@ def _inside_grid(source: Array, ray: Array, counts: Array) -> tuple[Array, Array
 
 def component_weights(
     depth_nodes_mm: Array,
-    log_scale_nodes: Array,
+    scale_nodes: Array,
     primary: Array,
     scatter: Array,
     depth_mm: Array,
-    log_scale: Array,
-    factor: Array,
+    scales: Array,
+    magnification: Array,
+    gy: float,
+    real: npt.DTypeLike,
 ) -> Array:
     """Weights of the Gaussians from the tables: linear in depth and in log s, primary and scatter added.
 
     Parameters
     ----------
-    depth_nodes_mm, log_scale_nodes : (Nd,), (Ns,) float64
+    depth_nodes_mm, scale_nodes : (Nd,), (Ns,) float64
     primary, scatter : (Nd, Ns, C) float64
     depth_mm : (n,) float64
         Inside the nodes.
-    log_scale : (2, n) float64
-        Of primary and scatter, inside the nodes.
-    factor : (n,)
-        Multiplies the weights of each voxel.
+    scales : (2, n) float64
+        Of primary and scatter; one below the first node is held there, none lies above the last.
+    magnification : (n,) float64
+    gy : float
+        Multiplies the weights, over the magnification squared.
+    real : float32 or float64
 
     Returns
     -------
-    (n, C) of the dtype of `factor`
+    (n, C) of that type
     """
-    result = np.empty((depth_mm.size, primary.shape[2]), factor.dtype)
+    # Logarithms can round past the last node by a bit; the look-up then extrapolates by as much.
+    log_nodes, log_scale, factor = looked_up(scale_nodes, scales, magnification, gy, real)
+    result = np.empty((depth_mm.size, primary.shape[2]), real)
     for start in range(0, depth_mm.size, LOOKUP_BLOCK):
         part = slice(start, start + LOOKUP_BLOCK)
         k, t = _bracket(depth_nodes_mm, depth_mm[part])
         total = np.zeros((k.size, primary.shape[2]))
         for table, log_s in zip((primary, scatter), log_scale, strict=True):
-            j, w = _bracket(log_scale_nodes, log_s[part])
+            j, w = _bracket(log_nodes, log_s[part])
             rows = table.reshape(-1, table.shape[2])
-            corner = k * log_scale_nodes.size + j
+            corner = k * log_nodes.size + j
             for at, share in ((corner, (1 - t) * (1 - w)), (corner + 1, (1 - t) * w)):
                 total += rows.take(at, axis=0) * share[:, None]
-            corner = corner + log_scale_nodes.size
+            corner = corner + log_nodes.size
             for at, share in ((corner, t * (1 - w)), (corner + 1, t * w)):
                 total += rows.take(at, axis=0) * share[:, None]
         result[part] = total * factor[part, None]
     return result
+
+
+def looked_up(
+    scale_nodes: Array, scales: Array, magnification: Array, gy: float, real: npt.DTypeLike
+) -> tuple[Array, Array, Array]:
+    """Logarithms of nodes and scales, and what multiplies the weights of each voxel."""
+    log_scale = np.log(np.maximum(scales, scale_nodes[0]))
+    return np.log(scale_nodes), log_scale, (gy / magnification**2).astype(real)
 
 
 LOOKUP_BLOCK = 8192

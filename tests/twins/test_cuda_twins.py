@@ -64,15 +64,15 @@ def test_field_maps_and_collect_field(kernels, real, components, lines, columns)
 @pytest.mark.parametrize("components", COMPONENTS)
 @pytest.mark.parametrize("real", REALS)
 def test_component_weights(kernels, real, components):
-    """Places inside, on nodes, and at both ends of the tables."""
+    """Places inside, on nodes, at both ends of the tables, and below the first scale."""
     rng = np.random.default_rng(4)
-    depth_nodes, scale_nodes = np.array([0.0, 3.0, 10.0, 11.0, 400.0]), np.linspace(-2.0, 1.5, 8)
+    depth_nodes, scale_nodes = np.array([0.0, 3.0, 10.0, 11.0, 400.0]), np.geomspace(0.15, 4.0, 8)
     primary, scatter = (rng.random((5, 8, components)) for _ in range(2))
     depth = np.r_[depth_nodes, rng.uniform(0, 400, 60)]
-    scales = np.stack([np.r_[scale_nodes[[0, -1, 3, 4, 7]], rng.uniform(-2, 1.5, 60)] for _ in range(2)])
+    scales = np.stack([np.r_[0.1, scale_nodes[[0, -1, 3, 4]], rng.uniform(0.15, 4.0, 60)] for _ in range(2)])
     for part in (slice(0), slice(1), slice(None)):
-        factor = rng.random(65).astype(real)[part]
-        args = depth_nodes, scale_nodes, primary, scatter, depth[part], scales[:, part], factor
+        magnification = rng.uniform(0.8, 1.2, 65)[part]
+        args = depth_nodes, scale_nodes, primary, scatter, depth[part], scales[:, part], magnification, 0.01, real
         close(kernels.to_host(kernels.component_weights(*args)), numpy_kernels.component_weights(*args), real)
 
 

@@ -45,8 +45,8 @@ def uneven(kernels):
             "spline_coefficients": (rng.random((nodes_v, 12, rows)), 1e-12, np.dtype(REAL)),
             "locate": (points[:, 0], -160.0, 0.5, np.dtype(REAL)),
             "component_weights": (
-                *(np.arange(3.0) * 200, np.linspace(-3, 1, 4)), *rng.random((2, 3, 4, 12)),
-                depth, rng.uniform(-3, 1, (2, voxels)), rng.random(voxels).astype(REAL),
+                *(np.arange(3.0) * 200, np.geomspace(0.1, 4, 4)), *rng.random((2, 3, 4, 12)),
+                depth, rng.uniform(0.1, 4, (2, voxels)), rng.uniform(0.8, 1.2, voxels), 0.01, np.dtype(REAL),
             ),
             "field_maps": (table_v, rng.random((rows, columns)).astype(REAL), table_u),
             "gather": (rng.random((nodes_v, nodes_u, 12)).astype(REAL), *taps),
@@ -113,16 +113,17 @@ def plan(request, beams):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["prepare", "dose", "adjoint", "rows", "device_csr"])
+@pytest.mark.parametrize("verb", ["prepare", "dose", "adjoint", "rows", "device_csr", "rows of the reference"])
 def test_many_beams_take_no_more_launches_nor_crossings_than_one(request, verb):
     counted = []
     for beams in (1, 4):
         there = plan(request, beams)
         launched = there.backend.kernels.device.launched
         sent = len(BUS.there)
-        given = {"dose": [np.ones(there.shape[1])], "adjoint": [np.ones(there.shape[0])], "rows": [[3, 4, 5]]}
+        given = {"dose": [np.ones(there.shape[1])], "adjoint": [np.ones(there.shape[0])]}
+        given |= {"rows": [[3, 4, 5]], "rows of the reference": [[3, 4, 5]]}
         if verb != "prepare":
-            run = getattr(there, verb)
+            run = there.at_reference().rows if "reference" in verb else getattr(there, verb)
             run(*given.get(verb, []))  # where each beamlet stands is sent once
             launched.clear()
             BUS.clear()
