@@ -226,7 +226,10 @@ def _names_by_key(table: Table) -> dict[str, str]:
 
 
 def _owners(organs: list[Structure], wanted: tuple[str, ...], table: Table) -> dict[str, Structure]:
-    """The one structure behind each name: TG-263 names, and wanted names that the table does not know."""
+    """The one structure behind each name: TG-263 names, and wanted names that the table does not know.
+
+    Whatever it is called, the only outline of the body is that.
+    """
     titles = _names_by_key(table)
     own = {_key(name): name for name in wanted if _key(name) not in titles}
     claims: dict[str, list[Structure]] = {}
@@ -234,6 +237,9 @@ def _owners(organs: list[Structure], wanted: tuple[str, ...], table: Table) -> d
         name = titles.get(_key(structure.name)) or own.get(_key(structure.name))
         if name is not None:
             claims.setdefault(name, []).append(structure)
+    outlines = [structure for structure in organs if structure.role == "EXTERNAL"]
+    if len(outlines) == 1 and not any(outlines[0] is structure for some in claims.values() for structure in some):
+        claims.setdefault(EXTERNAL_NAME, outlines)
     for name, claimants in claims.items():
         if len(claimants) > 1 and name in wanted:
             given = " and ".join(repr(s.name) for s in claimants)

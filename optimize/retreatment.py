@@ -208,15 +208,17 @@ def _steep(
     rows: Iterable[SummedGoal],
 ) -> Iterator[str]:
     """What `steep_goals` says of the sum, whose voxel centres may hide as much as those of the present dose."""
-    row_of = {row.goal.id: row.goal for row in rows}
+    # A goal without dose, such as an organ's volume, has no row.
+    judged = [row.goal for row in rows]
+    met = {goal.id for goal in judged if goal.met}
     for name, region in found.items():
-        asked = [goal for goal in protocol.goals if goal.structure == name and row_of[goal.id].met]
+        asked = [goal for goal in protocol.goals if goal.structure == name and goal.id in met]
         if asked and not region.cut_by and parts_per_voxel(region.total_cc, dose.grid.spacing_mm) != (1, 1, 1):
             around = _box_round(region, dose.grid)
             values = np.array(dose.values, dtype=np.float64)
             flat = values.reshape(-1)
             flat[around] = on_sum(prior, protocol, name, dose.grid.centres_mm(around), flat[around])
-            yield from steep_goals(Volume(dose.grid, values), structures, found, asked, row_of.values())
+            yield from steep_goals(Volume(dose.grid, values), structures, found, asked, judged)
 
 
 def _box_round(region: Region, grid: Grid) -> npt.NDArray[np.int64]:

@@ -107,6 +107,19 @@ def test_body_becomes_external() -> None:
     assert names.match(the(box("External", 0)), [], GRID).structures["Body"].role == "EXTERNAL"
 
 
+def test_the_only_outline_is_the_body_whatever_it_is_called() -> None:
+    """By its role, but not where a structure has the name, or where its own name is another organ's."""
+    found = names.match(the(box("Hautkontur", 0, role="EXTERNAL"), box("Liver", 1)), ["Body"], GRID)
+    assert found.structures["Body"].role == "EXTERNAL"
+    assert found.renamed == (("Hautkontur", "Body"),) and not found.missing and not found.unmatched
+    outlines = the(box("Hautkontur", 0, role="EXTERNAL"), box("Maske", 1, role="EXTERNAL"))
+    assert names.match(outlines, ["Body"], GRID).missing == ("Body",)
+    beside = the(box("Hautkontur", 0, role="EXTERNAL"), box("BODY", 1))
+    assert names.match(beside, ["Body"], GRID).renamed == (("BODY", "Body"),)
+    named = the(box("Leber", 0, role="EXTERNAL"))
+    assert names.match(named, ["Body"], GRID).renamed == (("Leber", "Liver"),)
+
+
 def test_parts_join_only_when_wanted() -> None:
     ribs = the(box("rib_left_7", 0), box("rib_right_8", 4, 2))
     assert names.match(ribs, [], GRID).structures.names == ribs.names

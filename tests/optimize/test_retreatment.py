@@ -27,7 +27,7 @@ from optimize.results import PlanEvaluation, SummedGoal, SumWithPrior, to_json
 from optimize.retreatment import with_prior
 from optimize.saving import save_plan
 from optimize.second_opinion import FinerDose
-from protocols import Protocol, eqd2, load
+from protocols import Protocol, StructureVolume, available, eqd2, load
 from protocols.escalation import IsoNtcp
 
 from .conftest import Run
@@ -98,6 +98,20 @@ def test_no_earlier_dose_changes_nothing(protocol: Protocol) -> None:
             assert row.goal.value == pytest.approx(expected.value, rel=1e-12)
             assert row.present == expected.value
             assert (row.goal.met, row.goal.limit, row.goal.note) == (expected.met, expected.limit, expected.note)
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_shipped_protocol_is_judged_on_the_sum(name: str) -> None:
+    """Goals without dose, such as the volume of the liver, have no sum."""
+    protocol, there = load(name), {structure.name for structure in STRUCTURES}
+    missing = tuple({goal.structure for goal in protocol.goals} - there)
+    alone = evaluate(present(), STRUCTURES, protocol, accepted_missing=missing)
+    prior = PriorTreatment(even(0.2), protocol.fractions)
+    rows = summed(with_prior(alone, present(), STRUCTURES, protocol, prior, accepted_missing=missing))[1]
+    asked = {goal.id for goal in protocol.goals if goal.structure == "Liver-GTV"}
+    volumes = {goal.id for goal in protocol.goals if isinstance(goal.metric, StructureVolume)}
+    assert asked - volumes and asked - volumes <= set(rows)
+    assert not volumes & set(rows)
 
 
 def test_two_equal_courses_by_hand(protocol: Protocol) -> None:
