@@ -432,6 +432,11 @@ class PlanEvaluation:
         """Whether mandatory goals are met by the present treatment, and by the sum with an earlier one where given."""
         return self.status == "ok" and (self.with_prior is None or self.with_prior.status == "ok")
 
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Mandatory goals that could not be assessed, of which `status` says nothing."""
+        return tuple(f"{g.structure} {g.metric}" for g in self.goals if g.level == "mandatory" and not g.assessed)
+
 
 def to_json(evaluation: PlanEvaluation) -> dict[str, Any]:
     """The evaluation as plain dicts, lists, numbers, strings and None: what evaluation.json holds.

@@ -25,10 +25,11 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     rx = evaluation.prescription
     accepted = [goal.id for goal in evaluation.goals if goal.accepted_limit is not None]
     under = f" under ACCEPTED RELAXATION of {', '.join(accepted)}" if accepted else ""
+    but = f", but mandatory and NOT ASSESSED: {', '.join(evaluation.unjudged)}" if evaluation.unjudged else ""
     console.print(
         f"\n[bold]{rx.structure} {rx.basis} {rx.dose_gy:.1f} Gy in {evaluation.fractions} fractions[/bold] "
         f"({rx.dose_gy / evaluation.fractions:.2f} Gy per fraction, BED10 {rx.bed10_gy:.0f} Gy; "
-        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}"
+        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}{but}"
         f"{', INTERRUPTED' if evaluation.interrupted else ''}",
         highlight=False,
     )
