@@ -145,7 +145,7 @@ def of_beam(s: Sizes, one: int) -> dict[str, Work]:
     """The kernels that one beam takes, by name; `one` is a launch that serves all beams: 1 for the first of them."""
     n, c, pairs = float(s.voxels), s.components, float(s.voxels * s.beamlets)
     profiles, nodes = c * (s.rows + s.columns), c * float(s.nodes_v * s.rows + s.nodes_u * s.columns)
-    given, line = n * (3 * WIDE + REAL), REAL * (s.half * s.rows * (1 + 1 / 32))
+    given, line = n * 4 * WIDE, REAL * (s.half * s.rows * (1 + 1 / 32))
     made = [
         # Once for the rays and once for the tables.
         Work("project", 0, 2 * n * (21 + 4 * DIVISION), 2 * n * 6 * WIDE, 2 * n * 6 * WIDE, 0, 2 * one),
@@ -154,10 +154,10 @@ def of_beam(s: Sizes, one: int) -> dict[str, Work]:
         Work("spline_coefficients", 0, 4 * nodes * FILTER_REACH, nodes * (WIDE + REAL),
              nodes * (WIDE * (1 + 2 * FILTER_REACH) + REAL), 0, one),
         Work("locate", 0, 2 * n * (4 + DIVISION), 2 * n * (WIDE + INDEX + REAL), 2 * n * (WIDE + INDEX + REAL), 0, one),
-        # Scales, their lower bound and logarithm, inverse square: expressions of CuPy for each beam, two numbers in or
-        # out at a time.
-        Work("expressions", 0, n * (2 * EXPONENTIAL + 3 * DIVISION), n * 20 * WIDE, n * 20 * WIDE, 0, 6),
-        Work("component_weights", 0, n * c * WEIGHT, given + n * c * REAL, given + n * c * (8 * WIDE + REAL), 0, one),
+        # Scales: an expression of CuPy for each beam.
+        Work("expressions", 0, n * 2, n * 5 * WIDE, n * 5 * WIDE, 0, 1),
+        Work("component_weights", 0, n * (c * WEIGHT + 2 * EXPONENTIAL + DIVISION), given + n * c * REAL,
+             given + n * c * (8 * WIDE + REAL), 0, one),
         Work("field_lines", 2.0 * s.half * s.rows, 0, REAL * (s.nodes_v * c * s.rows + s.half), line, 0, one),
         # Tiles of 16 nodes: each number of half and table is loaded by a sixteenth of the products that need it.
         Work("field_maps", 2.0 * s.maps * s.columns, 0, REAL * (s.half + s.maps) + s.tables / 2,

@@ -12,9 +12,9 @@ from optimize import Target, parse_beams, plan
 
 @pytest.mark.long
 def test_tightening_the_binding_limit_lowers_the_target_dose():
-    """With the published limit the demonstration reaches 60 Gy (tests/test_readme.py); with 60 % of it it cannot."""
+    """With the published limit the demonstration reaches 60 Gy (tests/test_readme.py); with half of it it cannot."""
     protocol = protocols.load("crlm_5fx")
-    tighter = [g.model_copy(update={"limit": 0.6 * g.limit}) if g.id == "C018" else g for g in protocol.goals]
+    tighter = [g.model_copy(update={"limit": 0.5 * g.limit}) if g.id == "C018" else g for g in protocol.goals]
     patient = synthetic_patient()
     result = plan(
         synthetic_series(patient.ct),
@@ -24,13 +24,14 @@ def test_tightening_the_binding_limit_lowers_the_target_dose():
         parse_beams("liver_right"),
         targets=(Target(patient.target_name, "GTV"),),
         dose_grid_mm=3.0,
+        tries=0,
     )
     goals = {g.id: g for g in result.evaluation.goals}
     assert result.evaluation.status == "ok"
-    assert goals["C018"].limit == pytest.approx(19.2)
+    assert goals["C018"].limit == pytest.approx(16.0)
     assert result.evaluation.prescription.dose_gy < 59.5
     # The limit holds between the voxel centres of the dose grid too.
     again = {g.id: g for g in result.evaluation.verification.goals}
-    assert again["C018"].value <= 19.2 + 0.01
+    assert again["C018"].value <= 16.0 + 0.01
     assert again["C018"].binding
     assert all(g.met for g in again.values())
