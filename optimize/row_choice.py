@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .solvers import Algebra
+from .solvers import HOST, Algebra
 from .solvers.algebra import fetched
 from .voxel_bounds import NO_VOXELS, RESERVE_GY, Bound
 
@@ -48,7 +48,7 @@ def seed_rows(active: Active, bounds: Sequence[Bound], dose: Array, scalars: Map
         if not kept.size and bound.sense < 0 and bound.name not in active:
             kept = bound.positions[:: max(1, bound.positions.size // SPREAD_ROWS)]
         if not kept.size and bound.positions.size:
-            worst = _worst(np, excess, min(FIRST_ROWS, max(fewest, near.size)))
+            worst = HOST.places_of_largest(excess, min(FIRST_ROWS, max(fewest, near.size)))
             kept = np.sort(bound.positions[worst])
         active[bound.name] = kept
 
@@ -98,7 +98,7 @@ def add_violated(
     scalars : mapping
     algebra : Algebra
     """
-    xp, looked, asked = algebra.xp, [], []
+    looked, asked = [], []
     for family in families:
         excess = family.bound.beyond_gy(dose[family.positions], family.level_gy, scalars) + RESERVE_GY
         new, near = family.waiting & (excess > VIOLATION_GY), family.waiting & (excess > -NEAR_GY)
@@ -112,7 +112,7 @@ def add_violated(
             continue
         name, beyond_gy = family.bound.name, max(beyond_gy, worst_gy)
         log.info("  %s: %d voxels beyond the bound, worst by %.3f Gy", name, new, worst_gy)
-        chosen = _worst(xp, excess, min(ROWS_PER_ROUND, near, 2 * new + FEWEST_ROWS))
+        chosen = algebra.places_of_largest(excess, min(ROWS_PER_ROUND, near, 2 * new + FEWEST_ROWS))
         family.waiting[chosen] = False
         active[name] = np.union1d(active[name], algebra.fetch(family.positions[chosen]))
     return beyond_gy
@@ -137,11 +137,3 @@ def drop_idle(
             idle = at[bound.beyond_gy(dose_gy, bound.level_gy[at], scalars) < -IDLE_GY]
             active[bound.name] = np.setdiff1d(active[bound.name], bound.positions[idle])
             family.waiting[algebra.xp.asarray(idle)] = True
-
-
-def _worst(xp: Any, excess: Any, count: int) -> Any:
-    """Where the largest are.
-
-    Sorted whole: CuPy's argpartition asks the host twice, and counts on the threads of a warp to keep step.
-    """
-    return xp.argsort(-excess)[:count]

@@ -70,6 +70,9 @@ class Algebra(Protocol):
     def fetch(self, vector: Any) -> FloatArray:
         """A vector on the host."""
 
+    def places_of_largest(self, values: Any, count: int) -> Any:
+        """Where the `count` largest of some values are, in any order; of all where there are no more."""
+
     def on_columns(self, rows: Any, values: FloatArray) -> FloatArray:
         """Values of the bound rows of `structure.Rows` summed on their columns, shape (columns,)."""
 
@@ -161,6 +164,10 @@ class HostAlgebra:
     def fetch(self, vector: FloatArray) -> FloatArray:
         """The vector itself."""
         return vector
+
+    def places_of_largest(self, values: FloatArray, count: int) -> NDArray[np.intp]:
+        """Without sorting the others."""
+        return np.argpartition(-values, min(count, len(values)) - 1)[:count]
 
     def on_columns(self, rows: Any, values: FloatArray) -> FloatArray:
         """A sum per bin."""
