@@ -84,7 +84,8 @@ def print_inspection(console: Console, found: dict[str, Any]) -> None:
     print_record(console, found["ct"])
     if "structures" in found:
         print_table(console, "Structures", found["structures"])
-        console.print(f"named without geometry: {', '.join(found['absent']) or 'none'}", highlight=False)
+        absent = ", ".join(found["absent"]) or "none"
+        console.print(f"named without geometry: {absent}", highlight=False, markup=False)
     print_told(console, found)
 
 

@@ -50,8 +50,9 @@ def run_plan(job: Job) -> None:
     start = "cold: kernels compiled" if compiled_here(chosen) else "warm: no kernel compiled"
     seconds = time.perf_counter() - begin
     out_console.print(
-        f"written: {folder} ({seconds:.0f} s from reading to report, {start})", highlight=False, soft_wrap=True
-    )
+        f"written: {folder} ({seconds:.0f} s from reading to report, {start})",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
     _refuse(plan, folder)
 
 

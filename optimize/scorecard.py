@@ -27,7 +27,7 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     under = f" under ACCEPTED RELAXATION of {', '.join(accepted)}" if accepted else ""
     but = f", but mandatory and NOT ASSESSED: {', '.join(evaluation.unjudged)}" if evaluation.unjudged else ""
     console.print(
-        f"\n[bold]{rx.structure} {rx.basis} {rx.dose_gy:.1f} Gy in {evaluation.fractions} fractions[/bold] "
+        f"\n[bold]{escape(rx.structure)} {rx.basis} {rx.dose_gy:.1f} Gy in {evaluation.fractions} fractions[/bold] "
         f"({rx.dose_gy / evaluation.fractions:.2f} Gy per fraction, BED10 {rx.bed10_gy:.0f} Gy; "
         f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}{but}"
         f"{', INTERRUPTED' if evaluation.interrupted else ''}",
@@ -48,14 +48,15 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     binding = [
         f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
     ]
-    console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False)
+    console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False, markup=False)
     if evaluation.escalation is not None:
         _print_limiting(console, evaluation, evaluation.escalation.says)
     for line in delivery_lines(evaluation):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if evaluation.verification.stated:
         unsure = [f"{g.structure} {g.metric}" for g in evaluation.goals if g.uncertain]
-        console.print(f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}", highlight=False)
+        told = f"within the dose model's uncertainty: {', '.join(unsure) or 'none'}"
+        console.print(told, highlight=False, markup=False)
     if evaluation.with_prior is not None:
         _print_sum(console, evaluation.with_prior)
     if evaluation.side_by_side is not None:
@@ -123,7 +124,7 @@ def _print_sum(console: Console, summed: SumWithPrior) -> None:
 def _print_side_by_side(console: Console, found: SideBySide) -> None:
     """Every structure and metric, with what each protocol or set says of it."""
     disputed = [f"{row.structure} {row.metric}" for row in found.rows if row.disputed]
-    console.print(f"\n[bold]Side by side[/bold]; verdicts differ on: {', '.join(disputed) or 'nothing'}")
+    console.print(f"\n[bold]Side by side[/bold]; verdicts differ on: {escape(', '.join(disputed)) or 'nothing'}")
     for column in found.columns:
         firm = f" ({column.not_met_mandatory} mandatory)" if column.not_met else ""
         told = f"{column.met} met, {column.not_met} NOT MET{firm}, {column.not_assessed} not assessed"
@@ -206,7 +207,7 @@ def print_protocol(console: Console, protocol: Protocol) -> None:
         limit = f"{goal.comparator} {goal.limit:g} {goal.unit}"
         table.add_row(
             goal.id,
-            goal.structure,
+            escape(goal.structure),
             str(goal.metric),
             limit,
             goal.level,

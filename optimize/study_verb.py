@@ -15,7 +15,7 @@ from .terminal import tell
 
 
 def study_command(
-    study: Annotated[Path, typer.Argument(help="TOML file with [[patients]] and [[arms]]; docs/studies.md.")],
+    study: Annotated[Path, typer.Argument(help=escape("TOML file with [[patients]] and [[arms]]; docs/studies.md."))],
     out: Annotated[Path, typer.Option("--out", help="Folder of the plans; what is finished there is kept.")],
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +40,8 @@ def study_command(
         print_table(out_console, "Arms: how the plans ended, and medians over them", arms)
         if compared:
             print_table(out_console, f"Differences from {rows[0].arm} in the same patients", _shown(compared))
-        out_console.print(f"written: {table}. Research only: nothing here is for clinical use.", highlight=False)
+        told = f"written: {table}. Research only: nothing here is for clinical use."
+        out_console.print(told, highlight=False, markup=False, soft_wrap=True)
     refused = [row for row in rows if row.status == "refused"]
     for row in refused:
         err_console.print(f"{row.patient}, {row.arm}: {escape(row.message)}", highlight=False, soft_wrap=True)

@@ -241,6 +241,18 @@ def test_on_the_command_line(file, runner, monkeypatch, dosecalc):
     assert "in the same patients" in shown.out and "planned before" in shown.err
 
 
+def test_the_help_names_the_tables_of_the_file(dosecalc):
+    """Their brackets are no markup of the terminal."""
+    shown = " ".join(re.sub("[│╭╰─]", " ", dosecalc("study", "--help").out).split())
+    assert "TOML file with [[patients]] and [[arms]]; docs/studies.md." in shown
+
+
+def test_the_folder_is_told_as_it_is_named(file, runner, monkeypatch, dosecalc):
+    monkeypatch.setitem(run_study.__kwdefaults__, "run", runner)
+    out = file.parent / "cohort [all]"
+    assert f"written: {out / 'study.csv'}." in dosecalc("study", file, "--out", out).out
+
+
 def test_the_documented_example_is_valid(tmp_path):
     """The file that docs/studies.md prints."""
     text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
