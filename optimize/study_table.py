@@ -1,4 +1,4 @@
-"""What a study shows: a row per plan, a column per arm, and what the arms differ by in the same patients."""
+"""What a study shows: a row per plan, the figures of every arm, and what the arms differ by in the same patients."""
 
 from __future__ import annotations
 

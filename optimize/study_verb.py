@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from .console import AsJson, err_console, out_console, print_json
-from .tables import print_table
+from .tables import print_beside, print_table
 from .terminal import tell
 
 
@@ -37,7 +37,7 @@ def study_command(
         record: dict[str, Any] = {"rows": [dataclasses.asdict(row) for row in rows], "arms": arms}
         print_json(record | {"differences": [dataclasses.asdict(each) for each in compared]})
     else:
-        print_table(out_console, "Arms: how the plans ended, and medians over them", arms)
+        print_beside(out_console, "Arms: how the plans ended, and medians over them", arms, "arm")
         if compared:
             print_table(out_console, f"Differences from {rows[0].arm} in the same patients", _shown(compared))
         told = f"written: {table}. Research only: nothing here is for clinical use."

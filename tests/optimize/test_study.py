@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dosecalc.errors import InfeasibleError, InputError, InterruptedPlanError, OutputError
 from optimize import study as study_module
+from optimize import study_verb
 from optimize.effort import TRIES
 from optimize.saving import save_infeasible, save_plan
 from optimize.study import StudyRow, run_study
@@ -239,6 +241,21 @@ def test_on_the_command_line(file, runner, monkeypatch, dosecalc):
     assert len((out / "study.csv").read_text().splitlines()) == 5
     shown = dosecalc("study", file, "--out", out)
     assert "in the same patients" in shown.out and "planned before" in shown.err
+
+
+@pytest.mark.parametrize(("width", "arms", "tables"), [(80, 2, 1), (80, 7, 3), (200, 7, 1)])
+def test_the_arms_can_be_read_on_a_terminal(monkeypatch, dosecalc, file, width, arms, tables):
+    """Every arm, measure and figure stands whole on one line, in as many tables as the width needs."""
+    names = [f"{k}_fractions" for k in range(arms)]
+    rows = tuple(row("p", name, 40.25 + k) for k, name in enumerate(names))
+    monkeypatch.setattr(study_module, "run_study", lambda *_, **__: rows)
+    monkeypatch.setattr(study_verb, "out_console", Console(width=width))
+    shown = dosecalc("study", file, "--out", file.parent / "out").out.partition("Differences")[0]
+    assert max(map(len, shown.splitlines())) <= width
+    assert re.findall(r"\d_fractions", shown) == names
+    assert re.findall(r"│ (4\d\.\d) ", shown) == [f"{40.2 + k:.1f}" for k in range(arms)]
+    for words in ("infeasible", "local control, highest model (%)", "limited by"):
+        assert shown.count(f"│ {words} ") == tables
 
 
 def test_the_help_names_the_tables_of_the_file(dosecalc):
