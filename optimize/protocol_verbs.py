@@ -120,7 +120,10 @@ def protocols_check(path: Annotated[str, typer.Argument(help="TOML file.")], acc
     """Load a protocol file and report every fault, then every warning."""
     import protocols
 
-    chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()))
+    from .terms import not_optimised
+
+    # A dose can be judged on such goals, so only this verb and the optimiser refuse them.
+    chosen = protocols.load(path, accept_limits=tuple(accept_limit or ()), also_faults=not_optimised)
     count = f"{len(chosen.goals)} goal{'' if len(chosen.goals) == 1 else 's'}"
     out_console.print(f"{chosen.name}: {count}, no fault found.", highlight=False)
     for line in _misspelt(chosen):

@@ -19,7 +19,7 @@ rises with dose, so nothing is lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NoReturn, TypeAlias
 
 import numpy as np
@@ -45,7 +45,7 @@ from protocols.metrics import (
     StructureVolume,
     VolumeAtDose,
 )
-from protocols.schema import Goal
+from protocols.schema import Goal, Protocol
 
 from .curvature import curvature
 from .plan_limits import ConvexLimit, DoseVolumeLimit, MeanLimit, Region, RelativeLimit
@@ -67,6 +67,8 @@ def term_of(
     ProtocolError
         A goal that can be judged but not optimised, with what to use instead.
     """
+    if instead := refusal(goal):
+        _refuse(goal, instead)
     region = regions[goal.structure]
     if isinstance(goal.metric, StructureVolume):
         return None
@@ -79,13 +81,34 @@ def term_of(
         return _spared(goal, region, metric)
     if goal.comparator in ("<", "<="):
         return _upper(goal, region, metric, limit)
-    if "concave" in curvature(metric):
-        if goal.level == "mandatory":
-            _refuse(goal, "what a target must reach is the prescription's to say (floor); state this one as optimal")
-        return ConvexLimit(goal.id, False, region, metric, limit, -1)
-    return _refuse(
-        goal, INSTEAD.get(type(metric), "use a lower limit on Dmean, MOC (coldest share) or a critical volume")
-    )
+    return ConvexLimit(goal.id, False, region, metric, limit, -1)
+
+
+def refusal(goal: Goal) -> str:
+    """What to use instead of a goal that no plan can be made for, whatever the patient; empty where one can."""
+    upper, mandatory = goal.comparator in ("<", "<="), goal.level == "mandatory"
+    if isinstance(goal.metric, StructureVolume):
+        return ""
+    if isinstance(goal.metric, PlanMetric):
+        exact = isinstance(goal.metric, HotOutsideGtv) and goal.metric.unit == "Gy"
+        taken = upper and not isinstance(goal.metric, PaddickConformity) and (exact or not mandatory)
+        return "" if taken else INSTEAD[type(goal.metric)]
+    metric, _ = _physical(goal.metric, goal.limit)
+    if isinstance(metric, CriticalVolume):
+        return ""
+    if upper:
+        taken = isinstance(metric, SORTED_OR_LINEAR) or "convex" in curvature(metric)
+        return "" if taken else INSTEAD.get(type(metric), NOT_CONVEX)
+    if "concave" not in curvature(metric):
+        return INSTEAD.get(type(metric), NOT_CONCAVE)
+    return OF_THE_PRESCRIPTION if mandatory else ""
+
+
+def not_optimised(protocol: Protocol) -> Iterator[str]:
+    """One sentence, starting with the key, for every mandatory goal that no plan can be made for."""
+    for goal in protocol.goals:
+        if goal.level == "mandatory" and (instead := refusal(goal)):
+            yield str(_refused(goal, instead))
 
 
 def _physical(metric: Metric, limit: float) -> tuple[Metric, float]:
@@ -122,11 +145,7 @@ def _upper(goal: Goal, region: Region, metric: Metric, limit: float) -> Term:
             return DoseVolumeLimit(goal.id, mandatory, region, limit, 0.0)
         case MeanDose():
             return MeanLimit(goal.id, mandatory, region, limit)
-    if "convex" in curvature(metric):
-        return ConvexLimit(goal.id, mandatory, region, metric, limit)
-    return _refuse(
-        goal, INSTEAD.get(type(metric), "it is not convex; use D, V, Dmean, Dmax, MOH or a gEUD with a >= 1")
-    )
+    return ConvexLimit(goal.id, mandatory, region, metric, limit)
 
 
 def _relative(
@@ -134,8 +153,6 @@ def _relative(
 ) -> RelativeLimit:
     """A limit on the body relative to the dose that the target reaches, an optimal one."""
     body, ptv = regions["Body"], regions["PTV"]
-    if goal.comparator not in ("<", "<=") or isinstance(goal.metric, PaddickConformity) or goal.level == "mandatory":
-        _refuse(goal, INSTEAD[type(goal.metric)])
     ptv_cc = float(ptv.cc.sum())
     if isinstance(goal.metric, DoseBeyond2cm):
         if centres_mm is None:
@@ -149,8 +166,6 @@ def _hot_outside(goal: Goal, metric: HotOutsideGtv, regions: Mapping[str, Region
     """A limit on the PTV without the GTV: exact for a dose in Gy, optimal for one relative to what is reached."""
     if "GTV" not in regions:
         _refuse(goal, "it needs a GTV, and this plan has none: plan on a GTV, or leave the goal out")
-    if goal.comparator not in ("<", "<=") or (metric.unit == "%" and goal.level == "mandatory"):
-        _refuse(goal, INSTEAD[HotOutsideGtv])
     rim = _without(regions["PTV"], regions["GTV"])
     if metric.unit == "%":
         return RelativeLimit(goal.id, rim, metric.level / 100.0, goal.limit)
@@ -186,10 +201,18 @@ INSTEAD: dict[type, str] = {
     MinDose: "one voxel decides it; use MOC2% >= (mean of the coldest 2 %) as an optimal goal",
 }
 """What to use instead of a metric that the optimiser does not take."""
+SORTED_OR_LINEAR = DoseAtVolume, VolumeAtDose, MaxDose, MeanDose
+NOT_CONVEX = "it is not convex; use D, V, Dmean, Dmax, MOH or a gEUD with a >= 1"
+NOT_CONCAVE = "use a lower limit on Dmean, MOC (coldest share) or a critical volume"
+OF_THE_PRESCRIPTION = "what a target must reach is the prescription's to say (floor); state this one as optimal"
 
 
 def _refuse(goal: Goal, instead: str) -> NoReturn:
-    raise ProtocolError(
+    raise _refused(goal, instead)
+
+
+def _refused(goal: Goal, instead: str) -> ProtocolError:
+    return ProtocolError(
         f"goal {goal.id}: {goal.metric} {goal.comparator} {goal.limit:g} {goal.unit} ({goal.level}) can be judged but "
         f"not optimised: {instead}.",
         where=f"goals[{goal.id}].metric",

@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ def load(
     *,
     accept_limits: Collection[str] = (),
     alpha_beta: Mapping[str, float] | None = None,
+    also_faults: Callable[[Protocol], Iterable[str]] = lambda protocol: (),
 ) -> Protocol:
     """Read and check a protocol.
 
@@ -49,6 +50,8 @@ def load(
         were needed are listed in `Protocol.accepted_limits`.
     alpha_beta : dict of str to float, optional
         Alpha/beta in Gy by structure, before those of the file and the shipped ones.
+    also_faults : callable, optional
+        What else makes the protocol unusable for the caller, one sentence each; listed with its own faults.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def load(
         protocol = Protocol.model_validate(composed.raw, context=context)
     except ValidationError as error:
         raise invalid(PROTOCOL, origin, [*composed.faults, *_in_the_file(error, composed)]) from error
-    faults = [*composed.faults, *faults_in(protocol), *contradictions(protocol)]
+    faults = [*composed.faults, *faults_in(protocol), *contradictions(protocol), *also_faults(protocol)]
     if faults := [*faults, *_unknown_acceptances(protocol, accepted)]:
         raise invalid(PROTOCOL, origin, faults)
     stated = _stated(alpha_beta or {}, protocol)

@@ -407,6 +407,38 @@ def test_protocols_and_machines_are_listed_shown_and_checked(dosecalc: Run, tmp_
     assert sum(row["verdict"] == "MISSED" for row in rows) == 2
 
 
+UNPLANNED = """
+[[goals]]
+id = "gtv_d99"
+structure = "GTV"
+metric = "D99%"
+comparator = ">="
+limit = 30.0
+unit = "Gy"
+level = "mandatory"
+level_by = "editorial"
+status = "VERIFIED"
+source = "a test"
+"""
+
+
+def test_check_lists_what_plan_refuses(plan, dosecalc: Run, tmp_path: Path) -> None:
+    """A goal that a dose can be judged on and no plan made for, in the words of `plan`, beside the other faults."""
+    path = write_protocol(tmp_path / "own.toml")
+    stated = path.read_text()
+    path.write_text(stated + UNPLANNED)
+    checked, planned = dosecalc("protocols", "check", path), plan(protocol=path)
+    assert (checked.code, planned.code, checked.out) == (12, 12, "")
+    said = "gtv_d99: D99% >= 30 Gy (mandatory) can be judged but not optimised: use a lower limit on Dmean, MOC"
+    assert said in checked.err and said in error_line(planned)
+    assert "own.toml: the protocol has 1 fault." in checked.err and "goals[gtv_d99].metric: " in checked.err
+    assert dosecalc("protocols", "show", path).code == 0
+    path.write_text(stated + UNPLANNED + UNPLANNED.replace("gtv_d99", "again"))
+    assert "the protocol has 3 faults" in dosecalc("protocols", "check", path).err
+    path.write_text(stated + UNPLANNED.replace("mandatory", "optimal"))
+    assert "no fault found" in dosecalc("protocols", "check", path).out
+
+
 def test_a_composed_protocol_is_shown_with_the_origin_of_every_number(dosecalc: Run) -> None:
     record = json.loads(dosecalc("protocols", "show", "crlm_60_3fx", "--resolved", "--json").out)
     assert {part["origin"] for part in record["parts"]} >= {
