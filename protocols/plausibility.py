@@ -14,7 +14,7 @@ from .faults import nearest
 from .fraction_numbers import TARGETS, no_organ_limits
 from .goals import Goal, SourcedDose
 from .limits import PublishedLimit, published_limits
-from .metrics import CriticalVolume, StructureVolume
+from .metrics import Biological, CriticalVolume, HotOutsideGtv, StructureVolume, VolumeAtDose
 from .outcome_models import Lyman, outcome_models
 from .radiobiology import bed
 from .regimens import TUMOUR_ALPHA_BETA_GY
@@ -44,7 +44,13 @@ def faults_in(protocol: Protocol) -> tuple[str, ...]:
 
 def warnings_in(protocol: Protocol) -> tuple[str, ...]:
     """What a physicist should look at, one sentence each."""
-    return (*_unpublished(protocol), *_per_fraction_doses(protocol), *_unusual_limits(protocol), *_mixed_sets(protocol))
+    return (
+        *_unpublished(protocol),
+        *_per_fraction_doses(protocol),
+        *_unusual_limits(protocol),
+        *_never_binding(protocol),
+        *_mixed_sets(protocol),
+    )
 
 
 def _doses(protocol: Protocol) -> Iterator[tuple[str, SourcedDose]]:
@@ -180,6 +186,41 @@ def _unusual_limits(protocol: Protocol) -> Iterator[str]:
             f"goals: {goal.id}: {goal.structure} {goal.metric} {_said(goal)} in {n} fractions is far from the "
             f"published {min(known):g}-{max(known):g} Gy{meant[0] if meant else '.'}"
         )
+
+
+def _never_binding(protocol: Protocol) -> Iterator[str]:
+    """Upper limits above every dose that the prescription allows; in organs that nobody limits, too."""
+    prescription = protocol.prescription
+    highest = prescription.hot_spot.limit_gy(prescription.cap.dose_gy)
+    for goal in (*protocol.goals, *prescription.target_goals):
+        dose = _limited_dose(goal)
+        if dose is None or _physical(goal, dose) <= highest:
+            continue
+        meant = f"was it meant in cGy ({dose:g} cGy = {dose / 100:g} Gy)?" if dose >= 100 else "check dose and unit."
+        what = _said(goal) if isinstance(goal.metric, CriticalVolume) else f"{goal.metric} {_said(goal)}"
+        yield (
+            f"goals: {goal.id}: {goal.structure} {what} never binds: the hot spot of the prescription is at most "
+            f"{highest:.1f} Gy. Doses are in Gy; {meant}"
+        )
+
+
+def _limited_dose(goal: Goal) -> float | None:
+    """The dose in Gy that a goal keeps some volume below, or a mean; None where it limits no dose from above."""
+    metric = goal.metric.metric if isinstance(goal.metric, Biological) else goal.metric
+    if isinstance(metric, CriticalVolume):
+        return metric.dose_gy
+    if goal.comparator not in ("<", "<="):
+        return None
+    if isinstance(metric, VolumeAtDose):
+        return metric.dose_gy
+    if isinstance(metric, HotOutsideGtv):
+        return metric.level if metric.unit == "Gy" else None
+    return goal.limit if goal.unit == "Gy" else None
+
+
+def _physical(goal: Goal, dose_gy: float) -> float:
+    """The physical dose that a dose in a goal stands for."""
+    return goal.metric.physical(dose_gy) if isinstance(goal.metric, Biological) else dose_gy
 
 
 def _mixed_sets(protocol: Protocol) -> Iterator[str]:

@@ -380,10 +380,47 @@ def test_a_total_that_may_be_meant_per_fraction_is_a_warning(tmp_path: Path) -> 
 @pytest.mark.parametrize(("limit", "meant"), [("6.4", "per fraction (32 Gy"), ("160", "number of fractions (32 Gy")])
 def test_a_limit_far_from_every_published_one_is_a_warning(tmp_path: Path, limit: str, meant: str) -> None:
     protocol = load(written(tmp_path, own_goal("D0.035cc", limit)))
-    (line,) = (line for line in protocol.warnings if "own" in line)
+    (line,) = (line for line in protocol.warnings if "own" in line and "never binds" not in line)
     assert "published 32-35 Gy" in line
     assert meant in line
     assert not [line for line in load(written(tmp_path, own_goal("D0.035cc", "32"))).warnings if "own" in line]
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "stated", "meant"),
+    [
+        ("D0.5cc", "3000", "D0.5cc < 3000 Gy", "was it meant in cGy (3000 cGy = 30 Gy)?"),
+        ("Dmean", "90", "Dmean < 90 Gy", "check dose and unit."),
+        ("gEUD(a=8)", "2500", "gEUD(a=8) < 2500 Gy", "(2500 cGy = 25 Gy)?"),
+        ("CV100cc<1650Gy", "", "CV100cc<1650Gy", "(1650 cGy = 16.5 Gy)?"),
+        ("V3000Gy", "10", "V3000Gy < 10 cc", "(3000 cGy = 30 Gy)?"),
+        ("BED_3(Dmax)", "3000", "BED_3(Dmax) < 3000 Gy", "(3000 cGy = 30 Gy)?"),
+    ],
+)
+def test_an_upper_limit_above_every_dose_is_a_warning(
+    tmp_path: Path, metric: str, limit: str, stated: str, meant: str
+) -> None:
+    """The hot spot of 60 Gy to the 70 % isodose is 85.7 Gy; nobody published limits on the pancreas."""
+    text = own_goal(metric, limit, structure="Pancreas")
+    if stated.endswith("cc"):
+        text = text.replace('unit = "Gy"', 'unit = "cc"')
+    (line,) = (line for line in load(written(tmp_path, text)).warnings if "own" in line)
+    assert line.startswith(
+        f"goals: own: Pancreas {stated} never binds: the hot spot of the prescription is at most 85.7"
+    )
+    assert line.endswith(meant)
+
+
+@pytest.mark.parametrize(("metric", "limit"), [("D0.5cc", "85.7"), ("BED_3(Dmax)", "570"), ("CV100cc<16.5Gy", "")])
+def test_a_limit_that_a_dose_can_reach_is_none(tmp_path: Path, metric: str, limit: str) -> None:
+    """85.7 Gy in five fractions are 575 Gy BED3."""
+    protocol = load(written(tmp_path, own_goal(metric, limit, structure="Pancreas")))
+    assert not [line for line in protocol.warnings if "never binds" in line]
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_shipped_limit_can_bind(name: str) -> None:
+    assert not [line for line in load(name).warnings if "never binds" in line]
 
 
 def test_the_page_for_physicists_holds_a_protocol_that_works(tmp_path: Path) -> None:
