@@ -43,8 +43,15 @@ def collect(composed: Composed) -> None:
         if (refused := _refusal(use, chosen, composed)) is not None:
             composed.faults.append(f"{where}.{refused}")
             continue
+        limits = list(_wanted(use, chosen, fractions, where, composed))
+        if (first := _taken_already(limits, origin, composed)) is not None:
+            composed.faults.append(
+                f"{where}.set: {chosen.name} is listed twice, here and in constraints[{first}]; list it once, or let "
+                "each take other limits (only)."
+            )
+            continue
         before = len(taken)
-        for limit in _wanted(use, chosen, fractions, where, composed):
+        for limit in limits:
             touched.add(limit.id)
             if (goal := _goal(limit, use, chosen, composed)) is not None:
                 taken.append(goal)
@@ -82,6 +89,12 @@ def _refusal(use: SetUse, chosen: ConstraintSet, composed: Composed) -> str | No
         )
     composed.warnings.append(f"{holds}; it is used outside that population: {use.outside_population}")
     return None
+
+
+def _taken_already(limits: list[PublishedLimit], origin: str, composed: Composed) -> int | None:
+    """The index of the use of the same set that one of its limits is a goal by already, if there is one."""
+    uses = (composed.uses[limit.id] for limit in limits if composed.origins.get(limit.id) == origin)
+    return next(uses, None)
 
 
 def _wanted(

@@ -250,6 +250,11 @@ ONE_FAULT = [
         "CV700cc;",
     ),
     (own_goal("D0.035cc", "30", id="C106"), "goals: ids are used more than once: C106.", ""),
+    (
+        BASE + '[[constraints]]\nset = "eviQ_mets"\n',
+        "constraints[1].set: eviQ_mets is listed twice, here and in constraints[0]; list it once",
+        "(only).",
+    ),
 ]
 
 
@@ -258,6 +263,13 @@ def test_one_fault_of_a_composed_protocol(tmp_path: Path, text: str, start: str,
     faults = [fault for fault in faults_of(tmp_path, text) if start in fault]
     assert len(faults) == 1, faults_of(tmp_path, text)
     assert end in faults[0], faults[0]
+
+
+def test_a_set_that_is_listed_twice_is_the_only_fault_unless_each_use_takes_other_limits(tmp_path: Path) -> None:
+    twice = BASE + '[[constraints]]\nset = "eviQ_mets"\n'
+    assert len(faults_of(tmp_path, twice)) == 1
+    apart = BASE + 'only = ["C105"]\n[[constraints]]\nset = "eviQ_mets"\nonly = ["C106"]\n'
+    assert {goal.id for goal in load(written(tmp_path, apart)).goals} == {"C105", "C106"}
 
 
 def test_a_misprinted_limit_is_refused_under_any_name(tmp_path: Path) -> None:
