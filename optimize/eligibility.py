@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
-
-import numpy as np
-from scipy import ndimage
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from dosecalc import margins
-from dosecalc.grid import Volume
+from dosecalc.grid import Grid, Volume
 from dosecalc.regions import shares
 from dosecalc.structures import Structure, StructureSet
 from protocols import bed, dose_of_bed
@@ -17,12 +15,14 @@ from protocols.eligibility import UNITS, EligibilityRule, eligibility_rules
 from protocols.tissues import AlphaBeta, alpha_beta_of
 
 from .eligibility_results import Eligibility, RuleResult
+from .lesions import Tumour, separate, tumour_on
 from .metrics import mean_dose, volume_below
 from .regions import Region, regions_on
 
 GUT = ("Stomach", "Duodenum", "Bowel_Small", "Colon", "Esophagus")
 LIVER, CENTRAL_TRACT = "Liver-GTV", "cHBT_15mm"
 _USED = (*GUT, LIVER, CENTRAL_TRACT)
+_OF_TREATED = ("diameter_mm", "gut_mm", "central_tract_mm")
 _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _ORDER = ("eligible", "caution", "excluded")
 
@@ -68,7 +68,8 @@ def eligibility(
     dose : Volume
         Course-total Gy.
     structures : StructureSet
-        With GTVs by role (or the name "GTV"), and organs by TG-263 name.
+        With GTVs and PTVs by role (or the names "GTV" and "PTV"), and organs by TG-263 name. Size and distances are
+        those of lesions of which at least half lies in the PTV; the others are counted only, and named.
     fractions : int
     cut_structures : tuple of str
         As for `evaluate`.
@@ -83,7 +84,7 @@ def eligibility(
         for rule in eligibility_rules().rules
         if rule.holds_for(fractions) and (not rule.after_chemotherapy or known.chemotherapy)
     ]
-    used = structures.without(s.name for s in structures if s.name not in _USED and not _is_gtv(s))
+    used = structures.without(s.name for s in structures if s.name not in _USED and not _is_gtv(s) and not _is_ptv(s))
     regions = regions_on(dose, used, cut_structures)
     measured = _of_tumour(dose, used, regions) | _of_liver(regions.get(LIVER))
     stricter = any(rule.after_chemotherapy for rule in asked)
@@ -98,39 +99,53 @@ def _is_gtv(structure: Structure) -> bool:
     return "GTV" in (structure.role, structure.name)
 
 
+def _is_ptv(structure: Structure) -> bool:
+    return "PTV" in (structure.role, structure.name)
+
+
 def _of_tumour(dose: Volume, structures: StructureSet, regions: dict[str, Region]) -> dict[str, _Answer]:
-    """Number and size of lesions, and their distances to gut and central tract."""
+    """Number of lesions, and size of those that are treated, with their distances to gut and central tract."""
     gtvs = [s for s in structures if _is_gtv(s) and s.name in regions]
-    measures = ("lesions", "diameter_mm", "gut_mm", "central_tract_mm")
     if not gtvs:
-        return dict.fromkeys(measures, _Answer(None, "there is no GTV"))
-    if cut := [s.name for s in gtvs if regions[s.name].cut_by]:
-        return dict.fromkeys(measures, _Answer(None, f"{regions[cut[0]].cut_by} cuts {cut[0]}"))
-    grid = dose.grid
-    tumour = np.maximum.reduce([shares(s, grid) for s in gtvs])
-    lesions = _lesions(tumour)
+        return dict.fromkeys(("lesions", *_OF_TREATED), _Answer(None, "there is no GTV"))
+    tumour = tumour_on(dose.grid, gtvs, regions.get("PTV"))
+    number = _cut([s.name for s in gtvs], regions) or _number(tumour)
+    return {"lesions": number} | _of_treated(tumour, dose.grid, structures, regions)
+
+
+def _cut(gtvs: Iterable[str], regions: dict[str, Region]) -> _Answer | None:
+    cut = [name for name in gtvs if regions[name].cut_by]
+    return _Answer(None, f"{regions[cut[0]].cut_by} cuts {cut[0]}") if cut else None
+
+
+def _number(tumour: Tumour) -> _Answer:
+    also = f"; counted, though not treated: {', '.join(tumour.untreated)}" if tumour.untreated else ""
+    return _Answer(float(len(separate(tumour.known))), f"lesions that touch count as one{also}")
+
+
+def _of_treated(tumour: Tumour, grid: Grid, structures: StructureSet, regions: dict[str, Region]) -> dict[str, _Answer]:
+    """Size of the lesions that are treated, and their distances; the others are named, not measured."""
+    if not tumour.treated_in:
+        none_is = f"no GTV lies in the PTV; not treated: {', '.join(tumour.untreated)}"
+        return dict.fromkeys(_OF_TREATED, _Answer(None, none_is))
+    if cut := _cut(tumour.treated_in, regions):
+        return dict.fromkeys(_OF_TREATED, cut)
     distance = {
-        name: margins.least_distance(tumour, shares(structures[name], grid), grid)
+        name: margins.least_distance(tumour.treated, shares(structures[name], grid), grid)
         for name in (*GUT, CENTRAL_TRACT)
         if name in regions
     }
-    return {
-        "lesions": _Answer(float(len(lesions)), "lesions that touch count as one"),
-        "diameter_mm": _Answer(max(margins.greatest_extent(lesion, grid) for lesion in lesions)),
+    uncontoured = "" if CENTRAL_TRACT in distance else f"{CENTRAL_TRACT} is not contoured"
+    answers = {
+        "diameter_mm": _Answer(max(margins.greatest_extent(lesion, grid) for lesion in separate(tumour.treated))),
         "gut_mm": _gut({name: mm for name, mm in distance.items() if name in GUT}),
-        "central_tract_mm": _Answer(
-            distance.get(CENTRAL_TRACT), "" if CENTRAL_TRACT in distance else f"{CENTRAL_TRACT} is not contoured"
-        ),
+        "central_tract_mm": _Answer(distance.get(CENTRAL_TRACT), uncontoured),
     }
-
-
-def _lesions(tumour: margins.Shares) -> list[margins.Shares]:
-    """The separate pieces, each with the partial voxels around it; voxels that meet at a corner belong together."""
-    corners = np.ones((3, 3, 3), dtype=bool)
-    labels, count = ndimage.label(tumour >= 0.5, structure=corners)
-    if count == 0:  # smaller than a voxel
-        labels, count = ndimage.label(tumour > 0, structure=corners)
-    return [np.where(ndimage.binary_dilation(labels == k, corners), tumour, 0.0) for k in range(1, count + 1)]
+    without = f"left out, as not treated: {', '.join(tumour.untreated)}" if tumour.untreated else ""
+    return {
+        measure: replace(answer, note="; ".join(text for text in (answer.note, without) if text))
+        for measure, answer in answers.items()
+    }
 
 
 def _gut(distance: dict[str, float]) -> _Answer:

@@ -74,6 +74,58 @@ def test_lesions_of_one_structure_are_counted_and_touching_ones_are_one() -> Non
     assert rule(touching, "diameter_below_30mm").value == pytest.approx(38.0, abs=0.6)
 
 
+def around(gtv: Structure, name: str = "PTV", margin: float = 6.0) -> Structure:
+    return regions.grow(gtv, margin, GRID, name=name, role="PTV")
+
+
+def test_size_and_distances_are_those_of_the_lesions_treated_and_others_are_counted_and_named() -> None:
+    """The drawn GTV that is no target has 38 mm and comes within 3 mm of the duodenum, at x = 30 mm."""
+    target, given = lesion(-60.0, 16.0), lesion(8.0, 38.0, "GTV_given")
+    found = judged(target, given, around(target), around(given, "PTV_given"), DUODENUM)
+    size, gut, number = (rule(found, name) for name in ("diameter_below_30mm", "gut_beyond_10mm", "lesions_below_5"))
+    assert (size.value, size.verdict) == (pytest.approx(16.0, abs=0.6), "eligible")
+    assert (gut.value, gut.verdict) == (pytest.approx(82.0, abs=0.6), "eligible")
+    assert number.value == 2
+    assert size.note == "left out, as not treated: GTV_given"
+    assert gut.note.startswith("to Duodenum") and "left out, as not treated: GTV_given" in gut.note
+    assert "counted, though not treated: GTV_given" in number.note
+
+
+def test_every_lesion_in_the_ptv_is_treated_whatever_its_name() -> None:
+    """A drawn GTV inside the treated one, and a PTV that is cropped from the gut, as PTV_opt is."""
+    target, given = lesion(8.0, 38.0), lesion(8.0, 30.0, "GTV_given")
+    cropped = regions.minus(
+        "PTV", GRID, around(target), box("PRV", (20.0, -50.0, -46.0), (60.0, 50.0, 46.0)), role="PTV"
+    )
+    found = judged(target, given, cropped, DUODENUM)
+    assert rule(found, "diameter_below_30mm").value == pytest.approx(38.0, abs=0.6)
+    assert rule(found, "gut_beyond_10mm").value == pytest.approx(3.0, abs=0.6)
+    assert not any("treated" in row.note for row in found.rules)
+
+
+def test_of_one_structure_with_two_lesions_only_the_treated_one_is_measured() -> None:
+    small, large = lesion(-60.0, 16.0), lesion(20.0, 38.0)
+    both = regions.union("GTV", GRID, small, large, role="GTV")
+    size = rule(judged(both, around(small)), "diameter_below_30mm")
+    assert (size.value, size.note) == (pytest.approx(16.0, abs=0.6), "left out, as not treated: a part of GTV")
+
+
+def test_without_a_gtv_in_the_ptv_neither_size_nor_distance_is_assessed() -> None:
+    found = judged(lesion(8.0, 38.0, "GTV_given"), around(lesion(-60.0)), DUODENUM)
+    for name in ("diameter_below_30mm", "gut_beyond_10mm"):
+        assert rule(found, name).verdict == "not assessed"
+        assert rule(found, name).note.startswith("no GTV lies in the PTV; not treated: GTV_given")
+    assert rule(found, "lesions_below_5").value == 1
+
+
+def test_an_untreated_lesion_that_the_scan_cuts_hides_nothing_of_the_treated_one() -> None:
+    target, given = lesion(-60.0, 16.0), lesion(20.0, 38.0, "GTV_given")
+    everything = StructureSet((target, given, around(target)))
+    found = eligibility(FLAT, everything, 5, cut_structures=("GTV_given",))
+    assert rule(found, "diameter_below_30mm").value == pytest.approx(16.0, abs=0.6)
+    assert rule(found, "lesions_below_5").verdict == "not assessed"
+
+
 @pytest.mark.parametrize(
     ("diameter", "favourable", "upper", "single"),
     [(28.0, "eligible", "eligible", "eligible"), (45.0, "caution", "eligible", "eligible"),
