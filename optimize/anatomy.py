@@ -15,7 +15,7 @@ from dosecalc.structures import Structure, StructureSet
 from protocols import Protocol, names_in
 
 from .derived import Source, derive_organs
-from .placement import placement_warnings
+from .placement import placement_warnings, shared_cc
 from .targets import (
     Overlap,
     Target,
@@ -97,7 +97,7 @@ def prepare_anatomy(
     ours, lines = grow_targets(drawn, body, fine, protocol)
     ours |= _as_drawn(drawn, structures)
     _check_inside_scan(ours["PTV"], ct)
-    kept, moved = _set_aside(structures, {*ours, "PTV_opt", "Liver-GTV", "Liver-PTV"}, set(targets))
+    kept, moved = _set_aside(structures, {*ours, "PTV_opt", "Liver-GTV", "Liver-PTV"}, set(targets), grid)
     ptv_opt, overlaps, overlap_warnings = without_prvs(ours, kept, fine, protocol)
     lesions = separate_lesions(drawn, fine)
     parts, part_lines = lesion_targets(lesions, ptv_opt, body, fine, protocol)
@@ -160,7 +160,9 @@ def _as_drawn(drawn: dict[Target, Structure], structures: StructureSet) -> dict[
     return {"GTV": Structure("GTV", "GTV", structures[gtvs[0].name].geometry)}
 
 
-def _set_aside(structures: StructureSet, made: set[str], targets: set[Target]) -> tuple[StructureSet, list[str]]:
+def _set_aside(
+    structures: StructureSet, made: set[str], targets: set[Target], grid: Grid
+) -> tuple[StructureSet, list[str]]:
     """Structures without the names that are made here; one that is no target is kept as NAME_given."""
     used = {target.name for target in targets}
     kept, warnings = [], []
@@ -169,8 +171,19 @@ def _set_aside(structures: StructureSet, made: set[str], targets: set[Target]) -
             kept.append(structure)
         elif structure.name not in used:
             kept.append(Structure(f"{structure.name}_given", structure.role, structure.geometry))
-            warnings.append(f"{structure.name}: the drawn structure is not a target; it is kept as {kept[-1].name!r}.")
+            warnings.append(
+                f"{structure.name}: the drawn structure is not a target; it is kept as {kept[-1].name!r}"
+                f"{_taken_from_liver(kept[-1], structures, grid)}."
+            )
     return replace(structures, structures=tuple(kept)), warnings
+
+
+def _taken_from_liver(gtv: Structure, structures: StructureSet, grid: Grid) -> str:
+    """What Liver-GTV lacks for a GTV that is no target; empty where that is nothing."""
+    if gtv.role != "GTV" or "Liver" not in structures:
+        return ""
+    taken_cc = shared_cc(gtv, structures["Liver"], grid)
+    return f", and its {taken_cc:.2f} cc inside Liver count as tumour: Liver-GTV is without them" if taken_cc else ""
 
 
 def _cut(structures: StructureSet, ct: Volume, origins: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

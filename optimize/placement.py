@@ -35,7 +35,7 @@ def placement_warnings(
     told = _in_lung_or_gas(ours, ct, grid)
     inner = next(role for role in ("GTV", "CTV", "PTV") if role in ours)
     for organ in _capped(protocol):
-        if organ in structures and (shared := _shared_cc(ours[inner], structures[organ], grid)) > WORTH_SAYING_CC:
+        if organ in structures and (shared := shared_cc(ours[inner], structures[organ], grid)) > WORTH_SAYING_CC:
             told.append(
                 f"{inner}: {shared:.2f} of its {_cc(ours[inner], grid):.2f} cc lie inside {organ}, whose mandatory "
                 "limits hold there as well."
@@ -50,7 +50,7 @@ def _in_lung_or_gas(ours: dict[str, Structure], ct: Volume, grid: Grid) -> list[
     thin = regions.from_shares("lung or gas", ct.grid, low.astype(np.float32))
     told = []
     for role in ("GTV", "PTV"):
-        if role in ours and (shared := _shared_cc(ours[role], thin, grid)) > WORTH_SAYING_CC:
+        if role in ours and (shared := shared_cc(ours[role], thin, grid)) > WORTH_SAYING_CC:
             told.append(
                 f"{role}: {shared:.2f} of its {_cc(ours[role], grid):.2f} cc are lung or gas (below "
                 f"{LOW_DENSITY_HU:g} HU), where this dose model reads too high."
@@ -64,7 +64,8 @@ def _capped(protocol: Protocol) -> list[str]:
     return list(dict.fromkeys(g.structure for g in goals if isinstance(g.metric, DoseAtVolume | MaxDose)))
 
 
-def _shared_cc(first: Structure, second: Structure, grid: Grid) -> float:
+def shared_cc(first: Structure, second: Structure, grid: Grid) -> float:
+    """The volume that two structures share, on a grid."""
     shared = np.minimum(regions.shares(first, grid), regions.shares(second, grid))
     return float(shared.sum(dtype=np.float64)) * grid.voxel_cc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -192,6 +193,25 @@ def test_a_drawn_ptv_that_is_no_target_is_set_aside() -> None:
     assert cc(anatomy, "PTV") == pytest.approx(ball_cc(18), rel=0.03)
     assert cc(anatomy, "PTV_given") == pytest.approx(ball_cc(20), rel=0.03)
     assert any("PTV_given" in w for w in anatomy.warnings)
+
+
+def test_a_drawn_gtv_that_is_no_target_is_said_to_be_taken_from_the_liver() -> None:
+    sphere = Target("lesion", centre_mm=(-20.0, 0.0, 20.0), diameter_mm=12.0)
+    anatomy = prepared(BODY, LIVER, GTV, ball("CTV", 14.0, "CTV", x=-20.0), targets=(sphere,))
+    about_gtv, about_ctv = (w for w in anatomy.warnings if "is not a target" in w)
+    said = re.search(r"kept as 'GTV_given', and its (.+) cc inside Liver count as tumour: Liver-GTV is with", about_gtv)
+    assert said and float(said[1]) == pytest.approx(GTV.volume_cc, rel=0.01)
+    assert LIVER.volume_cc - cc(anatomy, "Liver-GTV") == pytest.approx(float(said[1]) + ball_cc(6), rel=0.02)
+    assert about_ctv.endswith("it is kept as 'CTV_given'.")
+
+
+@pytest.mark.parametrize(
+    "beside", [(BODY,), (BODY, ball("Liver", 20.0, x=30.0))], ids=["no liver", "a liver elsewhere"]
+)
+def test_nothing_is_said_to_be_taken_from_a_liver_that_lacks_nothing(beside: tuple[Structure, ...]) -> None:
+    sphere = Target("lesion", centre_mm=(30.0, 0.0, 0.0), diameter_mm=12.0)
+    anatomy = prepared(*beside, GTV, targets=(sphere,))
+    assert "GTV: the drawn structure is not a target; it is kept as 'GTV_given'." in anatomy.warnings
 
 
 def test_cut_organs_and_what_comes_from_them() -> None:
