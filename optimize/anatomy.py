@@ -15,7 +15,7 @@ from dosecalc.structures import Structure, StructureSet
 from protocols import Protocol, names_in
 
 from .derived import Source, derive_organs
-from .placement import placement_warnings, shared_cc
+from .placement import outside_liver_warnings, placement_warnings, shared_cc
 from .targets import (
     Overlap,
     Target,
@@ -120,6 +120,7 @@ def prepare_anatomy(
             *moved,
             *overlap_warnings,
             *placement_warnings(ours, kept, ct, fine, protocol),
+            *outside_liver_warnings(drawn, kept, fine, protocol),
             *organs.warnings,
         ),
         cut=cut,

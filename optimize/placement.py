@@ -1,19 +1,27 @@
-"""Where a target lies that a planner should know of: in lung or gas, or inside an organ whose limits cap its dose."""
+"""Where a target lies that a planner should know of: in lung or gas, inside a capped organ, or outside the liver."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
-from dosecalc import regions
+from dosecalc import margins, regions
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Structure, StructureSet
-from protocols import Protocol
+from protocols import Protocol, names_in
 from protocols.metrics import DoseAtVolume, MaxDose
+
+from .targets import Target
 
 LOW_DENSITY_HU = -400.0
 """Half way between soft tissue and inflated lung (about -800 HU): lung and gas lie below."""
 WORTH_SAYING_CC = 0.05
 """Less is contour detail along a shared border."""
+OUTSIDE_LIVER_SHARE = 0.1
+"""Of a GTV: a contour that is 2 mm off at the capsule leaves 4 % of a lesion of 16 mm outside, 10 % of one of 10 mm."""
+OUTSIDE_LIVER_SHARE_WITH_MARGIN = 0.5
+"""Of ITV, CTV and PTV: margins of a lesion under the capsule lie outside, its middle does not."""
+_LIVER = ("Liver", "Liver-GTV", "Liver-PTV")
 
 
 def placement_warnings(
@@ -41,6 +49,51 @@ def placement_warnings(
                 "limits hold there as well."
             )
     return told
+
+
+def outside_liver_warnings(
+    drawn: dict[Target, Structure], structures: StructureSet, grid: Grid, protocol: Protocol
+) -> list[str]:
+    """Targets of a protocol for the liver that lie outside it: most often a sign or an axis of their coordinates.
+
+    Parameters
+    ----------
+    drawn : dict
+        Each target in the role that it was given.
+    structures : StructureSet
+        The organs.
+    grid : Grid
+        Around the targets.
+    protocol : Protocol
+        Nothing is said where it names no part of the liver.
+    """
+    if "Liver" not in structures or not _speaks_of_liver(protocol):
+        return []
+    liver = _with_holes_filled(regions.shares(structures["Liver"], grid))
+    told = []
+    for target, structure in drawn.items():
+        share = OUTSIDE_LIVER_SHARE if target.role == "GTV" else OUTSIDE_LIVER_SHARE_WITH_MARGIN
+        whole = regions.shares(structure, grid)
+        total_cc = float(whole.sum(dtype=np.float64)) * grid.voxel_cc
+        outside_cc = float(regions.difference(whole, liver).sum(dtype=np.float64)) * grid.voxel_cc
+        if outside_cc > share * total_cc:
+            told.append(
+                f"{target.name}: {outside_cc:.1f} of its {total_cc:.1f} cc lie outside Liver; check that its "
+                "coordinates are LPS in mm with the right signs, and that Liver was drawn with the tumour in it."
+            )
+    return told
+
+
+def _speaks_of_liver(protocol: Protocol) -> bool:
+    used = (name for entry in protocol.structures for name in names_in(entry.expression))
+    asked = (goal.structure for goal in protocol.goals)
+    return any(name in _LIVER for name in (*asked, *protocol.prescription.risk_structures, *used))
+
+
+def _with_holes_filled(liver: margins.Shares) -> margins.Shares:
+    """A label map with one label to a voxel has no liver where its tumour is."""
+    solid = liver >= 0.5
+    return np.where(ndimage.binary_fill_holes(solid) & ~solid, np.float32(1.0), liver)
 
 
 def _in_lung_or_gas(ours: dict[str, Structure], ct: Volume, grid: Grid) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import protocols
+from dosecalc import regions
 from dosecalc.errors import InputError
 from dosecalc.grid import Grid, Volume
 from dosecalc.structures import Occupancy, Structure, StructureSet
@@ -292,6 +293,50 @@ def test_a_target_in_lung_or_inside_an_organ_is_named_with_volumes() -> None:
     assert any(w.startswith("PTV:") and "lung or gas" in w for w in anatomy.warnings)
     usual = prepared(BODY, LIVER, GTV)
     assert not any("lung or gas" in w or "lie inside" in w for w in usual.warnings)
+
+
+def outside_liver(*structures: Structure, target: Target, protocol: protocols.Protocol = LEAN) -> list[str]:
+    told = prepared(BODY, *structures, targets=(target,), protocol=protocol).warnings
+    return [w for w in told if "outside Liver" in w]
+
+
+def sphere(x: float, diameter: float = 16.0, role: str = "GTV") -> Target:
+    return Target("lesion", role, (x, 0.0, 0.0), diameter)
+
+
+def test_a_target_outside_the_liver_is_named_with_its_volume() -> None:
+    (told,) = outside_liver(LIVER, target=sphere(40.0))
+    assert told.startswith("lesion: 2.1 of its 2.1 cc lie outside Liver;") and "LPS" in told
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        # A ball of 8 mm at one of 32 mm around x = -15: flat caps of 2, 4, 8 and 12 mm are 4, 16, 50 and 84 % of it.
+        (sphere(0.0), 0), (sphere(11.0), 0), (sphere(13.0), 1), (sphere(17.0), 1), (sphere(21.0), 1),
+        (sphere(11.0, role="PTV"), 0), (sphere(13.0, role="PTV"), 0), (sphere(21.0, role="PTV"), 1),
+    ],
+)  # fmt: skip
+def test_a_target_at_the_capsule_may_lie_outside_by_contour_detail_and_margins(target: Target, told: int) -> None:
+    assert len(outside_liver(LIVER, target=target)) == told
+
+
+def test_a_liver_that_was_drawn_without_its_tumour_is_not_mistaken() -> None:
+    hollow = regions.minus("Liver", CT_GRID, LIVER, GTV)
+    assert outside_liver(hollow, GTV, target=Target("GTV")) == []
+
+
+def test_of_several_targets_the_one_outside_the_liver_is_named() -> None:
+    small = Target("small", centre_mm=(40.0, 0.0, 0.0), diameter_mm=6.0)  # 1.5 % of both
+    told = prepared(BODY, LIVER, GTV, targets=(Target("GTV"), small)).warnings
+    assert [w.split(":")[0] for w in told if "outside Liver" in w] == ["small"]
+
+
+def test_only_a_protocol_that_names_the_liver_asks_for_targets_inside_it() -> None:
+    goals = tuple(g for g in LEAN.goals if not g.structure.startswith("Liver"))
+    elsewhere = LEAN.model_copy(update={"goals": goals})
+    assert outside_liver(LIVER, target=sphere(40.0), protocol=elsewhere) == []
+    assert outside_liver(target=sphere(40.0)) == []
 
 
 def defined(**expressions: str) -> protocols.Protocol:
