@@ -48,7 +48,9 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     binding = [
         f"{g.structure} {g.metric}" for g in evaluation.goals if g.binding and not g.id.startswith("prescription")
     ]
-    console.print(f"at the limit: {', '.join(binding) or 'none'}", highlight=False, markup=False)
+    # Below, "at the limit" also says that the slack is less than the dose model's uncertainty.
+    told = f"at the limit, to 0.5 % of it or 0.05: {', '.join(binding) or 'none'}"
+    console.print(told, highlight=False, markup=False)
     if evaluation.escalation is not None:
         _print_limiting(console, evaluation, evaluation.escalation.says)
     for line in delivery_lines(evaluation):

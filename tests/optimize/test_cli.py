@@ -99,7 +99,7 @@ def test_a_patient_is_planned_from_files_to_files(plan, patient: Patient, doseca
     assert ended.code == 0, ended.err
     out = tmp_path / "out"
     assert "Scorecard" in ended.out
-    assert re.search(r"at the limit: .*Duodenum D0.035cc", ended.out)
+    assert re.search(r"at the limit, to 0.5 % of it or 0.05: .*Duodenum D0.035cc", ended.out)
     assert re.search(r"binding: Duodenum D0.035cc <= \d+.0 Gy, slack .* Gy, \d.* Gy of D95 per Gy", ended.out)
     assert "written: " in ended.out
     assert "reference dose" in ended.err
