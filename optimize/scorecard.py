@@ -29,8 +29,8 @@ def print_scorecard(console: Console, evaluation: PlanEvaluation) -> None:
     console.print(
         f"\n[bold]{escape(rx.structure)} {rx.basis} {rx.dose_gy:.1f} Gy in {evaluation.fractions} fractions[/bold] "
         f"({rx.dose_gy / evaluation.fractions:.2f} Gy per fraction, BED10 {rx.bed10_gy:.0f} Gy; "
-        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}{but}"
-        f"{', INTERRUPTED' if evaluation.interrupted else ''}",
+        f"floor {rx.floor_gy:g}, target {rx.target_gy:g}, cap {rx.cap_gy:g}); plan {evaluation.status}{under}"
+        f"{', INTERRUPTED' if evaluation.interrupted else ''}{but}",
         highlight=False,
     )
     # A pipe counts as 80 columns: nothing may be cut there ("D0.03..." could be D0.03cc or D0.035cc).
