@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,12 @@ class Beam:
         InputError
             A point lies at or behind the source.
         """
-        u_mm, v_mm, scale = numpy_places.project(*self.projection(np.atleast_2d(points_mm), sad_mm))
+        u_mm, v_mm, scale = numpy_places.project(*self._projection(np.atleast_2d(points_mm), sad_mm))
         self.refuse_behind(float(scale.min(initial=1.0)), sad_mm)
         return u_mm, v_mm, scale
 
-    def projection(self, points_mm: Any, sad_mm: float) -> tuple[Any, ...]:
-        """Arguments of the kernel `project`, which does not look at where the points lie."""
+    def _projection(self, points_mm: Any, sad_mm: float) -> tuple[Any, ...]:
+        """Arguments of the kernel `project`."""
         return points_mm, np.asarray(self.isocentre_mm), self.axes, sad_mm
 
     def refuse_behind(self, smallest_scale: float, sad_mm: float) -> None:
@@ -94,6 +94,13 @@ class Beam:
                 f"the isocentre {self.isocentre_mm} is {sad_mm:g} mm from the source.",
                 remedy="Check isocentre and voxel coordinates (LPS, mm).",
             )
+
+
+def projected(beams: Iterable[Beam], points_mm: Any, sad_mm: float, kernels: Any) -> list[tuple[Any, Any, Any]]:
+    """`Beam.project` for several beams where the kernels hold the points, and without a look at where they lie."""
+    rays = (beam._projection(points_mm, sad_mm) for beam in beams)
+    placed: list[tuple[Any, Any, Any]] = kernels.each(kernels.project, rays)
+    return placed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from .backend import Backend
-from .beams import Beamlets
+from .beams import Beamlets, projected
 from .errors import ResourceError
 from .kernels.cuda_device import FullGpuError
 from .stored_matrix import Rows, Tables, check_truncation
@@ -109,9 +109,9 @@ class DeviceMatrix:
 
     def _places(self, part: slice, beams: Sequence[int]) -> list[tuple[Array, Array]]:
         """u and v (n, 1) of some voxels in the isocentre planes of some beams, on the device."""
-        kernels, points_mm = self.backend.kernels, self.points_mm[part]
-        rays = (self.beamlets.beams[b].projection(points_mm, self.sad_mm) for b in beams)
-        return [(u[:, None], v[:, None]) for u, v, _ in kernels.each(kernels.project, rays)]
+        some = (self.beamlets.beams[b] for b in beams)
+        placed = projected(some, self.points_mm[part], self.sad_mm, self.backend.kernels)
+        return [(u[:, None], v[:, None]) for u, v, _ in placed]
 
     def _kept(self, b: int) -> tuple[tuple[Array, Array], Array, float]:
         """Arguments of the kernels for one beam: centres, range of beamlets, cut-off."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from .backend import Backend, select_backend
-from .beams import Beamlets
+from .beams import Beamlets, projected
 from .device_matrix import DeviceMatrix
 from .dose_inputs import Precision, refuse_unknown_ways, vector, voxel_indices
 from .errors import InputError, UsageError
@@ -298,9 +298,8 @@ class DoseInfluence:
         )
         kernels.each(kernels.direct_rows, calls)
 
-    def _tables(self, b: int, index: Array | slice) -> tuple[Array, ...]:
+    def _tables(self, b: int, there: Array | slice) -> tuple[Array, ...]:
         """What the kernel `spline_rows` needs for some voxels and one beam, but for its result."""
-        there = index if isinstance(index, slice) else self.backend.kernels.to_device(index)
         return self._prepared[b].at(there).of_rows
 
     def _direct_axes(self, b: int) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
@@ -314,10 +313,8 @@ class DoseInfluence:
 
     def _project(self, beams: Sequence[int], points_mm: Array) -> list[tuple[Array, Array, Array]]:
         """u, v and magnification of some points for each of some beams."""
-        kernels, sad_mm = self.backend.kernels, self.machine.sad_mm
-        rays = (self.beamlets.beams[b].projection(points_mm, sad_mm) for b in beams)
-        placed: list[tuple[Array, Array, Array]] = kernels.each(kernels.project, rays)
-        return placed
+        some = (self.beamlets.beams[b] for b in beams)
+        return projected(some, points_mm, self.machine.sad_mm, self.backend.kernels)
 
     def _reference_dose(self, x: Array) -> Any:
         kernels = self.backend.kernels

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from .backend import Backend, select_backend
-from .beams import Beamlets
+from .beams import Beamlets, projected
 from .dose_inputs import Precision, refuse_unknown_ways, voxel_indices
 from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity
@@ -93,7 +93,7 @@ def influence_matrix(
         return made.of_rows
 
     def place(b: int) -> tuple[Array, Array]:
-        u, v, _ = kernels.project(*beamlets.beams[b].projection(points_mm, machine.sad_mm))
+        ((u, v, _),) = projected([beamlets.beams[b]], points_mm, machine.sad_mm, kernels)
         return u, v
 
     return stored_matrix(place, flat.size, beamlets, chosen, np.dtype(precision), tables=tables, cutoff_mm=cutoff_mm)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .backend import Backend
-from .beams import Beam
+from .beams import Beam, projected
 from .heterogeneity import KernelArguments
 from .machine import BeamModel
 from .pencil_beam import Lattice, SplineTable, component_sigmas_mm, spline_tables, weights_looked_up
@@ -58,9 +58,9 @@ class PreparedBeam:
     @property
     def of_rows(self) -> tuple[Array, ...]:
         """Arguments of the kernels `spline_rows` and `fill_near`: tables, taps, and the beamlets on their lattice."""
-        lattice = self.lattice
+        row, column, output = self.lattice.of_beamlets
         tables = self.table_v.coefficients, self.table_u.coefficients
-        return *tables, *self.taps, lattice.row, lattice.column, lattice.output.astype(self.weights.dtype)
+        return *tables, *self.taps, row, column, output.astype(self.weights.dtype)
 
     def at(self, index: Array | slice) -> PreparedBeam:
         """The same tables for some of the voxels."""
@@ -136,7 +136,7 @@ def prepare_beams(
             asked.append((span_u, lattice.u_mm, lattice.width_u_mm, sigma_u))
             asked.append((span_v, lattice.v_mm, lattice.width_v_mm, sigma_v))
         tables = spline_tables(asked, dtype, kernels)
-        places = kernels.each(kernels.project, (beam.projection(points_mm, machine.sad_mm) for beam in beams[part]))
+        places = projected(beams[part], points_mm, machine.sad_mm, kernels)
         along = zip((t for place in places for t in place[:2]), tables, strict=True)
         nodes = kernels.each(kernels.locate, ((t, table.start_mm, table.step_mm, dtype) for t, table in along))
         given = zip(arguments[part], places, strict=True)

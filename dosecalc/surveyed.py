@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .beams import Beam
+from .beams import Beam, projected
 from .errors import InputError
 from .grid import Grid, Volume
 from .heterogeneity import Heterogeneity, KernelArguments, kernel_arguments
@@ -99,7 +99,7 @@ def trace_beams(
 
     def trace(part: slice) -> None:
         some = beams[part]
-        places = kernels.each(kernels.project, (beam.projection(points_mm, machine.sad_mm) for beam in some))
+        places = projected(some, points_mm, machine.sad_mm, kernels)
         sources, magnifications = [beam.source_mm(machine.sad_mm) for beam in some], [place[2] for place in places]
         made = kernel_arguments(kernels, values, grid, sources, targets, magnifications, heterogeneity)
         if len(points_mm):

@@ -18,7 +18,6 @@ from .heterogeneity import Heterogeneity
 from .influence import DoseInfluence
 from .leakage import leakage_fluence, sweep_mu
 from .machine import BeamModel
-from .pencil_beam import lattice_of
 from .structures import Structure
 from .validity import LUNG_DENSITY
 
@@ -187,7 +186,7 @@ def _lung(density: Volume, body: Structure) -> Flags:
 
 def _in_field(influence: DoseInfluence, index: int, fluence: Array, points: Array) -> Flags:
     """Voxels that project on a beamlet with notable fluence."""
-    lattice = lattice_of(influence.beamlets, index, influence.machine)
+    lattice = influence.lattices[index]
     used = lattice.spread(np.where(fluence >= NOTABLE_BEAMLET * fluence.max(), 1.0, 0.0)) > 0
     u, v, _ = influence.beamlets.beams[index].project(points, influence.machine.sad_mm)
     column, in_column = _nearest(u, lattice.u_mm, lattice.width_u_mm)

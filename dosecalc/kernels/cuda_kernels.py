@@ -47,7 +47,7 @@ class CudaKernels(Launcher):
     def project(self, points_mm: Array, isocentre_mm: Array, axes: Array, sad_mm: float) -> tuple[Array, Array, Array]:
         count, given = len(points_mm), (self._in(a) for a in (points_mm, isocentre_mm, axes))
         u_mm, v_mm, magnification = (self.empty(count) for _ in range(3))
-        self._each("project", count, (*given, float(sad_mm), count, u_mm, v_mm, magnification))
+        self._per_result("project", count, (*given, float(sad_mm), count, u_mm, v_mm, magnification))
         return u_mm, v_mm, magnification
 
     def survey(
@@ -67,20 +67,20 @@ class CudaKernels(Launcher):
     def blurred_squares(self, t_mm: Array, centre_mm: Array, width_mm: Array, sigma_mm: Array) -> Array:
         sizes = len(t_mm), len(sigma_mm), len(centre_mm)
         given, result = (self._in(a) for a in (t_mm, centre_mm, width_mm, sigma_mm)), self.empty(sizes)
-        self._each("blurred_squares", result.size, (*given, *sizes[1:], result.size, result))
+        self._per_result("blurred_squares", result.size, (*given, *sizes[1:], result.size, result))
         return result
 
     def spline_coefficients(self, values: Array, negligible: float, real: npt.DTypeLike) -> Array:
         nodes, components, beamlets = values.shape
         result, given = self.empty(values.shape, real), self._in(values)
         arguments = given, float(negligible), nodes, components * beamlets, values.size, result
-        self._each("spline_coefficients", values.size, arguments, real)
+        self._per_result("spline_coefficients", values.size, arguments, real)
         return result
 
     def locate(self, t_mm: Array, start_mm: float, step_mm: float, real: npt.DTypeLike) -> tuple[Array, Array]:
         count = len(t_mm)
         node, offset = self.empty(count, np.int32), self.empty(count, real)
-        self._each("locate", count, (self._in(t_mm), float(start_mm), float(step_mm), count, node, offset), real)
+        self._per_result("locate", count, (self._in(t_mm), float(start_mm), float(step_mm), count, node, offset), real)
         return node, offset
 
     def trace(
@@ -92,7 +92,7 @@ class CudaKernels(Launcher):
         for start in range(0, max(ranges, 1), MOST_RANGES):
             part = range_mm[start : start + MOST_RANGES]
             sizes = (*density.shape, len(part), count)
-            self._each("trace", count, (*given, self._in(part), float(air), *sizes, depth, average[start:]))
+            self._per_result("trace", count, (*given, self._in(part), float(air), *sizes, depth, average[start:]))
         return depth, average
 
     def component_weights(
@@ -112,7 +112,7 @@ class CudaKernels(Launcher):
         tables = (self._kept(a) for a in (depth_nodes_mm, np.log(scale_nodes), primary, scatter))
         places = (self._in(a) for a in (depth_mm, scales, magnification))
         numbers = float(scale_nodes[0]), float(gy), depths, nodes, count
-        self._each("component_weights", count, (*tables, *places, *numbers, weights), real, components)
+        self._per_result("component_weights", count, (*tables, *places, *numbers, weights), real, components)
         return weights
 
     def field_maps(self, table_v: Array, field: Array, table_u: Array) -> Array:
@@ -122,7 +122,7 @@ class CudaKernels(Launcher):
         maps = self.empty((nodes_v, nodes_u, components), real)
         lines = nodes_v * components
         given = self._in(table_v, real), self._in(field, real), lines, rows, columns
-        self._each("field_lines", lines * columns, (*given, half), real, components)
+        self._per_result("field_lines", lines * columns, (*given, half), real, components)
         blocks = blocks_of(nodes_u, TILE), blocks_of(nodes_v, TILE)
         arguments = half, self._in(table_u, real), nodes_v, nodes_u, columns, maps
         self._launch("field_maps", blocks, (TILE, TILE), arguments, real, components)
@@ -133,7 +133,7 @@ class CudaKernels(Launcher):
         real, lines = table_v.dtype, nodes_v * components
         half, result = self.empty((nodes_v, components, columns)), self.empty((rows, columns), real)
         given = self._in(planes, real), self._in(table_u, real), nodes_v, nodes_u, columns
-        self._each("collect_lines", lines * columns, (*given, half), real, components)
+        self._per_result("collect_lines", lines * columns, (*given, half), real, components)
         blocks = blocks_of(columns, COLLECT[0]), rows
         arguments = self._in(table_v, real), half, lines, rows, columns, result
         self._launch("collect_field", blocks, COLLECT, arguments, real, components)
@@ -144,7 +144,7 @@ class CudaKernels(Launcher):
         dose = self.empty(count, real)
         taps = self._taps(iv, iu, fv, fu, weights)
         arguments = self._in(maps, real), *taps, maps.shape[1], count, dose
-        self._each("gather", count, arguments, real, components)
+        self._per_result("gather", count, arguments, real, components)
         return dose
 
     def scatter(
@@ -328,7 +328,8 @@ class CudaKernels(Launcher):
     ) -> Array:
         count, gamma = len(points), self.empty(len(points))
         given = (self._in(a) for a in (dose, points, expected, criterion, offsets, scale))
-        self._each("gamma_search", count, (*given, float(step), float(most), *dose.shape, len(offsets), count, gamma))
+        sizes = (*dose.shape, len(offsets), count)
+        self._per_result("gamma_search", count, (*given, float(step), float(most), *sizes, gamma))
         return gamma
 
     def _taps(self, iv: Array, iu: Array, fv: Array, fu: Array, weights: Array) -> tuple[Array, ...]:

@@ -150,7 +150,7 @@ class Launcher:
             return self._in(array, dtype)
         return self._derived.get((array,), (np.dtype(dtype).num,), lambda: self._there(array, dtype))
 
-    def _each(
+    def _per_result(
         self, name: str, count: int, arguments: tuple[Any, ...], real: npt.DTypeLike = np.float64, components: int = 12
     ) -> None:
         """Launch one thread per result."""
